@@ -1,0 +1,83 @@
+"""Runtimes that answer for a model: one a file, each offering `BACKEND`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import msgspec
+import numpy as np
+
+from onnxwright.discovery import offered
+from onnxwright.errors import EngineError, accepted
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Tensors = Mapping[str, Array]
+"""Tensors by name, as they are fed and answered."""
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """What really ran: derived from the session, never from a flag."""
+
+    backend: str
+    version: str
+    provider: str
+    precision: str
+    threads: int
+    sha256: str | None = None
+
+
+class Session(Protocol):
+    """A model that is ready to answer."""
+
+    @property
+    def ran(self) -> Ran:
+        """What runs."""
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers `{output name: array}` for `{input name: array}`."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How a session is prepared: how many threads, and the precision in which float32 graphs are executed."""
+
+    threads: int
+    precision: str = "float32"
+
+
+class Backend(Protocol):
+    """A runtime that can run ONNX files."""
+
+    name: str
+    precisions: tuple[str, ...]
+
+    def available(self) -> str | None:
+        """Returns why this backend can't be used here, or None when it can."""
+
+    def prepare(self, file: Path, options: Options) -> Session:
+        """Loads an ONNX file.
+
+        Raises:
+            EngineError: when the runtime refuses the graph.
+        """
+
+
+def engines() -> dict[str, Backend]:
+    """Returns every backend that runs ONNX files, by name."""
+    return cast(dict[str, Backend], offered(__name__, "BACKEND"))
+
+
+def engine(name: str) -> Backend:
+    """Returns one backend, which is available here.
+
+    Raises:
+        EngineError: for an unknown engine, or one that can't be used here.
+    """
+    known = engines()
+    if name not in known:
+        raise EngineError(f"engine '{name}' is unknown; expected {accepted(name, known)}.")
+    reason = known[name].available()
+    if reason:
+        raise EngineError(f"engine '{name}' is not available: {reason}")
+    return known[name]

@@ -1,0 +1,79 @@
+"""The machine at hand: cores that may be used, and the versions of what runs. Only this module reads it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+_REPORTED = (
+    "torch",
+    "transformers",
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "onnxruntime",
+    "openvino",
+    "numpy",
+)
+
+
+def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Returns how many threads can really run at once: the CPU affinity, cut to the cgroup's quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, _cgroup_quota(cgroup) or allowed))
+
+
+def processor() -> str:
+    """Names the processor, as the operating system does."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Returns the version of Python and of each library of interest that is installed."""
+    found = {"python": platform.python_version(), "onnxwright": importlib.metadata.version("onnxwright")}
+    for name in _REPORTED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def describe() -> dict[str, str | int]:
+    """Describes the machine for a manifest: versions, system, processor, cores; never a path or a host name."""
+    return {**versions(), "system": platform.system(), "processor": processor(), "cores": cores()}
+
+
+def free_memory() -> int | None:
+    """Returns the bytes of memory that can still be taken without swapping, or None where it can't be told."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return None
+    for line in meminfo.read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _cgroup_quota(cgroup: Path) -> int | None:
+    quota, period = _read_quota(cgroup)
+    return None if quota is None or quota <= 0 else max(1, quota // period)
+
+
+def _read_quota(cgroup: Path) -> tuple[int | None, int]:
+    unified = cgroup / "cpu.max"
+    if unified.exists():
+        quota, period = unified.read_text(encoding="ascii").split()
+        return (None if quota == "max" else int(quota)), int(period)
+    legacy = cgroup / "cpu" / "cpu.cfs_quota_us"
+    if legacy.exists():
+        period_file = cgroup / "cpu" / "cpu.cfs_period_us"
+        return int(legacy.read_text(encoding="ascii")), int(period_file.read_text(encoding="ascii"))
+    return None, 1

@@ -1,0 +1,151 @@
+"""What a package says of itself: the typed form of `onnxwright.json`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from onnxwright.findings import Finding
+from onnxwright.signature import Signature
+
+FILE_NAME = "onnxwright.json"
+SCHEMA = 1
+
+Verdict = Literal["proven", "partial", "failed"]
+
+
+class Worst(msgspec.Struct, frozen=True):
+    """The largest error seen inside the proven range, relative to the output's own scale, and where."""
+
+    error: float
+    output: str
+    sizes: dict[str, int]
+    values: str
+
+
+class Tolerance(msgspec.Struct, frozen=True):
+    """How far an output may lie from the reference, by its name, and where that number comes from."""
+
+    name: str
+    limits: dict[str, float]
+    floors: dict[str, float]
+    origin: str
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """What was shown of a candidate against a reference."""
+
+    verdict: Verdict
+    range: dict[str, tuple[int, int]]
+    points: int
+    worst: Worst | None
+    tolerance: Tolerance
+    reference: str
+    candidate: str
+    sizes: tuple[dict[str, int], ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One entry of the journal: what was tried, what came of it, and how long it took."""
+
+    route: str
+    opset: int
+    verdict: Verdict | Literal["error"]
+    message: str
+    range: dict[str, tuple[int, int]] = {}
+    seconds: float = 0.0
+    findings: tuple[Finding, ...] = ()
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """How long one call takes, in milliseconds, and how much faster than the baseline it is, pair by pair."""
+
+    sizes: dict[str, int]
+    runs: int
+    median_ms: float
+    p95_ms: float
+    p99_ms: float
+    speedup: float
+    speedup_interval: tuple[float, float]
+
+    @property
+    def is_different(self) -> bool:
+        """Whether the confidence interval of the speed-up leaves out 1."""
+        return not self.speedup_interval[0] <= 1.0 <= self.speedup_interval[1]
+
+
+class Measurement(msgspec.Struct, frozen=True):
+    """What one session took on each shape, beside what really ran."""
+
+    label: str
+    baseline: str
+    ran: dict[str, Any]
+    latencies: tuple[Latency, ...]
+    error: float | None = None
+
+
+class EngineProof(msgspec.Struct, frozen=True):
+    """What one engine was shown to do with a variant's file."""
+
+    executed: bool
+    proof: Proof | None
+    message: str = ""
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """One graph of the package: its file, precision and digest, what was proven of it and measured on it."""
+
+    file: str
+    precision: str
+    sha256: str
+    proof: Proof
+    engines: dict[str, EngineProof] = {}
+    measurements: tuple[Measurement, ...] = ()
+
+
+class Default(msgspec.Struct, frozen=True):
+    """What a session uses when it isn't told otherwise."""
+
+    variant: str
+    engine: str
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step of the lineage: the verb, and what went into it."""
+
+    verb: str
+    details: dict[str, Any] = {}
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The whole of `onnxwright.json`."""
+
+    signature: Signature
+    profile: dict[str, tuple[int, int, int]]
+    proof: Proof
+    findings: tuple[Finding, ...]
+    attempts: tuple[Attempt, ...]
+    variants: dict[str, Variant]
+    default: Default
+    lineage: tuple[Step, ...]
+    environment: dict[str, Any]
+    task: str | None = None
+    task_options: dict[str, Any] = {}
+    samples: str | None = None
+    schema: int = SCHEMA
+
+
+def to_json(manifest: Manifest) -> bytes:
+    """Returns the manifest as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+
+
+def from_json(content: bytes) -> Manifest:
+    """Reads a manifest.
+
+    Raises:
+        msgspec.ValidationError: when the content is not a manifest of this schema.
+    """
+    return msgspec.json.decode(content, type=Manifest)

@@ -1,0 +1,98 @@
+"""What goes in and out of a model: ordered, named, typed tensors with named dims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from onnxwright.errors import SignatureError
+
+Dim = int | str
+"""A size that is fixed, or the name of one that may vary."""
+
+
+class TensorSpec(msgspec.Struct, frozen=True):
+    """One named tensor: its element type, and for each axis a fixed size or a dim's name."""
+
+    name: str
+    dtype: str
+    shape: tuple[Dim, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+    def resolve(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """Returns the shape at given sizes of the named dims."""
+        return tuple(dim if isinstance(dim, int) else sizes[dim] for dim in self.shape)
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """The tensors in and out of a model, in order: the only place where their names are written."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The named dims of the inputs, in order of appearance."""
+        return tuple(dict.fromkeys(dim for spec in self.inputs for dim in spec.shape if isinstance(dim, str)))
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(spec.name for spec in self.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return tuple(spec.name for spec in self.outputs)
+
+    def dynamic_axes(self) -> dict[str, dict[int, str]]:
+        """Returns `{tensor: {axis: dim}}` for every named dim, as exporters want it."""
+        return {spec.name: axes for spec in (*self.inputs, *self.outputs) if (axes := dict(_named_axes(spec)))}
+
+    def bind(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, int]:
+        """Checks feeds against the inputs and returns the size of each named dim.
+
+        Raises:
+            SignatureError: for a missing or extra input, a wrong element type, rank or fixed size,
+                or one dim that is fed with two sizes.
+        """
+        if feeds.keys() != set(self.input_names):
+            raise SignatureError(_wrong_names(feeds, self.input_names))
+        sizes: dict[str, int] = {}
+        for spec in self.inputs:
+            array = feeds[spec.name]
+            if array.dtype.name != spec.dtype or array.ndim != len(spec.shape):
+                raise SignatureError(_wrong_tensor(spec, array))
+            for axis, dim in enumerate(spec.shape):
+                size = array.shape[axis]
+                if (isinstance(dim, int) and size != dim) or sizes.setdefault(str(dim), size) != size:
+                    raise SignatureError(_wrong_size(spec, array, dim, sizes))
+        return {dim: sizes[dim] for dim in self.dims}
+
+
+def _named_axes(spec: TensorSpec) -> Iterator[tuple[int, str]]:
+    return ((axis, dim) for axis, dim in enumerate(spec.shape) if isinstance(dim, str))
+
+
+def _wrong_names(feeds: Mapping[str, Any], expected: tuple[str, ...]) -> str:
+    missing = [name for name in expected if name not in feeds]
+    extra = [name for name in feeds if name not in expected]
+    parts = [f"missing {', '.join(map(repr, missing))}"] if missing else []
+    parts += [f"unexpected {', '.join(map(repr, extra))}"] if extra else []
+    return f"inputs: expected {', '.join(expected)}; {'; '.join(parts)}. Feed each input once, by its name."
+
+
+def _wrong_tensor(spec: TensorSpec, array: np.ndarray[Any, Any]) -> str:
+    got = f"{array.dtype.name}{list(array.shape)}"
+    remedy = "Reshape it." if array.dtype.name == spec.dtype else f"Cast it with `.astype('{spec.dtype}')`."
+    return f"input '{spec.name}': expected {spec}, got {got}. {remedy}"
+
+
+def _wrong_size(spec: TensorSpec, array: np.ndarray[Any, Any], dim: Dim, sizes: Mapping[str, int]) -> str:
+    expected = f"dim '{dim}' is {sizes[dim]} elsewhere" if isinstance(dim, str) else "that axis is fixed"
+    return f"input '{spec.name}': expected {spec}, got {array.dtype.name}{list(array.shape)}; {expected}. Reshape it."
