@@ -14,6 +14,16 @@ DATA_SUFFIX = ".data"
 """`model.onnx` keeps large weights beside it, in `model.onnx.data`."""
 
 _CHUNK = 1 << 20
+_WEIGHT_TYPES = {
+    1: "float32",
+    10: "float16",
+    11: "float64",
+    16: "bfloat16",
+    2: "uint8",
+    3: "int8",
+    21: "uint4",
+    22: "int4",
+}
 
 
 class Outline(NamedTuple):
@@ -22,6 +32,12 @@ class Outline(NamedTuple):
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     weights: Counter[int]
+
+    @property
+    def precision(self) -> str | None:
+        """The type in which most weights are kept, or None without weights; indices, shapes and masks don't count."""
+        kept = Counter({_WEIGHT_TYPES[code]: count for code, count in self.weights.items() if code in _WEIGHT_TYPES})
+        return next((name for name, count in kept.most_common(1) if count), None)
 
 
 def digest(file: Path) -> str:

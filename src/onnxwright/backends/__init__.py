@@ -81,3 +81,14 @@ def engine(name: str) -> Backend:
     if reason:
         raise EngineError(f"engine '{name}' is not available: {reason}")
     return known[name]
+
+
+def check_precision(backend: Backend, precision: str) -> None:
+    """Refuses a precision in which a backend can't execute.
+
+    Raises:
+        EngineError: naming those in which it can.
+    """
+    if precision not in backend.precisions:
+        expected = accepted(precision, backend.precisions)
+        raise EngineError(f"engine '{backend.name}' has no precision '{precision}'; expected {expected}.")

@@ -2,47 +2,99 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from pathlib import Path
+from typing import Any
 
-from onnxwright.backends import Array, Options, Ran, Tensors
+from onnxwright.backends import Array, Backend, Options, Ran, Session, Tensors, check_precision
 from onnxwright.errors import EngineError
+from onnxwright.files import digest, outline
 
 
 class OnnxRuntimeSession:
-    """A graph loaded by ONNX Runtime."""
+    """A graph loaded by ONNX Runtime; without its optimizations it computes node by node what the file says.
+
+    Raises:
+        EngineError: when ONNX Runtime refuses the graph.
+    """
 
     def __init__(self, file: Path, options: Options, *, is_optimized: bool = True):
-        import onnxruntime
-
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = options.threads
-        settings.inter_op_num_threads = 1
-        settings.log_severity_level = 3
-        # Idle workers that spin would slow down whatever runs next in this process.
-        settings.add_session_config_entry("session.force_spinning_stop", "1")
-        if not is_optimized:
-            settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        try:
-            self._session = onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
-        except Exception as refusal:  # every failure of the C++ side has a type of its own
-            raise EngineError(f"ONNX Runtime refuses '{file.name}': {refusal}") from refusal
+        self._session = _load(file, options, is_optimized=is_optimized)
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self._ran = Ran(
-            backend=BACKEND.name,
-            version=onnxruntime.__version__,
-            provider=self._session.get_providers()[0],
-            precision=options.precision,
-            threads=options.threads,
-            sha256=digest(file),
-        )
+        self._ran = _describe(self._session, file, is_optimized=is_optimized)
 
     @property
     def ran(self) -> Ran:
-        """What runs."""
+        """What runs. The precision is the type in which the file keeps most of its weights."""
         return self._ran
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
-        """Answers `{output name: array}` for `{input name: array}`."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
+        """Answers `{output name: array}` for `{input name: array}`.
+
+        Raises:
+            EngineError: when a feed is missing, unknown, or of another type or rank than the graph's input.
+        """
+        try:
+            return dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
+        except Exception as refusal:  # every failure of the C++ side has a type of its own
+            raise EngineError(f"ONNX Runtime refuses these inputs: {refusal}") from refusal
+
+
+class OnnxRuntime:
+    """ONNX Runtime, which executes a graph in the types that the file declares."""
+
+    name = "onnxruntime"
+    precisions: tuple[str, ...] = ("float32",)
+
+    def available(self) -> str | None:
+        """Returns why ONNX Runtime can't be used here, or None when it can."""
+        if importlib.util.find_spec("onnxruntime") is None:
+            return "the package 'onnxruntime' is not installed; install it with `pip install \"onnxruntime\"`."
+        return None
+
+    def prepare(self, file: Path, options: Options) -> Session:
+        """Loads an ONNX file.
+
+        Raises:
+            EngineError: when ONNX Runtime refuses the graph, or for an unknown precision.
+        """
+        check_precision(self, options.precision)
+        return OnnxRuntimeSession(file, options)
+
+
+BACKEND: Backend = OnnxRuntime()
+
+
+def _load(file: Path, options: Options, *, is_optimized: bool) -> Any:
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3
+    # Idle workers that spin would slow down whatever runs next in this process.
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
+    if not is_optimized:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
+    except Exception as refusal:  # every failure of the C++ side has a type of its own
+        raise EngineError(f"ONNX Runtime refuses '{file.name}': {refusal}") from refusal
+
+
+def _describe(session: Any, file: Path, *, is_optimized: bool) -> Ran:
+    import onnxruntime
+
+    return Ran(
+        backend=BACKEND.name,
+        version=onnxruntime.__version__,
+        provider=session.get_providers()[0] + ("" if is_optimized else " (graph optimizations off)"),
+        precision=outline(file).precision or _boundary_type(session),
+        threads=session.get_session_options().intra_op_num_threads,
+        sha256=digest(file),
+    )
+
+
+def _boundary_type(session: Any) -> str:
+    kind: str = session.get_outputs()[0].type.removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(kind, kind)

@@ -1,0 +1,188 @@
+"""OpenVINO on the CPU, in float32 and in bfloat16."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from onnxwright.backends import Array, Backend, Options, Ran, Session, Tensors, check_precision
+from onnxwright.errors import EngineError
+from onnxwright.files import digest, outline
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_NAMES = {"i8": "int8", "u8": "int8", "bf16": "bfloat16", "f16": "float16", "f32": "float32", "f64": "float64"}
+"""Names of the precisions in which nodes run, the coarsest first."""
+_PRODUCTS = frozenset({"FullyConnected", "MatMul", "Convolution", "Deconvolution", "RNNCell", "RNNSeq", "MHA"})
+_MOVES = frozenset({"Const", "Input", "Output", "Reorder", "Convert"})
+"""Nodes that carry values or change their type, and compute nothing."""
+_INT32 = np.iinfo(np.int32)
+
+
+class _Port(NamedTuple):
+    position: int
+    dtype: np.dtype[Any]
+
+
+class OpenVinoSession:
+    """A graph compiled by OpenVINO. Calls from several threads wait for each other.
+
+    Raises:
+        EngineError: when OpenVINO refuses the graph, or the processor lacks the precision.
+    """
+
+    def __init__(self, file: Path, options: Options):
+        names = _outline(file)
+        compiled = _compile(file, options)
+        self._inputs = _ports(names.inputs, compiled.inputs, file)
+        self._outputs = _ports(names.outputs, compiled.outputs, file)
+        self._request = compiled.create_infer_request()
+        self._lock = threading.Lock()
+        self._ran = _describe(compiled, file)
+
+    @property
+    def ran(self) -> Ran:
+        """What runs. The precision is the coarsest one in which a node of the compiled graph really runs."""
+        return self._ran
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers `{output name: array}` for `{input name: array}`; the arrays are the caller's own.
+
+        Raises:
+            EngineError: when a feed is missing, unknown, or of another type or rank than the graph's input.
+        """
+        if feeds.keys() != self._inputs.keys():
+            raise EngineError(f"OpenVINO: expected inputs {', '.join(self._inputs)}, got {', '.join(feeds)}.")
+        try:
+            with self._lock:
+                return self._infer(feeds)
+        except RuntimeError as refusal:
+            raise EngineError(f"OpenVINO refuses these inputs: {refusal}") from refusal
+
+    def _infer(self, feeds: Tensors) -> dict[str, Array]:
+        from openvino import Tensor
+
+        for name, (position, dtype) in self._inputs.items():
+            array = feeds[name]
+            _check(name, array, dtype)
+            flags = array.flags
+            owned = array if flags.c_contiguous and flags.writeable else array.copy()
+            self._request.set_input_tensor(position, Tensor(owned, shared_memory=True))
+        self._request.infer()
+        get = self._request.get_output_tensor
+        return {name: get(position).data.copy() for name, (position, _) in self._outputs.items()}
+
+
+class OpenVino:
+    """OpenVINO, which executes float32 graphs in float32 or, where the processor can, in bfloat16."""
+
+    name = "openvino"
+    precisions: tuple[str, ...] = tuple(_HINTS)
+
+    def available(self) -> str | None:
+        """Returns why OpenVINO can't be used here, or None when it can."""
+        if importlib.util.find_spec("openvino") is None:
+            return "the package 'openvino' is not installed; install it with `pip install \"onnxwright[openvino]\"`."
+        return None
+
+    def prepare(self, file: Path, options: Options) -> Session:
+        """Compiles an ONNX file.
+
+        Raises:
+            EngineError: when OpenVINO refuses the graph, for an unknown precision, or one the processor lacks.
+        """
+        check_precision(self, options.precision)
+        return OpenVinoSession(file, options)
+
+
+BACKEND: Backend = OpenVino()
+
+
+@functools.cache
+def _core() -> Any:
+    from openvino import Core
+
+    return Core()
+
+
+def _outline(file: Path) -> Any:
+    # OpenVINO would offer a broken file to the parsers of every other format it knows.
+    try:
+        return outline(file)
+    except (OSError, ValueError) as broken:
+        raise EngineError(f"OpenVINO can't read '{file.name}' as ONNX: {broken}. Export it again.") from broken
+
+
+def _compile(file: Path, options: Options) -> Any:
+    if options.precision == "bfloat16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise EngineError("OpenVINO can't run in bfloat16: this processor has no instructions for it. Use float32.")
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": options.threads,
+        # Without it, a processor with bfloat16 instructions computes float32 graphs in bfloat16.
+        "INFERENCE_PRECISION_HINT": _HINTS[options.precision],
+    }
+    try:
+        return _core().compile_model(file, "CPU", settings)
+    except RuntimeError as refusal:
+        raise EngineError(f"OpenVINO refuses '{file.name}': {refusal}") from refusal
+
+
+def _ports(names: Iterable[str], ports: Iterable[Any], file: Path) -> dict[str, _Port]:
+    # A port may go by several names, and by another first one than the graph's.
+    by_name = {name: (position, port) for position, port in enumerate(ports) for name in port.get_names()}
+    found = {}
+    for name in names:
+        if name not in by_name:
+            raise EngineError(f"OpenVINO has no tensor '{name}' in '{file.name}'; it has {', '.join(by_name)}.")
+        position, port = by_name[name]
+        found[name] = _Port(position, _dtype(name, port))
+    return found
+
+
+def _dtype(name: str, port: Any) -> np.dtype[Any]:
+    kind = port.get_element_type().get_type_name()
+    if kind in {"bf16", "string"}:
+        raise EngineError(f"OpenVINO can't exchange tensor '{name}' of type {kind} with numpy. Cast it in the graph.")
+    dtype: np.dtype[Any] = np.dtype(port.get_element_type().to_dtype())
+    return dtype
+
+
+def _check(name: str, array: Array, dtype: np.dtype[Any]) -> None:
+    if array.dtype != dtype:
+        raise EngineError(f"OpenVINO: input '{name}': expected {dtype}, got {array.dtype}. Cast it.")
+    # The CPU plug-in computes int64 in int32, and would cut a larger number without a word.
+    if dtype == np.int64 and array.size and (array.max() > _INT32.max or array.min() < _INT32.min):
+        raise EngineError(
+            f"OpenVINO: input '{name}' holds numbers beyond int32, in which it computes. Use onnxruntime."
+        )
+
+
+def _describe(compiled: Any, file: Path) -> Ran:
+    import openvino
+
+    return Ran(
+        backend=BACKEND.name,
+        version=openvino.__version__.partition("-")[0],
+        provider=", ".join(compiled.get_property("EXECUTION_DEVICES")),
+        precision=_executed_precision(compiled),
+        threads=compiled.get_property("INFERENCE_NUM_THREADS"),
+        sha256=digest(file),
+    )
+
+
+def _executed_precision(compiled: Any) -> str:
+    nodes = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    ran = {(node["layerType"].value, node["runtimePrecision"].value) for node in nodes}
+    products = {precision for kind, precision in ran if kind in _PRODUCTS}
+    # Outside of products, an 8-bit type is a boolean.
+    others = {precision for kind, precision in ran if kind not in _MOVES} - {"i8", "u8"}
+    for precision, name in _NAMES.items():
+        if precision in products | others:
+            return name
+    return str(np.dtype(compiled.outputs[0].get_element_type().to_dtype()))
