@@ -19,7 +19,7 @@ LAYERS = {
     "staging activations",
     "graphs and modules": "graph modules reads",
     "backends": "backends",
-    "artefacts and sources": "artifact text tasks source loaders",
+    "artefacts and sources": "artifact text activations tasks source loaders",
     "steps": "pipeline routes repairs",
     "verbs": "stages",
     "surface": "cli __main__ __init__",
