@@ -28,6 +28,8 @@ RANK = {entry: rank for rank, entries in enumerate(LAYERS.values()) for entry in
 LAYER = {entry: layer for layer, entries in LAYERS.items() for entry in entries.split()}
 
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "jinja2"}
+# Packages whose every module is imported to find out what is there, also where no heavy library is installed.
+PLUGINS = {"backends", "tasks"}
 EXITS = {"print", "exit", "quit", "sys.exit", "os._exit", "SystemExit"}
 MACHINE = {"os.environ", "os.getenv", "os.cpu_count", "os.sched_getaffinity", "multiprocessing.cpu_count"}
 
@@ -122,6 +124,12 @@ def test_imports_point_one_way(package):
 @pytest.mark.parametrize("start", [PACKAGE, f"{PACKAGE}.cli"])
 def test_nothing_heavy_is_imported_with_the_package(package, start):
     assert list(heavy_at_import(package, start)) == []
+
+
+def test_nothing_heavy_is_imported_with_plugins(package):
+    plugins = [name for name in package if entry(name) in PLUGINS]
+
+    assert [line for name in plugins for line in heavy_at_import(package, name)] == []
 
 
 @pytest.mark.parametrize("start", [PACKAGE, f"{PACKAGE}.cli"])
