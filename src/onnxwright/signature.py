@@ -66,6 +66,8 @@ class Signature(msgspec.Struct, frozen=True):
         sizes: dict[str, int] = {}
         for spec in self.inputs:
             array = feeds[spec.name]
+            if not isinstance(array, np.ndarray):
+                raise SignatureError(_not_an_array(spec, array))
             if array.dtype.name != spec.dtype or array.ndim != len(spec.shape):
                 raise SignatureError(_wrong_tensor(spec, array))
             for axis, dim in enumerate(spec.shape):
@@ -85,6 +87,10 @@ def _wrong_names(feeds: Mapping[str, Any], expected: tuple[str, ...]) -> str:
     parts = [f"missing {', '.join(map(repr, missing))}"] if missing else []
     parts += [f"unexpected {', '.join(map(repr, extra))}"] if extra else []
     return f"inputs: expected {', '.join(expected)}; {'; '.join(parts)}. Feed each input once, by its name."
+
+
+def _not_an_array(spec: TensorSpec, value: Any) -> str:
+    return f"input '{spec.name}': expected {spec}, got {type(value).__name__}. Make it one with `numpy.asarray`."
 
 
 def _wrong_tensor(spec: TensorSpec, array: np.ndarray[Any, Any]) -> str:

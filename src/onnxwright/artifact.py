@@ -1,0 +1,236 @@
+"""What lies on disk: packages, opened and run, and manifests, written last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from onnxwright import backends, environment
+from onnxwright.backends import Array, Options, Ran, Session, Tensors
+from onnxwright.errors import EngineError, OutOfRangeError, SourceError, UsageError, accepted
+from onnxwright.files import data_file, digest
+from onnxwright.manifest import FILE_NAME, SCHEMA, Manifest, Proof, Variant, from_json, to_json
+from onnxwright.profile import Profile
+from onnxwright.signature import Signature
+from onnxwright.staging import staged, sync, sync_folder
+
+__all__ = ["Package", "PackageSession", "member", "staged", "write_manifest"]
+
+_REMEDY = "`onnxwright convert SOURCE -o DIR` writes a package."
+
+
+class PackageSession:
+    """A package's graph in an engine that it was proven with, held to the range of that proof."""
+
+    def __init__(self, session: Session, signature: Signature, proof: Proof):
+        self._session = session
+        self._signature = signature
+        self._range = {dim: proof.range[dim] for dim in signature.dims}
+
+    @property
+    def ran(self) -> Ran:
+        """What runs: the engine, its version, threads and the digest of the file."""
+        return self._session.ran
+
+    @property
+    def range(self) -> dict[str, tuple[int, int]]:
+        """Least and most proven size of each dim, both included."""
+        return dict(self._range)
+
+    @property
+    def signature(self) -> Signature:
+        """What goes in and out."""
+        return self._signature
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers `{output name: array}` for `{input name: array}`.
+
+        Raises:
+            SignatureError: when the feeds don't fit the signature.
+            OutOfRangeError: when a size lies outside the range that was proven for this engine.
+        """
+        for dim, size in self._signature.bind(feeds).items():
+            least, most = self._range[dim]
+            if not least <= size <= most:
+                raise OutOfRangeError(
+                    f"dim '{dim}': got size {size}, proven for {least} to {most}. "
+                    "Feed a size in that range, or convert with a wider one."
+                )
+        return self._session.run(feeds)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A folder that `convert` wrote: graphs, what was proven of them, and what is needed to run them."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Package:
+        """Opens a package.
+
+        Raises:
+            SourceError: when the folder is missing, is not a package, or lacks a file that its manifest names.
+        """
+        folder = Path(folder)
+        manifest = _read_manifest(folder)
+        if manifest.default.variant not in manifest.variants:
+            raise _broken(folder, f"its default variant '{manifest.default.variant}' is not among its variants")
+        for variant in manifest.variants.values():
+            _check_member(folder, variant.file)
+        return cls(folder, manifest)
+
+    @property
+    def signature(self) -> Signature:
+        """What goes in and out."""
+        return self.manifest.signature
+
+    @property
+    def proof(self) -> Proof:
+        """What was proven of the default variant."""
+        return self.manifest.proof
+
+    @property
+    def profile(self) -> Profile:
+        """The range for which the package was asked."""
+        return Profile(self.manifest.profile)
+
+    @property
+    def task(self) -> str | None:
+        """What the model is for, or None when it is no task that is known."""
+        return self.manifest.task
+
+    def file(self, variant: str | None = None) -> Path:
+        """Returns the ONNX file of a variant, of the default one unless told.
+
+        Raises:
+            UsageError: when the package has no such variant.
+        """
+        return self.folder / self._variant(variant).file
+
+    def session(self, engine: str = "auto", variant: str | None = None, threads: int | None = None) -> PackageSession:
+        """Makes a variant ready to run: in the package's own engine, or in another that it was proven with.
+
+        Raises:
+            EngineError: when the engine is unknown, not available, or not one that the variant was proven with.
+            SourceError: when the file is not the one that was proven.
+        """
+        chosen = self._variant(variant)
+        proofs = _proofs(chosen)
+        name = _first_available(self.manifest.default.engine, proofs) if engine == "auto" else engine
+        backend = backends.engine(name)
+        if name not in proofs:
+            known = ", ".join(proofs) or "none"
+            raise EngineError(f"engine '{name}': not proven for this package. Proven: {known}. Use one of these.")
+        file = self.file(variant)
+        self._check_unaltered(file, chosen)
+        self._check_range(proofs[name])
+        session = backend.prepare(file, Options(threads=threads or environment.cores()))
+        return PackageSession(session, self.signature, proofs[name])
+
+    def _variant(self, name: str | None) -> Variant:
+        name = name or self.manifest.default.variant
+        if name not in self.manifest.variants:
+            expected = accepted(name, self.manifest.variants)
+            raise UsageError(f"variant '{name}': this package has no such variant; expected {expected}.")
+        return self.manifest.variants[name]
+
+    def _check_unaltered(self, file: Path, variant: Variant) -> None:
+        found = digest(file)
+        if found != variant.sha256:
+            raise SourceError(
+                f"file '{variant.file}' was altered: expected sha256 {variant.sha256}, got {found}. "
+                "What was proven was another file; convert again."
+            )
+
+    def _check_range(self, proof: Proof) -> None:
+        missing = [dim for dim in self.signature.dims if dim not in proof.range]
+        if missing:
+            raise _broken(self.folder, f"its proof has no range for dim '{missing[0]}'")
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes `onnxwright.json`: after everything else in the folder has reached the disk, and in one step."""
+    sync_folder(folder)
+    partial = folder / f".{FILE_NAME}.partial"
+    partial.write_bytes(to_json(manifest))
+    sync(partial)
+    partial.replace(folder / FILE_NAME)
+    sync(folder)
+
+
+def member(folder: Path, name: str) -> Path:
+    """Returns a file of a model folder by its relative name, links followed.
+
+    The one way out of the folder is the hub cache's own: `snapshots/REVISION/NAME` links into `blobs` beside
+    `snapshots`.
+
+    Raises:
+        SourceError: when the name or a link leads anywhere else, or to nothing.
+    """
+    target = (folder / name).resolve()
+    homes = [folder.resolve()]
+    if homes[0].parent.name == "snapshots":
+        homes.append(homes[0].parent.parent / "blobs")
+    if not any(target.is_relative_to(home) for home in homes):
+        raise SourceError(f"file '{name}' leads out of the folder '{folder}'. Put the file itself there.")
+    if not target.is_file():
+        raise SourceError(f"file '{name}' is missing in '{folder}'. Copy the folder again, or convert again.")
+    return target
+
+
+def _check_member(folder: Path, name: str) -> None:
+    member(folder, name)
+    if data_file(folder / name).is_symlink() or data_file(folder / name).exists():
+        member(folder, data_file(Path(name)).as_posix())
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    if not folder.exists():
+        raise SourceError(f"package '{folder}': no such folder. {_REMEDY}")
+    file = folder / FILE_NAME
+    if not file.is_file():
+        raise SourceError(f"'{folder}' is not a package: it has no {FILE_NAME}. {_REMEDY}")
+    content = file.read_bytes()
+    try:
+        schema = msgspec.json.decode(content, type=_Versioned).schema
+        if schema != SCHEMA:
+            raise SourceError(
+                f"package '{folder}' has schema {schema}, this version reads {SCHEMA}. "
+                "Use the version of onnxwright that wrote it, or convert again."
+            )
+        return from_json(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as reason:
+        raise _broken(folder, str(reason)) from reason
+
+
+class _Versioned(msgspec.Struct):
+    schema: int
+
+
+def _broken(folder: Path, reason: str) -> SourceError:
+    return SourceError(f"package '{folder}': {FILE_NAME} is not whole: {reason}. Copy it again, or convert again.")
+
+
+def _proofs(variant: Variant) -> dict[str, Proof]:
+    return {
+        name: found.proof
+        for name, found in variant.engines.items()
+        if found.executed and found.proof is not None and found.proof.verdict != "failed"
+    }
+
+
+def _first_available(default: str, proofs: Mapping[str, Proof]) -> str:
+    known = backends.engines()
+    reasons = []
+    for name in sorted(proofs, key=lambda name: name != default):
+        reason = known[name].available() if name in known else "unknown to this version"
+        if reason is None:
+            return name
+        reasons.append(f"{name}: {reason}")
+    tried = "; ".join(reasons) or "it was proven with none"
+    raise EngineError(f"no engine that this package was proven with is available here ({tried}). Install one of them.")
