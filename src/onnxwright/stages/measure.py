@@ -53,8 +53,8 @@ def measure(
 ) -> dict[str, Measurement]:
     """Times every session on every shape and relates each to the baseline.
 
-    A round runs each session once, in an order drawn anew, so that what slows the machine for a while slows all of
-    them. The speed-up is the median over the rounds of the baseline's time over the session's. Its interval is made
+    A round times each session once, in an order drawn anew, so that what slows the machine for a while slows all of
+    them; an untimed run goes before each timed one. The speed-up is the median over the rounds of the baseline's time over the session's. Its interval is made
     of order statistics and needs no distribution (see `interval`). The error is the largest distance of any output
     on any shape from the baseline's.
 
@@ -154,11 +154,14 @@ def _error(reference: Mapping[str, Array], candidate: Mapping[str, Array]) -> fl
 
 
 def _time(bench: _Bench, name: str, tensors: Tensors) -> float:
+    session, clock = bench.sessions[name], bench.clock
     # The threads of one runtime spin for a while after its answer, and would slow the next one down.
-    bench.clock.sleep(bench.plan.pause_seconds)
-    started = bench.clock.now()
-    bench.sessions[name].run(tensors)
-    return bench.clock.now() - started
+    clock.sleep(bench.plan.pause_seconds)
+    # Brings back what the runtimes before have pushed out of the caches: a server runs one model again and again.
+    session.run(tensors)
+    started = clock.now()
+    session.run(tensors)
+    return clock.now() - started
 
 
 def _latency(sizes: Mapping[str, int], times: Sequence[float], baseline: Sequence[float]) -> Latency:
