@@ -51,7 +51,7 @@ class Task(Protocol):
         """Whether a model of this architecture (`config.architectures[0]`) is for this task."""
 
     def outputs(self) -> tuple[str, ...]:
-        """Names of the model's own outputs that the graph answers, in order."""
+        """Names of the outputs that the graph answers, in order."""
 
     def options(self, config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """Returns what the answers need of a model's config and folder, as plain JSON.

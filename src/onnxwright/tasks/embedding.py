@@ -38,8 +38,8 @@ class Embedding:
         return is_headless and is_encoder and "vocab_size" in config
 
     def outputs(self) -> tuple[str, ...]:
-        """Returns the name of the token vectors; pooling adds the sentence vector."""
-        return (HIDDEN_STATES,)
+        """Returns the names of the token vectors and of the pooled sentence vector."""
+        return (HIDDEN_STATES, SENTENCE_EMBEDDING)
 
     def options(self, config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """Returns how sentence-transformers encodes texts for this model: greatest length, prompt, case."""

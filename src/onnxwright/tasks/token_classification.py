@@ -91,7 +91,7 @@ def _labelled(logits: Array, encoding: Encoding, names: Sequence[str]) -> Iterat
 
 def _entity(group: Sequence[_Labelled], encoding: Encoding) -> dict[str, Any]:
     return {
-        "entity_group": group[0].kind,
+        "entity_group": group[0].kind.split("-", 1)[-1],
         "score": float(np.mean([labelled.score for labelled in group])),
         "word": encoding.spell([labelled.token for labelled in group]),
         "start": encoding.offsets[group[0].token][0],
