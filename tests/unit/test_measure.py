@@ -148,8 +148,8 @@ def test_the_time_budget_ends_the_rounds():
         sessions, FEEDS, baseline="a", plan=Plan(runs=10_000, seconds=10, pause_seconds=0), clock=world.clock
     )
 
-    assert world.time == pytest.approx(10, abs=0.5)
-    assert 10 <= found["b"].latencies[0].runs <= 13
+    assert 10 <= world.time <= 10.8
+    assert 9 <= found["b"].latencies[0].runs <= 13
 
 
 def test_the_least_number_of_runs_is_made_whatever_the_budget():

@@ -54,9 +54,9 @@ def measure(
     """Times every session on every shape and relates each to the baseline.
 
     A round times each session once, in an order drawn anew, so that what slows the machine for a while slows all of
-    them; an untimed run goes before each timed one. The speed-up is the median over the rounds of the baseline's time over the session's. Its interval is made
-    of order statistics and needs no distribution (see `interval`). The error is the largest distance of any output
-    on any shape from the baseline's.
+    them; an untimed run goes before each timed one. The speed-up is the median over the rounds of the baseline's time
+    over the session's. Its interval is made of order statistics and needs no distribution (see `interval`). The error
+    is the largest distance of any output on any shape from the baseline's.
 
     Raises:
         UsageError: when no session is called like the baseline.
