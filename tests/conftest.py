@@ -80,15 +80,21 @@ def write_graph(folder, text=COUNTING):
 
 
 @pytest.fixture
-def counting(tmp_path):
-    """Makes a package that counts tokens; keywords go to its manifest."""
+def make_package(tmp_path):
+    """Makes a package from ONNX text and its signature; keywords go to its manifest."""
 
-    def make(name="package", **changes):
+    def make(name, text, signature, **changes):
         folder = tmp_path / name
-        write_manifest(folder, make_manifest(write_graph(folder), **changes))
+        write_manifest(folder, make_manifest(write_graph(folder, text), signature, **changes))
         return folder
 
     return make
+
+
+@pytest.fixture
+def counting(make_package):
+    """Makes a package that counts tokens; keywords go to its manifest."""
+    return lambda name="package", **changes: make_package(name, COUNTING, COUNTING_SIGNATURE, **changes)
 
 
 @pytest.fixture

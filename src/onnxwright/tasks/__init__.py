@@ -20,9 +20,12 @@ INPUT_DIMS: Mapping[str, tuple[str, ...]] = {
 """The named dims of the inputs that Hugging Face text models share."""
 
 
+MASK: Final = "attention_mask"
+"""The input without which a padded row has another answer."""
+
 ENCODED: Mapping[str, str] = {
     "input_ids": "ids",
-    "attention_mask": "attention_mask",
+    MASK: "attention_mask",
     "token_type_ids": "type_ids",
 }
 """The inputs that a tokenizer fills, and the field of an `Encoding` that each takes."""
