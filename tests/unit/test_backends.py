@@ -1,4 +1,5 @@
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -239,3 +240,24 @@ def test_a_missing_engine_names_what_to_install(monkeypatch, name, remedy):
 
     with pytest.raises(EngineError, match=rf"'{name}' is not available: .*pip install \"{remedy}\""):
         engine(name)
+
+
+@every_execution
+def test_sizes_may_change_from_call_to_call(graph, name, precision):
+    session = prepare(name, graph(DENSE), precision)
+
+    for call, batch in enumerate((2, 5, 2, 1, 5)):
+        x = values(batch, 4, seed=call)
+        assert distance(np.maximum(x @ W, 0), session.run({"x": x})["y"]) < 2e-2
+
+
+@every_engine
+def test_calls_from_several_threads_do_not_mix(graph, name):
+    session = prepare(name, graph("neg (float[n] x) => (float[n] y) { y = Neg(x) }"))
+
+    def answers(seed):
+        feeds = [values(1 + (seed + call) % 3, seed=100 * seed + call) for call in range(50)]
+        return all(np.array_equal(session.run({"x": x})["y"], -x) for x in feeds)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(answers, range(4)))

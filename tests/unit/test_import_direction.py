@@ -16,7 +16,7 @@ ROOT = Path(onnxwright.__path__[0])
 # Low to high. A module imports from its own layer and from those below; a package counts as one entry.
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
-    "staging settings activations",
+    "staging settings box lattice",
     "graphs and modules": "graph modules reads",
     "backends": "backends",
     "artefacts and sources": "artifact text activations tasks source loaders",

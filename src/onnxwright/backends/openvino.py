@@ -21,12 +21,8 @@ _NAMES = {"i8": "int8", "u8": "int8", "bf16": "bfloat16", "f16": "float16", "f32
 _PRODUCTS = frozenset({"FullyConnected", "MatMul", "Convolution", "Deconvolution", "RNNCell", "RNNSeq", "MHA"})
 _MOVES = frozenset({"Const", "Input", "Output", "Reorder", "Convert"})
 """Nodes that carry values or change their type, and compute nothing."""
-_INT32 = np.iinfo(np.int32)
-
-
-class _Port(NamedTuple):
-    position: int
-    dtype: np.dtype[Any]
+_INT64 = np.dtype(np.int64)
+_INT32_MOST = 2**31 - 1
 
 
 class OpenVinoSession:
@@ -39,9 +35,11 @@ class OpenVinoSession:
     def __init__(self, file: Path, options: Options):
         names = _outline(file)
         compiled = _compile(file, options)
-        self._inputs = _ports(names.inputs, compiled.inputs, file)
-        self._outputs = _ports(names.outputs, compiled.outputs, file)
+        inputs = _ports(names.inputs, compiled.inputs, file)
+        outputs = _ports(names.outputs, compiled.outputs, file)
         self._request = compiled.create_infer_request()
+        self._inputs = {name: _Input(name, self._request, port) for name, port in inputs.items()}
+        self._outputs = sorted(outputs, key=lambda name: outputs[name].position)
         self._lock = threading.Lock()
         self._ran = _describe(compiled, file)
 
@@ -54,28 +52,48 @@ class OpenVinoSession:
         """Answers `{output name: array}` for `{input name: array}`; the arrays are the caller's own.
 
         Raises:
-            EngineError: when a feed is missing, unknown, or of another type or rank than the graph's input.
+            EngineError: when a feed is missing, unknown, or of another type or shape than the graph's input.
         """
         if feeds.keys() != self._inputs.keys():
             raise EngineError(f"OpenVINO: expected inputs {', '.join(self._inputs)}, got {', '.join(feeds)}.")
         try:
             with self._lock:
-                return self._infer(feeds)
+                for name, tensor in self._inputs.items():
+                    tensor.fill(feeds[name])
+                answers = self._request.infer(share_outputs=False).to_tuple()
         except RuntimeError as refusal:
             raise EngineError(f"OpenVINO refuses these inputs: {refusal}") from refusal
+        return dict(zip(self._outputs, answers, strict=True))
 
-    def _infer(self, feeds: Tensors) -> dict[str, Array]:
+
+class _Port(NamedTuple):
+    position: int
+    dtype: np.dtype[Any]
+    element_type: Any
+
+
+class _Input:
+    """Memory of ours that the engine reads an input from; it is kept as long as the shape stays the same."""
+
+    def __init__(self, name: str, request: Any, port: _Port):
+        self._name = name
+        self._request = request
+        self._port = port
+        self._memory: Array | None = None
+
+    def fill(self, array: Array) -> None:
+        _check(self._name, array, self._port.dtype)
+        if self._memory is None or self._memory.shape != array.shape:
+            self._memory = self._reserve(array.shape)
+        self._memory[...] = array
+
+    def _reserve(self, shape: tuple[int, ...]) -> Array:
         from openvino import Tensor
 
-        for name, (position, dtype) in self._inputs.items():
-            array = feeds[name]
-            _check(name, array, dtype)
-            flags = array.flags
-            owned = array if flags.c_contiguous and flags.writeable else array.copy()
-            self._request.set_input_tensor(position, Tensor(owned, shared_memory=True))
-        self._request.infer()
-        get = self._request.get_output_tensor
-        return {name: get(position).data.copy() for name, (position, _) in self._outputs.items()}
+        tensor = Tensor(self._port.element_type, shape)
+        self._request.set_input_tensor(self._port.position, tensor)
+        memory: Array = tensor.data
+        return memory
 
 
 class OpenVino:
@@ -141,26 +159,25 @@ def _ports(names: Iterable[str], ports: Iterable[Any], file: Path) -> dict[str, 
         if name not in by_name:
             raise EngineError(f"OpenVINO has no tensor '{name}' in '{file.name}'; it has {', '.join(by_name)}.")
         position, port = by_name[name]
-        found[name] = _Port(position, _dtype(name, port))
+        kind = port.get_element_type()
+        if kind.get_type_name() in {"bf16", "string"}:
+            raise EngineError(f"OpenVINO can't exchange '{name}' of type {kind} with numpy. Cast it in the graph.")
+        found[name] = _Port(position, np.dtype(kind.to_dtype()), kind)
     return found
-
-
-def _dtype(name: str, port: Any) -> np.dtype[Any]:
-    kind = port.get_element_type().get_type_name()
-    if kind in {"bf16", "string"}:
-        raise EngineError(f"OpenVINO can't exchange tensor '{name}' of type {kind} with numpy. Cast it in the graph.")
-    dtype: np.dtype[Any] = np.dtype(port.get_element_type().to_dtype())
-    return dtype
 
 
 def _check(name: str, array: Array, dtype: np.dtype[Any]) -> None:
     if array.dtype != dtype:
         raise EngineError(f"OpenVINO: input '{name}': expected {dtype}, got {array.dtype}. Cast it.")
     # The CPU plug-in computes int64 in int32, and would cut a larger number without a word.
-    if dtype == np.int64 and array.size and (array.max() > _INT32.max or array.min() < _INT32.min):
+    if dtype == _INT64 and not 0 <= np.bitwise_or.reduce(array, axis=None) <= _INT32_MOST and _is_cut(array):
         raise EngineError(
             f"OpenVINO: input '{name}' holds numbers beyond int32, in which it computes. Use onnxruntime."
         )
+
+
+def _is_cut(array: Array) -> bool:
+    return not np.array_equal(array, array.astype(np.int32))
 
 
 def _describe(compiled: Any, file: Path) -> Ran:
