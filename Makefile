@@ -39,6 +39,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/session_overhead.py
 	$(BIN)/python benchmarks/convert_cost.py
+	$(BIN)/python benchmarks/startup.py
 
 clean:
 	rm -rf build $(VENV)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 from onnxwright import environment
 from onnxwright.stages.measure import interval
 
+ONNXWRIGHT = str(Path(sys.executable).with_name("onnxwright"))
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -55,7 +55,8 @@ def bare_openvino(file: Path, feeds: Tensors) -> Call:
     request = openvino.Core().compile_model(file, "CPU", settings).create_infer_request()
     for name, array in feeds.items():
         request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
-    return request.infer
+    call: Call = request.infer
+    return call
 
 
 BARE = {"onnxruntime": bare_onnxruntime, "openvino": bare_openvino}
