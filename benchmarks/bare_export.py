@@ -23,7 +23,7 @@ def main(folder: str, file: str, route: str) -> None:
         torch.onnx.export(model, (), file, kwargs=inputs, dynamo=True, dynamic_shapes=dims)
     else:
         axes = {name: {0: "batch", 1: "sequence"} for name in NAMES}
-        torch.onnx.export(model, (), file, kwargs=inputs, dynamo=False, input_names=NAMES, dynamic_axes=axes)
+        torch.onnx.export(model, (), file, kwargs=inputs, dynamo=False, input_names=list(NAMES), dynamic_axes=axes)
 
 
 if __name__ == "__main__":
