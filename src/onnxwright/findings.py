@@ -114,4 +114,3 @@ KINDS: dict[str, Kind] = {
         "See the message; another route may take the module.",
     ),
 }
-
