@@ -1,0 +1,63 @@
+import os
+import socket
+
+import pytest
+
+from onnxwright import environment
+
+
+@pytest.fixture
+def plenty(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+
+
+def write_unified(folder, text):
+    (folder / "cpu.max").write_text(text)
+    return folder
+
+
+def write_legacy(folder, quota, period):
+    (folder / "cpu").mkdir()
+    (folder / "cpu" / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (folder / "cpu" / "cpu.cfs_period_us").write_text(f"{period}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("max 100000", 8), ("200000 100000", 2), ("250000 100000", 2), ("50000 100000", 1), ("9900000 100000", 8)],
+)
+@pytest.mark.usefixtures("plenty")
+def test_cores_are_cut_to_the_quota_of_the_cgroup(tmp_path, quota, expected):
+    assert environment.cores(write_unified(tmp_path, quota)) == expected
+
+
+@pytest.mark.parametrize(("quota", "expected"), [(-1, 8), (300000, 3)])
+@pytest.mark.usefixtures("plenty")
+def test_cores_are_cut_to_the_quota_of_the_first_version_of_cgroups(tmp_path, quota, expected):
+    assert environment.cores(write_legacy(tmp_path, quota, 100000)) == expected
+
+
+@pytest.mark.usefixtures("plenty")
+def test_cores_are_the_affinity_without_a_cgroup(tmp_path):
+    assert environment.cores(tmp_path) == 8
+
+
+def test_cores_are_never_more_than_the_affinity(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+
+    assert environment.cores(write_unified(tmp_path, "400000 100000")) == 1
+
+
+def test_the_description_names_versions_and_cores_but_no_host_and_no_path():
+    told = environment.describe()
+
+    assert {"python", "numpy", "onnxruntime", "system", "processor", "cores"} <= told.keys()
+    assert socket.gethostname() not in str(told)
+    assert os.sep not in "".join(str(value) for key, value in told.items() if key != "processor")
+
+
+def test_free_memory_is_a_number_of_bytes_where_it_can_be_told():
+    free = environment.free_memory()
+
+    assert free is None or free > 2**20
