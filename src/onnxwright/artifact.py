@@ -82,6 +82,8 @@ class Package:
             raise _broken(folder, f"its default variant '{manifest.default.variant}' is not among its variants")
         for variant in manifest.variants.values():
             _check_member(folder, variant.file)
+        if manifest.evidence is not None:
+            member(folder, manifest.evidence.file)
         return cls(folder, manifest)
 
     @property
@@ -131,6 +133,18 @@ class Package:
         self._check_range(proofs[name])
         session = backend.prepare(file, Options(threads=threads or environment.cores()))
         return PackageSession(session, self.signature, proofs[name])
+
+    def engines(self, variant: str | None = None) -> list[str]:
+        """Returns the engines with which a variant was proven and that are available here, the default one first.
+
+        Raises:
+            EngineError: when there is none.
+        """
+        proofs = _proofs(self._variant(variant))
+        first = _first_available(self.manifest.default.engine, proofs)
+        known = backends.engines()
+        rest = [name for name in proofs if name != first and name in known and known[name].available() is None]
+        return [first, *rest]
 
     def _variant(self, name: str | None) -> Variant:
         name = name or self.manifest.default.variant

@@ -14,7 +14,8 @@ class Finding(msgspec.Struct, frozen=True):
     repair: str | None = None
 
     def __post_init__(self) -> None:
-        assert self.code in KINDS, self.code
+        if self.code not in KINDS:
+            raise ValueError(f"finding '{self.code}' is unknown to this version")  # a manifest may hold a newer one
 
     @property
     def blocks_proof(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,7 +73,6 @@ class Tokenizer:
         self._cut_side = settings.get("truncation_side") or (raw.truncation or {}).get("direction", "right")
         self._max_length = int(limit) if 0 < (limit := settings.get("model_max_length") or 0) < _NO_LIMIT else None
         self._unknown = _content(settings.get("unk_token"))
-        self._lock = threading.Lock()
         # Settings stored in the file are those of whoever saved it; `transformers` doesn't obey them either.
         raw.no_padding()
         raw.no_truncation()
@@ -115,15 +113,12 @@ class Tokenizer:
         Raises:
             UsageError: when `max_length` leaves no room for the special tokens, or for a text that may not be cut.
         """
-        if max_length is not None:
-            self._check_room(texts, max_length, cut)
-        with self._lock:
-            if max_length is None:
-                self._raw.no_truncation()
-            else:
-                self._raw.enable_truncation(max_length, strategy=cut, direction=self._cut_side)
+        try:
             found = self._raw.encode_batch(list(texts))
-        return [self._to_encoding(text, encoding) for text, encoding in zip(texts, found, strict=True)]
+        except TypeError as refusal:
+            raise UsageError("a text is not valid Unicode (half of a surrogate pair). Decode it anew.") from refusal
+        cutting = None if max_length is None else _Cutting(max_length, cut, self._cut_side)
+        return [self._to_encoding(text, encoding, cutting) for text, encoding in zip(texts, found, strict=True)]
 
     def pad(self, encoding: Encoding, length: int) -> Encoding:
         """Fills an encoding up to `length` tokens; one that is as long stays as it is.
@@ -156,46 +151,78 @@ class Tokenizer:
         }
         return replace(encoding, **columns)
 
-    def _check_room(self, texts: Sequence[Text], max_length: int, cut: Cut) -> None:
-        for is_pair in {isinstance(text, tuple) for text in texts}:
-            special = self._raw.num_special_tokens_to_add(is_pair)
-            if max_length < special:
-                raise UsageError(f"max_length {max_length}: the special tokens alone are {special}. Allow for more.")
-        if cut == "only_second":
-            for text in texts:
-                self._check_first(text, max_length)
-
-    def _check_first(self, text: Text, max_length: int) -> None:
-        assert isinstance(text, tuple), "only pairs have a second text"
-        count = len(self._raw.encode(text[0], add_special_tokens=False).ids)
-        if count + self._raw.num_special_tokens_to_add(True) >= max_length:
-            raise UsageError(
-                f"'{text[0][:40]}' alone is {count} tokens, which leaves no room for its context in {max_length}. "
-                "Shorten it."
-            )
-
-    def _to_encoding(self, text: Text, found: tokenizers.Encoding) -> Encoding:
+    def _to_encoding(self, text: Text, found: tokenizers.Encoding, cutting: _Cutting | None) -> Encoding:
         texts = text if isinstance(text, tuple) else (text,)
-        offsets, sequences = tuple(found.offsets), tuple(found.sequence_ids)
-        return Encoding(
-            texts=texts,
-            ids=tuple(found.ids),
-            attention_mask=tuple(found.attention_mask),
-            type_ids=tuple(found.type_ids),
-            offsets=offsets,
-            word_ids=tuple(found.word_ids),
-            sequence_ids=sequences,
-            special_tokens_mask=tuple(found.special_tokens_mask),
-            pieces=tuple(
-                texts[sequence][slice(*offset)] if token == self._unknown and sequence is not None else token
-                for token, offset, sequence in zip(found.tokens, offsets, sequences, strict=True)
-            ),
-            is_truncated=bool(found.overflowing),
-            decoder=self._spell,
-        )
+        columns: dict[str, Sequence[Any]] = {
+            "ids": found.ids,
+            "attention_mask": found.attention_mask,
+            "type_ids": found.type_ids,
+            "offsets": found.offsets,
+            "word_ids": found.word_ids,
+            "sequence_ids": found.sequence_ids,
+            "special_tokens_mask": found.special_tokens_mask,
+            "pieces": found.tokens,
+        }
+        is_truncated = cutting is not None and len(found.ids) > cutting.max_length
+        if cutting is not None and is_truncated:
+            kept = cutting.choose(found.sequence_ids, texts)
+            columns = {name: [column[token] for token in kept] for name, column in columns.items()}
+        columns["pieces"] = [
+            texts[sequence][slice(*offset)] if piece == self._unknown and sequence is not None else piece
+            for piece, offset, sequence in zip(
+                columns["pieces"], columns["offsets"], columns["sequence_ids"], strict=True
+            )
+        ]
+        tuples: dict[str, Any] = {name: tuple(column) for name, column in columns.items()}
+        return Encoding(texts=texts, is_truncated=is_truncated, decoder=self._spell, **tuples)
 
     def _spell(self, pieces: list[str]) -> str:
         return str(self._raw.decoder.decode(pieces)) if self._raw.decoder else " ".join(pieces)
+
+
+@dataclass(frozen=True)
+class _Cutting:
+    """How encodings are cut to a length: special tokens stay, and tokens of a text go from one of its ends.
+
+    The truncation of the `tokenizers` library would keep every piece of what it cuts off, and for a pair every
+    combination of pieces: two long texts fill the memory.
+    """
+
+    max_length: int
+    cut: Cut
+    side: str
+
+    def choose(self, sequences: Sequence[int | None], texts: Sequence[str]) -> list[int]:
+        """Returns which tokens stay, in order, given the text that each is of."""
+        counts = [sum(sequence == number for sequence in sequences) for number in range(len(texts))]
+        room = self.max_length - (len(sequences) - sum(counts))
+        if room < 0:
+            special = self.max_length - room
+            raise UsageError(f"max_length {self.max_length}: the special tokens alone are {special}. Allow for more.")
+        gone: set[int] = set()
+        for number, size in enumerate(self._sizes(counts, room, texts)):
+            own = [token for token, sequence in enumerate(sequences) if sequence == number]
+            gone.update(own[: len(own) - size] if self.side == "left" else own[size:])
+        return [token for token in range(len(sequences)) if token not in gone]
+
+    def _sizes(self, counts: Sequence[int], room: int, texts: Sequence[str]) -> tuple[int, ...]:
+        """Returns how many tokens of each text stay: as the strategies of that name in `tokenizers` have it."""
+        if len(counts) == 1:
+            return (room,)
+        first, second = counts
+        if self.cut == "only_second":
+            if first >= room:
+                raise UsageError(
+                    f"'{texts[0][:40]}' alone is {first} tokens, which leaves no room for its context in "
+                    f"{self.max_length}. Shorten it."
+                )
+            return first, room - first
+        shorter = min(first, second)
+        longer = shorter if shorter > room else max(shorter, room - shorter)
+        if shorter + longer > room:
+            shorter = room // 2
+            longer = shorter + room % 2
+        return (shorter, longer) if first <= second else (longer, shorter)
 
 
 def _extend(values: tuple[Any, ...], fill: tuple[Any, ...], *, is_left: bool) -> tuple[Any, ...]:

@@ -21,7 +21,7 @@ from onnxwright.errors import (
     SourceError,
     UsageError,
 )
-from onnxwright.manifest import FILE_NAME, Default, EngineProof
+from onnxwright.manifest import FILE_NAME, Default, EngineProof, Evidence
 
 
 def feeds(batch=2, sequence=3):
@@ -254,10 +254,23 @@ class TestOpen:
         with pytest.raises(SourceError, match="has schema 7, this version reads 1"):
             Package.open(folder)
 
+    def test_refuses_a_finding_that_only_a_newer_version_knows(self, counting):
+        folder = counting()
+        content = json.loads((folder / FILE_NAME).read_text())
+        content["findings"] = [{"code": "of-the-future", "message": "?", "where": None, "repair": None}]
+        (folder / FILE_NAME).write_text(json.dumps(content))
+        with pytest.raises(SourceError, match="finding 'of-the-future' is unknown to this version"):
+            Package.open(folder)
+
     def test_refuses_a_missing_graph(self, counting):
         folder = counting()
         (folder / "onnx" / "model.onnx").unlink()
         with pytest.raises(SourceError, match=r"'onnx/model.onnx' is missing"):
+            Package.open(folder)
+
+    def test_refuses_missing_evidence(self, counting):
+        folder = counting(evidence=Evidence("evidence.npz", "0" * 64, 3))
+        with pytest.raises(SourceError, match=r"'evidence.npz' is missing"):
             Package.open(folder)
 
     @pytest.mark.parametrize("name", ["../elsewhere.onnx", "onnx/../../elsewhere.onnx", "/etc/hostname"])
@@ -354,6 +367,10 @@ class TestSession:
         (folder / "onnx" / "model.onnx.data").write_bytes(b"more")
         with pytest.raises(SourceError, match="was altered"):
             Package.open(folder).session()
+
+    def test_lists_engines_with_a_proof_that_are_here(self, counting):
+        package = Package.open(counting(engines=("engine-of-the-future", "openvino", "onnxruntime")))
+        assert package.engines() == ["openvino", "onnxruntime"]
 
     def test_names_the_engines_for_an_unknown_one(self, counting):
         with pytest.raises(EngineError, match=r"engine 'tvm' is unknown; expected one of .*onnxruntime"):

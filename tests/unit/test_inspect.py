@@ -11,7 +11,7 @@ import pytest
 from onnxwright.errors import MissingExtraError, SourceError
 from onnxwright.files import digest
 from onnxwright.findings import Finding
-from onnxwright.manifest import Attempt, EngineProof, Latency, Measurement, Step
+from onnxwright.manifest import Attempt, EngineProof, Evidence, Latency, Measurement, Step
 from onnxwright.stages.inspect import GraphReport, PackageReport, Report, in_comparison, in_range, in_ranges, inspect
 
 BRANCHING = """
@@ -54,7 +54,7 @@ def told(counting, proof_of):
             Attempt("trace", 17, "failed", "outputs differ", seconds=1.5),
             Attempt("dynamo", 18, "proven", "proven on the whole profile", ranges, 6.25),
         ),
-        lineage=(Step("load", {"source": "a folder"}),),
+        lineage=(Step("load", {"source": "a folder", "sizes": [2, 13]}),),
     )
     file = folder / "onnxwright.json"
     manifest = json.loads(file.read_text())
@@ -65,6 +65,8 @@ def told(counting, proof_of):
             Measurement("pytorch float32", "pytorch", {"backend": "pytorch", "threads": 2}, (own,), 0.0),
         )
     )
+    (folder / "evidence.bin").write_bytes(b"x")
+    manifest["evidence"] = msgspec.to_builtins(Evidence("evidence.bin", "0" * 64, 7))
     variant["engines"]["openvino"] = msgspec.to_builtins(
         EngineProof(executed=False, proof=None, message="not installed")
     )
@@ -93,8 +95,9 @@ class TestPackage:
             "median 3.12 ms p95 3.5 ms p99 4 ms the baseline",
             "finding range-narrowed Only to 16 <b>tokens</b>. model.py:7 repair: plain-attention",
             "attempt trace, opset 17 failed 1.5 s outputs differ",
-            "lineage load source a folder",
+            "lineage load source: a folder; sizes: 2, 13",
             "environment onnxruntime 1.0",
+            "evidence evidence.bin 7 points",
         ]:
             assert words in " ".join(report.text.split()), words
 

@@ -241,9 +241,20 @@ def test_several_threads_share_a_tokenizer(minilm):
     assert wrong == []
 
 
+def test_two_very_long_texts_cost_no_more_than_their_tokens(minilm):
+    (encoding,) = Tokenizer.open(minilm).encode([("first " * 60_000, "second " * 60_000)], max_length=11)
+    assert encoding.pieces[1:-1] == ("first",) * 4 + ("[SEP]",) + ("second",) * 4
+    assert encoding.is_truncated
+
+
+def test_refuses_half_of_a_surrogate_pair(minilm):
+    with pytest.raises(UsageError, match="not valid Unicode"):
+        Tokenizer.open(minilm).encode(["fine", "\ud800"])
+
+
 def test_refuses_a_length_below_the_special_tokens(minilm):
     with pytest.raises(UsageError, match="max_length 1: the special tokens alone are 2"):
-        Tokenizer.open(minilm).encode(["text"], max_length=1)
+        Tokenizer.open(minilm).encode(["fine", "text"], max_length=1)
     with pytest.raises(UsageError, match="max_length 2: the special tokens alone are 3"):
         Tokenizer.open(minilm).encode([("a", "b")], max_length=2)
 

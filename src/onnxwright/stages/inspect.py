@@ -109,6 +109,12 @@ def in_sizes(sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{dim} {size}" for dim, size in sizes.items()) or "fixed sizes"
 
 
+def in_details(details: Mapping[str, Any]) -> str:
+    """Says a table of details in words; lists as their entries."""
+    listed = ((key, value if isinstance(value, list | tuple) else [value]) for key, value in details.items())
+    return "; ".join(f"{key}: {', '.join(map(str, values))}" for key, values in listed)
+
+
 def in_comparison(latency: Latency, baseline: str) -> str:
     """Says how a latency compares with the baseline's, with its interval, or that it is the baseline's own."""
     least, most = latency.speedup_interval
@@ -140,10 +146,12 @@ def _package_rows(manifest: Manifest, available: Mapping[str, str | None]) -> It
             yield "engine", name, engine, _engine_words(found), available.get(engine) or "available here"
         for measurement in variant.measurements:
             yield from _measurement_rows(name, measurement)
+    if manifest.evidence is not None:
+        yield "evidence", manifest.evidence.file, f"{manifest.evidence.points} points"
     yield from map(_finding_row, manifest.findings)
     yield from map(_attempt_row, manifest.attempts)
     for step in manifest.lineage:
-        yield "lineage", step.verb, ", ".join(f"{key} {value}" for key, value in step.details.items())
+        yield "lineage", step.verb, in_details(step.details)
     yield from (("environment", name, str(value)) for name, value in manifest.environment.items())
 
 

@@ -14,7 +14,7 @@ from onnxwright.artifact import member, write_manifest
 from onnxwright.errors import SourceError
 from onnxwright.manifest import Manifest, Step
 from onnxwright.profile import Profile
-from onnxwright.stages.inspect import in_comparison, in_range, in_ranges, in_sizes
+from onnxwright.stages.inspect import in_comparison, in_details, in_range, in_ranges, in_sizes
 from onnxwright.tasks import task
 from onnxwright.text import FILE_NAME as TOKENIZER
 from onnxwright.text import Text, Tokenizer
@@ -123,6 +123,7 @@ def render_pages(manifest: Manifest) -> dict[str, str]:
         "cell": _to_cell,
         "code": _to_code,
         "comparison": in_comparison,
+        "details": in_details,
         "range": in_range,
         "ranges": in_ranges,
         "sizes": in_sizes,
