@@ -22,7 +22,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from onnxwright.findings import Finding
+    from onnxwright.manifest import Attempt
 
 
 class OnnxwrightError(Exception):
@@ -82,7 +86,12 @@ class RouteError(ModelError):
 
 
 class ProofError(ModelError):
-    """No candidate could be shown to compute what the reference computes."""
+    """No candidate could be shown to compute what the reference computes; what was found and tried comes with it."""
+
+    def __init__(self, message: str, *, findings: tuple[Finding, ...] = (), attempts: tuple[Attempt, ...] = ()):
+        super().__init__(message)
+        self.findings = findings
+        self.attempts = attempts
 
 
 def accepted(given: str, values: Iterable[str]) -> str:

@@ -112,6 +112,14 @@ class Default(msgspec.Struct, frozen=True):
     engine: str
 
 
+class Evidence(msgspec.Struct, frozen=True):
+    """Inputs with the reference's answers, kept in the package so that it can be proven where there is no PyTorch."""
+
+    file: str
+    sha256: str
+    points: int
+
+
 class Step(msgspec.Struct, frozen=True):
     """One step of the lineage: the verb, and what went into it."""
 
@@ -133,7 +141,7 @@ class Manifest(msgspec.Struct, frozen=True):
     environment: dict[str, Any]
     task: str | None = None
     task_options: dict[str, Any] = {}
-    samples: str | None = None
+    evidence: Evidence | None = None
     schema: int = SCHEMA
 
 

@@ -13,6 +13,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 EXACT: Final = "exact"
 SAME_PRECISION: Final = "same-precision"
 
+RUN_TO_RUN: Final = 1e-6
+"""How far two runs of one session on the same inputs may lie apart: the order in which threads add up."""
+
 FLOOR_MULTIPLE: Final = 32.0
 """How many times its own float32 noise an output may lie from the reference in the same precision."""
 LEAST_LIMIT: Final = 1e-5

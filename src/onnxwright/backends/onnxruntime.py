@@ -71,7 +71,7 @@ def _load(file: Path, options: Options, *, is_optimized: bool) -> Any:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
-    settings.log_severity_level = 3
+    settings.log_severity_level = 4
     # Idle workers that spin would slow down whatever runs next in this process.
     settings.add_session_config_entry("session.force_spinning_stop", "1")
     if not is_optimized:

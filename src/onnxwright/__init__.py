@@ -1,0 +1,78 @@
+"""PyTorch in, proven engine out: converts a model to ONNX, shows that it computes the same, and packages it.
+
+Importing this loads no torch, no transformers and no runtime; each function loads what it needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnxwright.api import convert, convert_to_onnx, open
+    from onnxwright.artifact import Package, PackageSession
+    from onnxwright.errors import (
+        EngineError,
+        ModelError,
+        OnnxwrightError,
+        OutOfRangeError,
+        ProofError,
+        SignatureError,
+        SourceError,
+        UsageError,
+    )
+    from onnxwright.pipeline import Pipeline, pipeline
+    from onnxwright.profile import Profile
+    from onnxwright.signature import Signature, TensorSpec
+
+_HOMES = {
+    "EngineError": "errors",
+    "ModelError": "errors",
+    "OnnxwrightError": "errors",
+    "OutOfRangeError": "errors",
+    "Package": "artifact",
+    "PackageSession": "artifact",
+    "Pipeline": "pipeline",
+    "Profile": "profile",
+    "ProofError": "errors",
+    "Signature": "signature",
+    "SignatureError": "errors",
+    "SourceError": "errors",
+    "TensorSpec": "signature",
+    "UsageError": "errors",
+    "convert": "api",
+    "convert_to_onnx": "api",
+    "open": "api",
+    "pipeline": "pipeline",
+}
+
+__all__ = [
+    "EngineError",
+    "ModelError",
+    "OnnxwrightError",
+    "OutOfRangeError",
+    "Package",
+    "PackageSession",
+    "Pipeline",
+    "Profile",
+    "ProofError",
+    "Signature",
+    "SignatureError",
+    "SourceError",
+    "TensorSpec",
+    "UsageError",
+    "convert",
+    "convert_to_onnx",
+    "open",
+    "pipeline",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'onnxwright' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"onnxwright.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

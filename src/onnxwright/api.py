@@ -1,0 +1,99 @@
+"""The functions of the Python API, with the words of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnxwright.artifact import Package
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from onnxwright.manifest import Proof
+    from onnxwright.progress import Progress
+
+
+def convert(
+    source: str | Path | nn.Module,
+    out: str | Path,
+    *,
+    example_inputs: Any = None,
+    dims: Mapping[str, Mapping[int, str]] | None = None,
+    profile: Mapping[str, tuple[int, int, int]] | None = None,
+    task: str = "auto",
+    route: str = "auto",
+    opset: int | None = None,
+    device: str = "cpu",
+    engine: str | Sequence[str] = "auto",
+    precision: str = "auto",
+    samples: str | Path | None = None,
+    seed: int = 0,
+    proof: str = "normal",
+    measure: bool = True,
+    trust_remote_code: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Package:
+    """Converts a model and returns the package, which is proven on the range that it declares.
+
+    `source` is a Hugging Face folder, a hub id, `file.py:factory`, an `.onnx` file, or a module with
+    `example_inputs` (`{input name: tensor}`) and `dims` (`{input name: {axis: dim name}}`). `profile` gives least,
+    usual and most for named dims; the others get their defaults. `proof` is quick, normal or thorough.
+
+    Raises:
+        UsageError: when an argument, a file or the machine is at fault.
+        ModelError: when the model can't be run, exported or proven. Nothing is written then.
+    """
+    from onnxwright.stages.convert import Request
+    from onnxwright.stages.convert import convert as run
+    from onnxwright.stages.export import DEFAULT_OPSET
+
+    request = Request(
+        source=source,
+        out=Path(out),
+        example_inputs=example_inputs,
+        dims=dims,
+        ranges=dict(profile or {}),
+        task=task,
+        route=route,
+        opset=opset or DEFAULT_OPSET,
+        device=device,
+        engines=(engine,) if isinstance(engine, str) else tuple(engine),
+        precision=precision,
+        samples=None if samples is None else Path(samples),
+        seed=seed,
+        proof=proof,
+        is_measured=measure,
+        is_code_trusted=trust_remote_code,
+        is_forced=force,
+    )
+    return run(request, progress)
+
+
+def open(folder: str | Path) -> Package:  # noqa: A001 - the word of the contract, used as `onnxwright.open`
+    """Opens a package.
+
+    Raises:
+        SourceError: when the folder is missing or is not a package.
+    """
+    return Package.open(folder)
+
+
+def convert_to_onnx(
+    model_pytorch: nn.Module, output_path: str | Path, inputs_pytorch: Mapping[str, Any], opset: int = 12
+) -> Proof:
+    """Writes one ONNX file by tracing, and proves it at other sizes than the dummy inputs' own.
+
+    Inputs are called as in `inputs_pytorch`, in its order; the first output is called `output`. Axis 0 of every
+    input is `batch_size`, axis 1 `sequence`; axis 0 of the output is `batch_size`. The module is traced in
+    evaluation mode and handed back in its own.
+
+    Raises:
+        SignatureError: when the inputs don't fit `forward`.
+        ProofError: when the file is not right away from the dummy inputs' sizes. It is not kept then.
+    """
+    from onnxwright.stages.convert_to_onnx import convert_to_onnx as run
+
+    return run(model_pytorch, Path(output_path), inputs_pytorch, opset)

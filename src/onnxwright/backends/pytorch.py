@@ -1,0 +1,114 @@
+"""PyTorch itself, in eager mode: the reference. It runs modules, not ONNX files, so it is not an engine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from onnxwright.backends import Array, Ran, Tensors
+from onnxwright.dtypes import from_torch
+from onnxwright.errors import ForwardError
+from onnxwright.modules import Pristine, TensorFunction, evaluation
+from onnxwright.reads import user_line_of
+from onnxwright.signature import Signature
+
+NAME = "pytorch"
+
+
+class PyTorchSession:
+    """A module that answers each call from the same state, in evaluation mode, without gradients."""
+
+    def __init__(self, module: nn.Module, signature: Signature, *, threads: int, device: str = "cpu"):
+        self._module = module
+        self._pristine = Pristine(module)
+        self._unguarded = UnguardedSession(module, signature, threads=threads, device=device)
+
+    @property
+    def ran(self) -> Ran:
+        """What runs."""
+        return self._unguarded.ran
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers `{output name: array}` for `{input name: array}`, from the module's first state.
+
+        Raises:
+            ForwardError: when the module raises.
+        """
+        self._pristine.restore()
+        return self.run_again(feeds)
+
+    def run_again(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers like `run`, but from whatever state the calls before have left."""
+        with evaluation(self._module):
+            return self._unguarded.run(feeds)
+
+    def changes(self) -> list[str]:
+        """Names what calls since the last `run` began have changed in the module."""
+        return self._pristine.changes()
+
+    def restore(self) -> None:
+        """Puts the module back into its first state."""
+        self._pristine.restore()
+
+
+class UnguardedSession:
+    """A module called as a user calls it, for measuring: whoever holds it keeps the module in evaluation mode."""
+
+    def __init__(self, module: nn.Module, signature: Signature, *, threads: int, device: str = "cpu"):
+        self._function = TensorFunction(module, signature.input_names, signature.output_names or None)
+        self._device = device
+        floats = [from_torch(parameter.dtype) for parameter in module.parameters() if parameter.is_floating_point()]
+        self.ran = Ran(
+            backend=NAME,
+            version=str(torch.__version__),
+            provider=device,
+            precision=max(set(floats), key=floats.count) if floats else "float32",
+            threads=threads,
+        )
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers `{output name: array}` for `{input name: array}`.
+
+        Raises:
+            ForwardError: when the module raises.
+        """
+        tensors = [to_tensor(array).to(self._device) for array in feeds.values()]
+        with _threads(self.ran.threads), torch.no_grad():
+            try:
+                named = self._function.named(tensors)
+            except ForwardError:
+                raise
+            except Exception as problem:  # a user's forward may raise anything
+                raise ForwardError(f"{type(problem).__name__} at {user_line_of(problem)}: {problem}") from problem
+        return {name: to_array(tensor) for name, tensor in named.items()}
+
+
+def to_tensor(array: Array) -> Tensor:
+    """Copies an array to a torch tensor on the CPU."""
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(np.array(array, copy=True))
+
+
+def to_array(tensor: Tensor) -> Array:
+    """Copies a tensor to numpy, on the CPU."""
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+    if plain.dtype == torch.bfloat16:
+        import ml_dtypes
+
+        return plain.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16).copy()
+    return plain.numpy().copy()
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,1 @@
+"""Pure functions on `onnx_ir.Model`."""

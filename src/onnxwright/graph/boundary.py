@@ -1,0 +1,84 @@
+"""The inputs and outputs of a graph, held to a signature: names, order, types and dims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from onnxwright import dtypes
+from onnxwright.errors import RouteError
+from onnxwright.signature import Signature, TensorSpec
+
+
+def conform(model: ir.Model, signature: Signature) -> ir.Model:
+    """Gives the graph the signature's inputs and outputs, by position where an exporter renamed them.
+
+    Inputs that the exporter dropped come back, unused. An output that is an input, or another output, gets a node
+    of its own, since several runtimes lose such a name.
+
+    Raises:
+        RouteError: when inputs or outputs are missing or have another type, which no renaming mends.
+    """
+    _conform_inputs(model.graph, signature.inputs)
+    _conform_outputs(model.graph, signature.outputs)
+    return model
+
+
+def _conform_inputs(graph: ir.Graph, specs: Sequence[TensorSpec]) -> None:
+    by_name = {value.name: value for value in graph.inputs}
+    if set(by_name) - {spec.name for spec in specs}:
+        if len(graph.inputs) != len(specs):
+            raise RouteError(f"the graph has inputs {_names(graph.inputs)}; expected {_names(specs)}.")
+        by_name = {spec.name: value for spec, value in zip(specs, graph.inputs, strict=True)}
+    values = [by_name.get(spec.name) or ir.Value(name=spec.name) for spec in specs]
+    for spec, value in zip(specs, values, strict=True):
+        _declare(value, spec)
+    graph.inputs.clear()
+    graph.inputs.extend(values)
+
+
+def _conform_outputs(graph: ir.Graph, specs: Sequence[TensorSpec]) -> None:
+    if len(graph.outputs) != len(specs):
+        raise RouteError(f"the graph has outputs {_names(graph.outputs)}; expected {_names(specs)}.")
+    by_name = {value.name: value for value in graph.outputs}
+    if by_name.keys() != {spec.name for spec in specs}:
+        by_name = {spec.name: value for spec, value in zip(specs, graph.outputs, strict=True)}
+    fixed = {*graph.inputs, *graph.initializers.values()}
+    outputs: list[ir.Value] = []
+    for spec in specs:
+        value = by_name[spec.name]
+        own = _copied(graph, value) if value in fixed or value in outputs else value
+        outputs.append(own)
+    graph.outputs.clear()
+    graph.outputs.extend(outputs)
+    _free(graph, outputs, {spec.name for spec in specs})
+    for spec, value in zip(specs, outputs, strict=True):
+        _declare(value, spec)
+
+
+def _copied(graph: ir.Graph, value: ir.Value) -> ir.Value:
+    node = ir.node("Identity", inputs=[value])
+    node.outputs[0].dtype = value.dtype
+    graph.append(node)
+    return node.outputs[0]
+
+
+def _free(graph: ir.Graph, outputs: Sequence[ir.Value], names: set[str]) -> None:
+    for node in graph.all_nodes():
+        for value in node.outputs:
+            if value.name in names and value not in outputs:
+                value.name = f"{value.name}_inner"
+
+
+def _declare(value: ir.Value, spec: TensorSpec) -> None:
+    dtype = ir.DataType(dtypes.to_onnx(spec.dtype))
+    if value.dtype is not None and value.dtype != dtype:
+        raise RouteError(f"'{spec.name}' is {value.dtype.name.lower()} in the graph; expected {spec.dtype}.")
+    value.name = spec.name
+    value.dtype = dtype
+    value.shape = ir.Shape(spec.shape)
+
+
+def _names(values: Sequence[ir.Value] | Sequence[TensorSpec]) -> str:
+    return ", ".join(str(value.name) for value in values) or "none"

@@ -1,0 +1,86 @@
+"""Which sizes a proof tries, and in which order: those that tell the most first."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from onnxwright.profile import Profile, Range
+
+Sizes = dict[str, int]
+
+
+def essential(profile: Profile, traced: Mapping[str, int], *, seed: int = 0) -> list[Sizes]:
+    """Returns the sizes that no proof leaves out, if time allows: small ones first.
+
+    Each dim alone over its ends, the traced size and its neighbours, and powers of two and their neighbours; all
+    corners; and random pairs. While one dim moves, the others stay at a small size that isn't one.
+    """
+    resting = {dim: _resting(sizes, place) for place, (dim, sizes) in enumerate(profile.items())}
+    moved = [{**resting, dim: size} for dim in profile for size in _telling(profile[dim], traced[dim])]
+    corners = [dict(zip(profile, ends, strict=True)) for ends in itertools.product(*map(_ends, profile.values()))]
+    return _distinct([resting, *sorted(moved + corners + _random(profile, seed), key=volume)])
+
+
+def sweep(profile: Profile) -> Iterator[Sizes]:
+    """Yields every size of each dim, the others at rest, ever more finely: halves, then quarters, and so on."""
+    resting = {dim: _resting(sizes, place) for place, (dim, sizes) in enumerate(profile.items())}
+    streams = [({**resting, dim: size} for size in _bisected(sizes)) for dim, sizes in profile.items()]
+    for group in itertools.zip_longest(*streams):
+        yield from (sizes for sizes in group if sizes is not None)
+
+
+def volume(sizes: Mapping[str, int]) -> int:
+    """Returns the product of all sizes, which costs roughly grow with."""
+    product = 1
+    for size in sizes.values():
+        product *= max(size, 1)
+    return product
+
+
+def _telling(sizes: Range, traced: int) -> list[int]:
+    least, usual, most = sizes
+    wanted = {least, least + 1, least + 2, traced - 1, traced, traced + 1, usual, most - 1, most}
+    power = 2
+    while power <= most + 1:
+        wanted |= {power - 1, power, power + 1}
+        power *= 2
+    return sorted(size for size in wanted if least <= size <= most)
+
+
+def _resting(sizes: Range, place: int) -> int:
+    return max(sizes.least, min(sizes.most, 2 + place))
+
+
+def _ends(sizes: Range) -> tuple[int, ...]:
+    return (sizes.least, sizes.most) if sizes.most > sizes.least else (sizes.least,)
+
+
+def _random(profile: Profile, seed: int, count: int = 6) -> list[Sizes]:
+    rng = np.random.default_rng(seed)
+    return [
+        {dim: int(_log_uniform(rng, sizes)) for dim, sizes in profile.items()} for _ in range(count if profile else 0)
+    ]
+
+
+def _log_uniform(rng: np.random.Generator, sizes: Range) -> float:
+    low, high = np.log(sizes.least + 1), np.log(sizes.most + 2)
+    return float(np.clip(np.floor(np.exp(rng.uniform(low, high)) - 1), sizes.least, sizes.most))
+
+
+def _bisected(sizes: Range) -> Iterator[int]:
+    spans = [(sizes.least, sizes.most)]
+    while spans:
+        yield from ((low + high) // 2 for low, high in spans)
+        spans = [
+            half
+            for low, high in spans
+            for half in ((low, (low + high) // 2 - 1), ((low + high) // 2 + 1, high))
+            if half[0] <= half[1]
+        ]
+
+
+def _distinct(many: list[Sizes]) -> list[Sizes]:
+    return list({tuple(sizes.items()): sizes for sizes in many}.values())

@@ -1,0 +1,1 @@
+"""How each kind of source becomes a `Source`, one kind a file."""

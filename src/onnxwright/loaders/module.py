@@ -1,0 +1,302 @@
+"""An `nn.Module` with example inputs."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from onnxwright import dtypes
+from onnxwright.backends import Array
+from onnxwright.backends.pytorch import PyTorchSession, to_array
+from onnxwright.environment import cores
+from onnxwright.errors import CheckpointError, ForwardError, SignatureError, SourceError, accepted
+from onnxwright.modules import evaluation
+from onnxwright.profile import Profile
+from onnxwright.samples import Meaning, Sampler, Tensors, meaning_of
+from onnxwright.signature import Dim, Signature, TensorSpec
+from onnxwright.source import Source
+from onnxwright.tasks import INPUT_DIMS
+
+Dims = Mapping[str, Mapping[int, str]]
+
+DEFAULT_RANGES: Mapping[str, tuple[int, int, int]] = {"batch": (1, 8, 32), "sequence": (1, 128, 512)}
+_PROBES = (3, 13, 5, 17, 7, 19, 11, 23)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the caller says of a module: its inputs by example, and what is known beyond the example."""
+
+    inputs: tuple[TensorSpec, ...]
+    example: Tensors
+    meanings: Mapping[str, Meaning]
+    outputs: tuple[str, ...] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+def load(
+    module: nn.Module,
+    example_inputs: Any,
+    dims: Dims | None = None,
+    ranges: Mapping[str, tuple[int, int, int]] | None = None,
+    *,
+    name: str | None = None,
+) -> Source:
+    """Makes a source of a module and example inputs: a mapping of input name to tensor, or tensors by position.
+
+    Without `dims`, axis 0 of all inputs is `batch` where they agree on its size and the module takes another one;
+    inputs that Hugging Face text models share have their usual dims.
+
+    Raises:
+        SignatureError: when the example doesn't fit `forward` or `dims`.
+        ForwardError: when the module raises on the example.
+    """
+    if not isinstance(module, nn.Module):
+        raise SourceError(f"source: expected an nn.Module, got {type(module).__name__}.")
+    example = _arrays(by_name(module, example_inputs))
+    named = _checked(dims, example) if dims is not None else guess_dims(example)
+    inputs = tuple(
+        TensorSpec(key, array.dtype.name, tuple(named.get(key, {}).get(axis, size) for axis, size in enumerate(array.shape)))
+        for key, array in example.items()
+    )
+    declared = Declared(inputs, example, {key: meaning_of(array, name=key) for key, array in example.items()})
+    with evaluation(module):
+        if dims is None:
+            declared = _without_refused_batch(module, declared)
+        return settle(module, declared, ranges or {}, name=name or type(module).__name__)
+
+
+def settle(
+    module: nn.Module, declared: Declared, ranges: Mapping[str, tuple[int, int, int]], **about: Any
+) -> Source:
+    """Runs the module at a few sizes to learn its outputs and default ranges, and returns the source.
+
+    Raises:
+        ProfileError: for a range of a dim that the model doesn't have.
+        ForwardError: when the module raises at the example's own sizes.
+    """
+    example_sizes = Signature(declared.inputs, ()).bind(declared.example)
+    _check_weights(module)
+    session = _Probe(module, declared)
+    default = Profile({dim: _default_range(dim, size, declared.limits) for dim, size in example_sizes.items()})
+    wanted = default.replace(ranges)
+    shapes = [_shapes(session.answer(declared.example))]
+    sizes = [example_sizes]
+    for probe in _probe_sizes(example_sizes, wanted):
+        answered = session.try_sizes(probe)
+        if answered is not None:
+            sizes.append(probe)
+            shapes.append(_shapes(answered))
+    signature = Signature(declared.inputs, tuple(_output_specs(sizes, shapes)))
+    profile = wanted.replace({dim: session.accepted_range(dim, wanted[dim], sizes[-1]) for dim in wanted if dim not in ranges})
+    sampler = Sampler(signature, declared.meanings, given=(declared.example,))
+    return Source(sampler=sampler, profile=profile, traced=sizes[-1], module=module, **about)
+
+
+def by_name(module: nn.Module, example_inputs: Any) -> dict[str, Tensor]:
+    """Names example inputs after the parameters of `forward`.
+
+    Raises:
+        SignatureError: when an input isn't a tensor or doesn't fit `forward`.
+    """
+    parameters = _parameters(module)
+    if isinstance(example_inputs, (Tensor, np.ndarray)):
+        example_inputs = (example_inputs,)
+    if isinstance(example_inputs, Mapping):
+        named = dict(example_inputs)
+    elif isinstance(example_inputs, Sequence):
+        positional = [name for name, parameter in parameters.items() if parameter.kind in _POSITIONAL]
+        if len(example_inputs) > len(positional):
+            raise SignatureError(f"example inputs: {len(example_inputs)} tensors for forward({', '.join(positional)}).")
+        named = dict(zip(positional, example_inputs, strict=False))
+    else:
+        raise SignatureError(
+            f"example inputs: expected a dict of name to tensor, got {type(example_inputs).__name__}. "
+            "Pass for example {'x': torch.zeros(2, 16)}."
+        )
+    named = {name: value for name, value in named.items() if value is not None}
+    _check_against_forward(named, parameters)
+    return named
+
+
+def guess_dims(example: Tensors) -> dict[str, dict[int, str]]:
+    """Names the dims that nobody named: the usual ones of text inputs, else `batch` for a shared axis 0."""
+    known = {
+        name: dict(enumerate(INPUT_DIMS[name]))
+        for name, array in example.items()
+        if name in INPUT_DIMS and array.ndim == len(INPUT_DIMS[name])
+    }
+    leading = {array.shape[0] for array in example.values() if array.ndim}
+    if len(leading) != 1:
+        return known
+    return {name: known.get(name, {0: "batch"}) for name, array in example.items() if array.ndim}
+
+
+class _Probe:
+    """Runs a module at chosen sizes, and says whether it takes them."""
+
+    def __init__(self, module: nn.Module, declared: Declared):
+        bare = Signature(declared.inputs, tuple(TensorSpec(name, "", ()) for name in declared.outputs))
+        self._session = PyTorchSession(module, bare, threads=cores())
+        self._sampler = Sampler(bare, declared.meanings)
+
+    def answer(self, feeds: Tensors) -> dict[str, Array]:
+        answered = self._session.run(feeds)
+        self._session.restore()
+        return answered
+
+    def try_sizes(self, sizes: Mapping[str, int]) -> dict[str, Array] | None:
+        try:
+            return self.answer(self._sampler.draw(sizes))
+        except ForwardError:
+            return None
+
+    def accepted_range(self, dim: str, wanted: tuple[int, int, int], sizes: Mapping[str, int]) -> tuple[int, int, int]:
+        """Shrinks a default range to what the module takes, starting from sizes that it does take."""
+        known = sizes[dim]
+        least = self._edge(dim, min(known, wanted[0]), known, sizes)
+        most = self._edge(dim, max(known, wanted[2]), known, sizes)
+        return least, min(max(wanted[1], least), most), most
+
+    def _edge(self, dim: str, bad: int, good: int, sizes: Mapping[str, int]) -> int:
+        small = {other: min(size, 2) if other == "batch" else size for other, size in sizes.items()}
+        if bad == good or self.try_sizes({**small, dim: bad}) is not None:
+            return bad
+        while abs(bad - good) > 1:
+            middle = (bad + good) // 2
+            bad, good = (bad, middle) if self.try_sizes({**small, dim: middle}) is not None else (middle, good)
+        return good
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(module.forward).parameters)
+
+
+def _check_against_forward(named: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
+    for name, value in named.items():
+        if not isinstance(value, (Tensor, np.ndarray)):
+            raise SignatureError(
+                f"example input '{name}': expected a tensor, got {type(value).__name__}. "
+                "Wrap a number with torch.tensor(...), or fix it with functools.partial."
+            )
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    for name in named:
+        if name not in parameters and not takes_any:
+            raise SignatureError(f"example input '{name}': forward has no such argument; expected {accepted(name, parameters)}.")
+    for name, parameter in parameters.items():
+        is_needed = parameter.default is parameter.empty and parameter.kind in (*_POSITIONAL, parameter.KEYWORD_ONLY)
+        if is_needed and name not in named:
+            raise SignatureError(f"example inputs: forward needs '{name}', got {', '.join(named) or 'nothing'}. Add it.")
+    if not named:
+        raise SignatureError("example inputs: expected at least one tensor, got none.")
+
+
+def _arrays(tensors: Mapping[str, Tensor | Array]) -> dict[str, Array]:
+    return {name: to_array(value) if isinstance(value, Tensor) else np.array(value) for name, value in tensors.items()}
+
+
+def _checked(dims: Dims, example: Tensors) -> dict[str, dict[int, str]]:
+    named: dict[str, dict[int, str]] = {}
+    sizes: dict[str, tuple[int, str]] = {}
+    for name, axes in dims.items():
+        if name not in example:
+            raise SignatureError(f"dims: '{name}' is not an input; expected {accepted(name, example)}.")
+        array = example[name]
+        for axis, dim in axes.items():
+            if not -array.ndim <= axis < array.ndim or not isinstance(dim, str) or not dim:
+                raise SignatureError(f"dims of '{name}': axis {axis!r} can't be {dim!r}; the input has {array.ndim} axes.")
+            size = array.shape[axis]
+            other_size, other = sizes.setdefault(dim, (size, name))
+            if other_size != size:
+                raise SignatureError(
+                    f"dim '{dim}': is {other_size} in '{other}' and {size} in '{name}'. "
+                    "Give the two axes names of their own, or examples of one size."
+                )
+            named.setdefault(name, {})[axis % array.ndim] = dim
+    return named
+
+
+def _without_refused_batch(module: nn.Module, declared: Declared) -> Declared:
+    sizes = Signature(declared.inputs, ()).bind(declared.example)
+    probe = _Probe(module, declared)
+    if "batch" not in sizes or probe.try_sizes(sizes) is None:
+        return declared
+    if any(probe.try_sizes({**sizes, "batch": other}) is not None for other in (sizes["batch"] + 1, sizes["batch"] * 2)):
+        return declared
+    fixed = tuple(
+        TensorSpec(spec.name, spec.dtype, tuple(sizes["batch"] if dim == "batch" else dim for dim in spec.shape))
+        for spec in declared.inputs
+    )
+    return Declared(fixed, declared.example, declared.meanings, declared.outputs, declared.limits)
+
+
+def _check_weights(module: nn.Module) -> None:
+    broken = [
+        name for name, weight in module.named_parameters() if weight.is_floating_point() and torch.isnan(weight).any()
+    ]
+    if broken:
+        listed = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
+        raise CheckpointError(f"weights: NaN in {listed}. The checkpoint is damaged, or training has diverged.")
+
+
+def _default_range(dim: str, size: int, limits: Mapping[str, int]) -> tuple[int, int, int]:
+    least, usual, most = DEFAULT_RANGES.get(dim, (1, size, 2 * size))
+    limit = limits.get(dim, max(most, size))
+    return min(least, size), min(usual, limit, max(most, size)), min(max(most, size), limit)
+
+
+def _probe_sizes(example: Mapping[str, int], profile: Profile) -> Iterator[dict[str, int]]:
+    """Sizes that are distinct and larger than one: first far from the example, last as near to it as can be."""
+    if not example:
+        return
+    primes = itertools.cycle(_PROBES)
+    yield {dim: _within(next(primes), profile[dim]) for dim in example}
+    yield {dim: _within(size + 2 * place + 1, profile[dim]) for place, (dim, size) in enumerate(example.items())}
+    for dim, size in example.items():
+        yield {**example, dim: _within(size + 1, profile[dim])}
+    yield _distinct(example, profile)
+
+
+def _distinct(example: Mapping[str, int], profile: Profile) -> dict[str, int]:
+    chosen: dict[str, int] = {}
+    for dim, size in example.items():
+        least, usual, most = profile[dim]
+        candidates = [one for one in (size, *_PROBES, least + 1, usual) if one > 1 and least <= one <= most]
+        chosen[dim] = next((one for one in candidates if one not in chosen.values()), _within(size, profile[dim]))
+    return chosen
+
+
+def _within(size: int, sizes: tuple[int, int, int]) -> int:
+    return max(sizes[0], min(size, sizes[2]))
+
+
+def _shapes(answered: Mapping[str, Array]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {name: (array.dtype.name, array.shape) for name, array in answered.items()}
+
+
+def _output_specs(
+    sizes: Sequence[Mapping[str, int]], shapes: Sequence[Mapping[str, tuple[str, tuple[int, ...]]]]
+) -> Iterator[TensorSpec]:
+    for name, (dtype, shape) in shapes[0].items():
+        seen = [found[name][1] for found in shapes if name in found and len(found[name][1]) == len(shape)]
+        axes = (_axis(f"{name}_{axis}", sizes, [s[axis] for s in seen]) for axis in range(len(shape)))
+        yield TensorSpec(name, dtype, tuple(axes))
+
+
+def _axis(fallback: str, sizes: Sequence[Mapping[str, int]], seen: Sequence[int]) -> Dim:
+    if len(seen) != len(sizes):
+        return fallback
+    if len(set(seen)) == 1:
+        return seen[0]
+    matching = [dim for dim in sizes[0] if [size[dim] for size in sizes] == list(seen)]
+    return matching[0] if matching else fallback

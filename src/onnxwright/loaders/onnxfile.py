@@ -1,0 +1,106 @@
+"""An `.onnx` file: the graph itself is the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnxwright import dtypes
+from onnxwright.errors import SourceError
+from onnxwright.profile import Profile
+from onnxwright.samples import Floats, Integers, Mask, Meaning, Bools, Sampler
+from onnxwright.signature import Dim, Signature, TensorSpec
+from onnxwright.source import Source
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+_DEFAULT_RANGE = (1, 8, 32)
+_UNBOUNDED = 2
+_PASS_THROUGH = {"Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Clip"}
+
+
+def load(file: Path, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
+    """Reads the signature of an ONNX file; dims without a name get one from their tensor and axis.
+
+    Raises:
+        SourceError: when the file is not a valid ONNX model, or its external data is missing or outside its folder.
+    """
+    model = _read(file)
+    inputs = tuple(_spec(value) for value in model.graph.inputs if value.name not in model.graph.initializers)
+    signature = Signature(inputs, tuple(_spec(value) for value in model.graph.outputs))
+    default = Profile({dim: _default_range(dim) for dim in signature.dims})
+    profile = default.replace(ranges)
+    meanings = {value.name: _meaning(value) for value in model.graph.inputs if value.name in signature.input_names}
+    traced = {dim: max(sizes.least, min(sizes.usual, 3 + place)) for place, (dim, sizes) in enumerate(profile.items())}
+    return Source(name=file.name, sampler=Sampler(signature, meanings), profile=profile, traced=traced, graph=file)
+
+
+def _read(file: Path) -> onnx_ir.Model:
+    import onnx
+    import onnx_ir
+
+    try:
+        model = onnx_ir.load(file)
+        _check_external_data(file, model)
+        onnx.checker.check_model(str(file))
+    except SourceError:
+        raise
+    except Exception as problem:  # the parsers raise types of their own
+        raise SourceError(f"'{file}' is not a valid ONNX model: {problem}") from problem
+    return model
+
+
+def _check_external_data(file: Path, model: onnx_ir.Model) -> None:
+    import onnx_ir
+
+    folder = file.resolve().parent
+    for value in model.graph.initializers.values():
+        if isinstance(value.const_value, onnx_ir.ExternalTensor):
+            data = (folder / value.const_value.location).resolve()
+            if not data.is_relative_to(folder):
+                raise SourceError(f"'{file}': external data '{value.const_value.location}' lies outside its folder.")
+            if not data.is_file():
+                raise SourceError(f"'{file}': external data '{value.const_value.location}' is missing beside it.")
+
+
+def _spec(value: onnx_ir.Value) -> TensorSpec:
+    name = value.name or ""
+    if value.dtype is None or value.shape is None:
+        raise SourceError(f"tensor '{name}': the graph doesn't declare its type and shape; expected both.")
+    return TensorSpec(name, dtypes.from_onnx(int(value.dtype)), tuple(_dims(name, value.shape)))
+
+
+def _dims(name: str, shape: Any) -> Iterator[Dim]:
+    for axis, dim in enumerate(shape):
+        yield dim if isinstance(dim, int) else (dim.value or f"{name}_{axis}")
+
+
+def _default_range(dim: str) -> tuple[int, int, int]:
+    return (1, 128, 512) if "seq" in dim else _DEFAULT_RANGE
+
+
+def _meaning(value: onnx_ir.Value) -> Meaning:
+    dtype = dtypes.from_onnx(int(value.dtype or 0))
+    if dtype == "bool":
+        return Bools()
+    if dtypes.is_float(dtype):
+        return Floats(dtype)
+    if "mask" in (value.name or ""):
+        return Mask(dtype)
+    return Integers(dtype, 0, (_rows_indexed_by(value) or _UNBOUNDED) - 1)
+
+
+def _rows_indexed_by(value: onnx_ir.Value) -> int | None:
+    """Returns how many rows the smallest table has that this value indexes, following plain reshapes."""
+    found = []
+    for node, index in value.uses():
+        if node.op_type in _PASS_THROUGH and index == 0:
+            found.append(_rows_indexed_by(node.outputs[0]))
+        table = node.inputs[0] if node.op_type == "Gather" and index == 1 else None
+        if table is not None and table.shape is not None:
+            axis = node.attributes.get_int("axis", 0)
+            rows = table.shape[axis]
+            found.append(rows if isinstance(rows, int) else None)
+    return min((rows for rows in found if rows), default=None)

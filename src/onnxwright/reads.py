@@ -1,0 +1,206 @@
+"""Sees what Python reads of the inputs while a module runs: branches on values, `.item()`, `.tolist()`, numpy.
+
+A traced graph keeps such a value as it was for the example. Sizes don't count: only tensors computed from the
+values of an input do, which is followed from operator to operator.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_READERS = {
+    "__bool__": "branches on a value",
+    "__int__": "makes an int of a value",
+    "__float__": "makes a float of a value",
+    "__complex__": "makes a complex number of a value",
+    "__index__": "counts with a value",
+    "item": "reads a value with .item()",
+    "tolist": "reads a value with .tolist()",
+    "numpy": "hands a value to numpy",
+    "__array__": "hands a value to numpy",
+    "__repr__": "prints a value",
+    "__format__": "prints a value",
+    "is_nonzero": "branches on a value",
+    "equal": "compares a value",
+    "allclose": "compares a value",
+}
+_SHAPE_ONLY = {"aten::size", "aten::sym_size", "aten::zeros_like", "aten::ones_like", "aten::empty_like"}
+
+
+class Read(NamedTuple):
+    """One place where Python reads values that come from an input."""
+
+    where: str
+    what: str
+
+
+class ValueReads:
+    """Collects the reads of tensors that come from the inputs, while it is entered.
+
+    Works in eager mode and under TorchScript tracing alike.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Read] = []
+        self._tainted = _Tainted()
+        self._entered = contextlib.ExitStack()
+
+    def mark(self, tensors: Iterable[Any]) -> None:
+        """Declares that these tensors carry values of the inputs."""
+        for tensor in tensors:
+            if isinstance(tensor, Tensor):
+                self._tainted.add(tensor)
+
+    def mark_written(self, tensors: Iterable[Any]) -> None:
+        """Declares that values of the inputs were written into these tensors, and so into whatever shares them."""
+        for tensor in tensors:
+            if isinstance(tensor, Tensor):
+                self._tainted.add_storage(tensor)
+
+    def carries(self, values: Iterable[Any]) -> bool:
+        """Whether any of these is a tensor that carries values of the inputs."""
+        return any(isinstance(value, Tensor) and value in self._tainted for value in values)
+
+    def note(self, what: str) -> None:
+        """Records a read at the innermost line of Python that is not torch's own."""
+        read = Read(user_line(), what)
+        if read not in self.found:
+            self.found.append(read)
+
+    def __enter__(self) -> ValueReads:
+        self._entered.enter_context(_Follow(self))
+        self._entered.enter_context(_watched(self))
+        return self
+
+    def __exit__(self, *problem: Any) -> None:
+        self._entered.close()
+
+
+class _Tainted:
+    """Tensors by identity (torch compares them by value), and the storages written into, so that a write through
+    a view taints its base."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[int, weakref.ref[Tensor]] = {}
+        self._storages: dict[int, torch.UntypedStorage] = {}
+
+    def add(self, tensor: Tensor) -> None:
+        key = id(tensor)
+        self._tensors[key] = weakref.ref(tensor, lambda _: self._tensors.pop(key, None))
+
+    def add_storage(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        self._storages[storage._cdata] = storage
+
+    def __contains__(self, tensor: Tensor) -> bool:
+        kept = self._tensors.get(id(tensor))
+        if kept is not None and kept() is tensor:
+            return True
+        return bool(self._storages) and tensor.untyped_storage()._cdata in self._storages
+
+
+class _Follow(TorchDispatchMode):
+    def __init__(self, reads: ValueReads) -> None:
+        super().__init__()
+        self._reads = reads
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        answer = func(*args, **(kwargs or {}))
+        if func._schema.name not in _SHAPE_ONLY:
+            leaves = tree_leaves((args, kwargs or {}))
+            if self._reads.carries(leaves):
+                self._reads.mark(tree_leaves(answer))
+                self._reads.mark_written(_written(func, args))
+        return answer
+
+
+@contextlib.contextmanager
+def _watched(reads: ValueReads) -> Iterator[None]:
+    """Wraps the methods by which Python reads a tensor.
+
+    A `TorchFunctionMode` would see them too, but it puts a frame of its own between the user's line and each
+    operator, and TorchScript writes that frame into the graph as where the operator comes from.
+    """
+    with contextlib.ExitStack() as stack:
+        for name, what in _READERS.items():
+            stack.enter_context(_replaced(name, _noting(getattr(Tensor, name), reads, what)))
+        yield
+
+
+def _noting(method: Callable[..., Any], reads: ValueReads, what: str) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def read(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if reads.carries((tensor, *args)):
+            reads.note(what)
+        return method(tensor, *args, **kwargs)
+
+    return read
+
+
+@contextlib.contextmanager
+def _replaced(name: str, method: Callable[..., Any]) -> Iterator[None]:
+    inherited = object()
+    before = vars(Tensor).get(name, inherited)
+    setattr(Tensor, name, method)
+    try:
+        yield
+    finally:
+        if before is inherited:
+            delattr(Tensor, name)
+        else:
+            setattr(Tensor, name, before)
+
+
+def _written(func: Any, args: Any) -> list[Any]:
+    return [
+        arg
+        for arg, declared in zip(args, func._schema.arguments, strict=False)
+        if declared.alias_info is not None and declared.alias_info.is_write
+    ]
+
+
+def user_line() -> str:
+    """Returns `file.py:line` of the innermost frame that belongs neither to torch nor to onnxwright."""
+    own = _own()
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(own):
+        frame = frame.f_back
+    return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def _own() -> tuple[str, str]:
+    return str(Path(torch.__file__).parent), str(Path(__file__).parent)
+
+
+def _short(file: str) -> str:
+    for folder in sorted(map(str, map(Path, sys.path)), key=len, reverse=True):
+        if folder not in ("", ".") and file.startswith(folder.rstrip("/") + "/"):
+            return file[len(folder.rstrip("/")) + 1 :]
+    return Path(file).name
+
+
+def user_line_of(problem: BaseException) -> str:
+    """Returns `file.py:line` of the innermost frame of a traceback that belongs neither to torch nor to onnxwright."""
+    lines = [(trace.tb_frame.f_code.co_filename, trace.tb_lineno) for trace in _traces(problem)]
+    foreign = [(file, line) for file, line in lines if not file.startswith(_own())]
+    file, line = (foreign or lines)[-1]
+    return f"{_short(file)}:{line}"
+
+
+def _traces(problem: BaseException) -> Iterator[TracebackType]:
+    trace = problem.__traceback__
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next

@@ -1,0 +1,164 @@
+"""What a candidate is held against: PyTorch (or the given graph) as it answers, and how noisy its answers are."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from onnxwright import tolerance
+from onnxwright.backends import Array, Options, Session, Tensors
+from onnxwright.dtypes import is_float
+from onnxwright.errors import ForwardError, OnnxwrightError
+from onnxwright.findings import Finding
+from onnxwright.samples import REGIMES, TYPICAL
+from onnxwright.source import Source
+
+_DOUBLE = "PyTorch in float64 against float32"
+_THREADS = "the reference on one thread against several, since float64 could not run"
+_GRAPH = "the graph on one thread against several, since it has no float64 twin"
+
+
+class Twin(Protocol):
+    """The reference once more, more precisely or in another order of evaluation."""
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers like a session."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A session that is right by definition, and a twin that shows its noise."""
+
+    session: Session
+    twin: Twin
+    origin: str
+
+    @property
+    def label(self) -> str:
+        """What the reference is, in words."""
+        return f"{self.session.ran.backend} {self.session.ran.version} {self.session.ran.precision}"
+
+    def noise(self, feeds: Tensors, answered: Tensors) -> dict[str, float]:
+        """Returns for each output how far the reference lies from its twin on these feeds."""
+        precise = self.twin.run(feeds)
+        return {name: _noise(answered[name], precise[name]) for name in answered}
+
+
+def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Reference:
+    """Prepares the reference of a source, and its twin."""
+    if source.module is None:
+        return _graph_reference(source, threads)
+    from onnxwright.backends.pytorch import PyTorchSession
+
+    session = PyTorchSession(source.module, source.signature, threads=threads, device=device)
+    double = _double(source)
+    if double is not None:
+        return Reference(session, double, _DOUBLE)
+    return Reference(session, PyTorchSession(source.module, source.signature, threads=1, device=device), _THREADS)
+
+
+def examine(source: Source, *, threads: int) -> tuple[Finding, ...]:
+    """Looks whether the module is a function of its inputs: the same answer each time, whatever came before."""
+    from onnxwright.backends.pytorch import PyTorchSession
+
+    if source.module is None:
+        return ()
+    session = PyTorchSession(source.module, source.signature, threads=threads)
+    feeds = source.sampler.draw(source.traced)
+    first, again = session.run(feeds), session.run(feeds)
+    restored = _differing(first, again)
+    if restored:
+        message = f"Two runs of PyTorch on the same inputs differ in {_named(restored)}."
+        return (Finding("nondeterministic-forward", message),)
+    return _state_findings(source, session, feeds)
+
+
+def _state_findings(source: Source, session: _Stateful, feeds: Tensors) -> tuple[Finding, ...]:
+    others = [{**source.traced, dim: size} for dim, sizes in source.profile.items() for size in _other(source, dim, sizes)]
+    tried = [source.sampler.draw(sizes, seed=1) for sizes in ({**source.traced}, *others)]
+    tried.append(source.sampler.draw(source.traced, REGIMES[1], seed=2))
+    for later in tried:
+        try:
+            fresh = session.run(later)
+        except ForwardError:
+            continue
+        session.run(feeds)
+        changed = session.changes()
+        try:
+            differing = _differing(fresh, session.run_again(later))
+            what = f"the answer in {_named(differing)} depends on the call before it"
+        except ForwardError as problem:
+            differing, what = ["all"], f"a call that works alone fails after another one ({problem})"
+        session.restore()
+        if differing:
+            kept = f" It keeps {', '.join(map(repr, changed[:5]))}." if changed else ""
+            return (Finding("state-between-calls", f"{what[0].upper()}{what[1:]}.{kept}"),)
+    return ()
+
+
+class _Stateful(Protocol):
+    def run(self, feeds: Tensors) -> dict[str, Array]: ...
+    def run_again(self, feeds: Tensors) -> dict[str, Array]: ...
+    def changes(self) -> list[str]: ...
+    def restore(self) -> None: ...
+
+
+def _other(source: Source, dim: str, sizes: tuple[int, int, int]) -> list[int]:
+    traced = source.traced[dim]
+    return [size for size in {traced - 1, traced + 1, traced + 3} if sizes[0] <= size <= sizes[2]]
+
+
+def _differing(one: Tensors, other: Tensors) -> list[str]:
+    return [name for name in one if tolerance.distance(one[name], other[name]) > tolerance.RUN_TO_RUN]
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _noise(answered: Array, precise: Array) -> float:
+    if answered.shape != precise.shape:
+        return float("inf")
+    if not is_float(answered.dtype.name):
+        return 0.0 if np.array_equal(answered, precise) else float("inf")
+    return tolerance.distance(precise, answered.astype(precise.dtype))
+
+
+class _DoubleTwin:
+    """A float64 copy of a module, fed with the same numbers."""
+
+    def __init__(self, session: Twin):
+        self._session = session
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        wide = {name: array.astype(np.float64) if array.dtype == np.float32 else array for name, array in feeds.items()}
+        return self._session.run(wide)
+
+
+def _double(source: Source) -> Twin | None:
+    from onnxwright.backends.pytorch import PyTorchSession
+
+    assert source.module is not None
+    try:
+        module = copy.deepcopy(source.module).double()
+        twin = _DoubleTwin(PyTorchSession(module, source.signature, threads=1))
+        twin.run(source.sampler.draw(source.traced, TYPICAL))
+    except Exception:  # modules that can't be copied, or that name float32 in their code
+        return None
+    return twin
+
+
+def _graph_reference(source: Source, threads: int) -> Reference:
+    from onnxwright.backends.onnxruntime import OnnxRuntimeSession
+
+    assert source.graph is not None
+    try:
+        session = OnnxRuntimeSession(source.graph, Options(threads), is_optimized=False)
+        twin = OnnxRuntimeSession(source.graph, Options(1), is_optimized=False)
+    except OnnxwrightError as problem:
+        raise ForwardError(f"the graph itself can't be run: {problem}") from problem
+    return Reference(session, twin, _GRAPH)
+

@@ -1,0 +1,120 @@
+"""Ways from a PyTorch module to an ONNX graph: one a file, each offering `ROUTE`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+from onnxwright.discovery import offered
+from onnxwright.errors import UsageError, accepted
+from onnxwright.findings import Finding
+
+if TYPE_CHECKING:
+    import onnx_ir
+    from torch import Tensor, nn
+
+    from onnxwright.signature import Signature
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a route is asked for: a module in evaluation mode, its signature, a sample, and the opset."""
+
+    module: nn.Module
+    signature: Signature
+    sample: Mapping[str, Tensor]
+    opset: int
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A graph, and what was seen on the way to it."""
+
+    model: onnx_ir.Model
+    findings: tuple[Finding, ...] = ()
+
+
+class Route(Protocol):
+    """One exporter."""
+
+    name: str
+    opsets: range
+
+    def export(self, task: Task) -> Exported:
+        """Exports a module with dynamic axes under the signature's names.
+
+        Raises:
+            RouteError: when this route can't export the module.
+        """
+
+
+def routes() -> dict[str, Route]:
+    """Returns every route by name, in the order in which they are tried: cheapest first."""
+    known = cast(dict[str, Route], offered(__name__, "ROUTE"))
+    return {name: known[name] for name in ("trace", "dynamo", "script")}
+
+
+def route(name: str, *, opset: int) -> Route:
+    """Returns the route of that name, which can write that opset.
+
+    Raises:
+        UsageError: for an unknown route, or an opset that it can't write.
+    """
+    known = routes()
+    if name not in known:
+        raise UsageError(f"route '{name}' is unknown; expected {accepted(name, [*known, 'auto'])}.")
+    found = known[name]
+    if opset not in found.opsets:
+        raise UsageError(f"opset {opset}: route '{name}' writes {_span(found.opsets)}. Choose one of these.")
+    return found
+
+
+def told(problem: BaseException) -> str:
+    """Returns the first lines of an exporter's error, which can run over pages."""
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    return f"{type(problem).__name__}: {' '.join(lines[:3])[:400]}"
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Keeps exporters from writing to the log, to warnings and to Python's output streams; their errors still raise."""
+    sink = io.StringIO()
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(sink),
+            contextlib.redirect_stderr(sink),
+            _without_graph_dumps(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextlib.contextmanager
+def _without_graph_dumps() -> Iterator[None]:
+    """Stops the TorchScript exporter from printing its graph when it fails.
+
+    It writes from C++, and its own switch is always on: `setup_onnx_logging` tests a function instead of calling it.
+    """
+    from torch import _C
+
+    log = _C._jit_onnx_log
+    _C._jit_onnx_log = lambda *_: None
+    try:
+        yield
+    finally:
+        _C._jit_onnx_log = log
+
+
+def _span(opsets: Iterable[int]) -> str:
+    listed = list(opsets)
+    return f"opsets {listed[0]} to {listed[-1]}"

@@ -1,0 +1,37 @@
+"""TorchScript scripting: compiles the module's source, so that branches and loops stay in the graph."""
+
+from __future__ import annotations
+
+import torch
+
+from onnxwright.errors import RouteError
+from onnxwright.modules import TensorFunction
+from onnxwright.routes import Exported, Task, silence, told
+from onnxwright.routes.trace import ROUTE as TRACE
+from onnxwright.routes.trace import traced
+
+
+class Script:
+    """`torch.jit.script` on the module, called from a traced function that flattens its outputs."""
+
+    name = "script"
+    opsets = TRACE.opsets
+
+    def export(self, task: Task) -> Exported:
+        """Compiles and exports the module.
+
+        Raises:
+            RouteError: when its source isn't TorchScript, or has no ONNX form.
+        """
+        sample = tuple(task.sample.values())
+        with silence(), torch.no_grad():
+            try:
+                compiled = torch.jit.script(task.module)
+                function = TensorFunction(compiled, task.signature.input_names, task.signature.output_names)
+                flat = torch.jit.trace(function, sample, check_trace=False, strict=False)
+            except Exception as problem:  # the compiler raises types of its own, and whatever `inspect` raises
+                raise RouteError(told(problem)) from problem
+        return Exported(traced(flat, task))
+
+
+ROUTE = Script()

@@ -1,0 +1,95 @@
+"""TorchScript tracing: runs the module once and records its operators.
+
+Fast, and sure of every operator, but what Python decides on the way is kept as it was for the sample. Python's
+reads of values are seen (see `onnxwright.reads`) and reported; its reads of sizes show in the proof.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from onnxwright.errors import RouteError
+from onnxwright.findings import Finding
+from onnxwright.graph.boundary import conform
+from onnxwright.modules import TensorFunction
+from onnxwright.reads import Read, ValueReads
+from onnxwright.routes import Exported, Task, silence, told
+from onnxwright.routes.plain_attention import plain_attention
+
+_SDPA_OPSET = 14
+
+
+class Trace:
+    """`torch.onnx.export(dynamo=False)` on the module as it is."""
+
+    name = "trace"
+    opsets = range(9, 21)
+
+    def export(self, task: Task) -> Exported:
+        """Traces the module at the sample.
+
+        Raises:
+            RouteError: when the exporter refuses the module.
+        """
+        watched = _Watched(task.module, task.signature.input_names, task.signature.output_names)
+        model = traced(watched, task)
+        return Exported(model, tuple(_finding(read) for read in watched.reads))
+
+
+class _Watched(TensorFunction):
+    reads: list[Read] = []  # noqa: RUF012 - set anew on each call
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        watch = ValueReads()
+        watch.mark(tensors)
+        with watch:
+            answered = super().forward(*tensors)
+        self.reads = watch.found
+        return answered
+
+
+def traced(function: nn.Module, task: Task) -> ir.Model:
+    """Exports a flat function by tracing; scripted modules inside it keep their control flow.
+
+    Raises:
+        RouteError: when the exporter refuses it.
+    """
+    signature = task.signature
+    axes = signature.dynamic_axes()
+    with tempfile.TemporaryDirectory() as folder, silence(), _attention_for(task.opset), torch.no_grad():
+        file = Path(folder) / "model.onnx"
+        try:
+            torch.onnx.export(
+                function,
+                tuple(task.sample.values()),
+                str(file),
+                dynamo=False,
+                opset_version=task.opset,
+                input_names=list(signature.input_names),
+                output_names=list(signature.output_names),
+                dynamic_axes=axes,
+                do_constant_folding=True,
+            )
+        except Exception as problem:  # the exporter and the user's forward may raise anything
+            raise RouteError(told(problem)) from problem
+        model = ir.load(file)
+        ir.external_data.load_to_model(model)
+    return conform(model, signature)
+
+
+def _finding(read: Read) -> Finding:
+    message = f"Python {read.what} that depends on an input; the traced graph keeps what it was for the sample."
+    return Finding("value-read-in-python", message, where=read.where, repair="route dynamo or script")
+
+
+def _attention_for(opset: int) -> contextlib.AbstractContextManager[None]:
+    return plain_attention() if opset < _SDPA_OPSET else contextlib.nullcontext()
+
+
+ROUTE = Trace()

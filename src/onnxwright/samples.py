@@ -1,0 +1,216 @@
+"""Inputs of any size that respect what each input means: token ids, masks, token types, plain numbers, real text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import msgspec
+import numpy as np
+
+from onnxwright.dtypes import is_float, to_numpy
+from onnxwright.signature import Signature
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Tensors = Mapping[str, Array]
+
+
+class Values(msgspec.Struct, frozen=True):
+    """A regime of values: how numbers are scaled, and on which side rows are padded."""
+
+    name: str
+    scale: float = 1.0
+    padding: str | None = None
+    is_text: bool = False
+
+
+TYPICAL: Final = Values("typical")
+PADDED_RIGHT: Final = Values("padded right", padding="right")
+PADDED_LEFT: Final = Values("padded left", padding="left")
+FLIPPED: Final = Values("sign-flipped", scale=-1.0)
+SMALL: Final = Values("small", scale=0.01)
+LARGE: Final = Values("large", scale=100.0)
+ZERO: Final = Values("zero", scale=0.0)
+TEXT: Final = Values("text", padding="right", is_text=True)
+
+REGIMES: Final = (TYPICAL, PADDED_RIGHT, FLIPPED, PADDED_LEFT, LARGE, ZERO, SMALL)
+"""The regimes that every source can be sampled in."""
+
+
+class Meaning(Protocol):
+    """What one input means, and so which values it may take."""
+
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+        """Returns values of that shape."""
+
+
+@dataclass(frozen=True)
+class Floats:
+    """Numbers spread as in an example: normal, or uniform where the example has no negative number."""
+
+    dtype: str
+    mean: float = 0.0
+    deviation: float = 1.0
+    is_positive: bool = False
+
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+        """Returns values of that shape."""
+        if self.is_positive:
+            drawn = rng.uniform(0.0, 2.0 * max(self.mean, 1e-3), shape)
+        else:
+            drawn = rng.normal(self.mean, self.deviation, shape)
+        return np.asarray(drawn * values.scale).astype(to_numpy(self.dtype))
+
+
+@dataclass(frozen=True)
+class Integers:
+    """Whole numbers from `least` to `most`, both included."""
+
+    dtype: str
+    least: int
+    most: int
+
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+        """Returns values of that shape; small and zero regimes keep to the least."""
+        most = self.least if values.scale == 0.0 else self.most
+        return np.asarray(rng.integers(self.least, most, shape, endpoint=True)).astype(to_numpy(self.dtype))
+
+
+@dataclass(frozen=True)
+class Bools:
+    """True or false, as likely."""
+
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+        """Returns values of that shape; the zero regime is all false."""
+        return np.asarray(rng.random(shape) < (0.0 if values.scale == 0.0 else 0.5))
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Ones where a row has content, zeros where it is padded; the first row is never padded."""
+
+    dtype: str
+
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+        """Returns a mask whose last axis is the sequence; each row keeps at least one position."""
+        mask = np.ones(shape, dtype=to_numpy(self.dtype))
+        if values.padding is None or not shape or shape[-1] < 2:
+            return mask
+        rows = mask.reshape(-1, shape[-1])
+        for row, length in zip(rows, rng.integers(1, shape[-1], len(rows), endpoint=True), strict=True):
+            row[slice(length, None) if values.padding == "right" else slice(0, shape[-1] - length)] = 0
+        if len(rows) > 1:
+            rows[0] = 1
+        return mask
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids below `vocabulary`; padded positions hold `padding`."""
+
+    dtype: str
+    vocabulary: int
+    padding: int = 0
+
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+        """Returns ids anywhere in the vocabulary, its two ends included; the zero regime repeats the first id."""
+        most = 0 if values.scale == 0.0 else self.vocabulary - 1
+        ids = np.asarray(rng.integers(0, most, shape, endpoint=True)).astype(to_numpy(self.dtype))
+        if ids.size > 2 and most:
+            ids.flat[0], ids.flat[-1] = 0, most
+        return ids
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Token types: each row is split once, the first part 0, the rest the other types."""
+
+    dtype: str
+    types: int
+
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+        """Returns token types that never decrease along the last axis."""
+        drawn = rng.integers(0, self.types, shape)
+        return np.sort(drawn, axis=-1).astype(to_numpy(self.dtype)) if shape else drawn.astype(to_numpy(self.dtype))
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Positions 0, 1, 2 … along the last axis."""
+
+    dtype: str
+
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+        """Returns ascending positions."""
+        return np.broadcast_to(np.arange(shape[-1] if shape else 1, dtype=to_numpy(self.dtype)), shape).copy()
+
+
+TextRows = Callable[[int, int, np.random.Generator], Tensors]
+"""Real text as input tensors: (rows, length, generator) -> tensors by name."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Makes inputs of given sizes for one signature, the same for the same seed."""
+
+    signature: Signature
+    meanings: Mapping[str, Meaning]
+    given: Sequence[Tensors] = field(default=())
+    """Inputs that the user gave, each at its own size."""
+    text: TextRows | None = None
+
+    @property
+    def regimes(self) -> tuple[Values, ...]:
+        """The regimes that this source can be sampled in."""
+        return (TYPICAL, TEXT, *REGIMES[1:]) if self.text else REGIMES
+
+    def draw(self, sizes: Mapping[str, int], values: Values = TYPICAL, *, seed: int = 0) -> dict[str, Array]:
+        """Returns one input tensor for each name of the signature, at the given sizes of its named dims."""
+        rng = np.random.default_rng([seed, *sizes.values(), *values.name.encode()])
+        drawn = {
+            spec.name: self.meanings[spec.name].draw(spec.resolve(sizes), values, rng) for spec in self.signature.inputs
+        }
+        if values.is_text and self.text:
+            drawn.update(_fitting(self.text(*_text_shape(self.signature, sizes), rng), drawn))
+        return _padded(drawn, self.meanings)
+
+
+def meaning_of(example: Array, *, name: str) -> Meaning:
+    """Reads from an example value what an input may hold: its type, spread and bounds; a mask by its name."""
+    dtype = example.dtype.name
+    if dtype == "bool":
+        return Bools()
+    if "mask" in name and (example.size == 0 or set(np.unique(example).tolist()) <= {0, 1}):
+        return Mask(dtype)
+    if is_float(dtype):
+        return _spread(example.astype(np.float64), dtype)
+    least, most = (int(example.min()), int(example.max())) if example.size else (0, 1)
+    if least == most:
+        least, most = (0, 1) if most == 0 else (most - 1, most)
+    return Integers(dtype, least, most)
+
+
+def _spread(example: Array, dtype: str) -> Floats:
+    finite = example[np.isfinite(example)]
+    deviation = float(finite.std()) if finite.size else 0.0
+    if deviation == 0.0:
+        return Floats(dtype)
+    return Floats(dtype, float(finite.mean()), deviation, bool(finite.size > 1 and finite.min() >= 0))
+
+
+def _text_shape(signature: Signature, sizes: Mapping[str, int]) -> tuple[int, int]:
+    batch, sequence = next(spec.resolve(sizes) for spec in signature.inputs if len(spec.shape) == 2)
+    return batch, sequence
+
+
+def _fitting(rows: Tensors, drawn: Tensors) -> dict[str, Array]:
+    return {name: rows[name].astype(drawn[name].dtype) for name in rows if name in drawn}
+
+
+def _padded(drawn: dict[str, Array], meanings: Mapping[str, Meaning]) -> dict[str, Array]:
+    mask = next((drawn[name] for name, meaning in meanings.items() if isinstance(meaning, Mask)), None)
+    for name, meaning in meanings.items():
+        if isinstance(meaning, Tokens) and mask is not None and mask.shape == drawn[name].shape:
+            drawn[name] = np.where(mask == 0, meaning.padding, drawn[name]).astype(drawn[name].dtype)
+    return drawn

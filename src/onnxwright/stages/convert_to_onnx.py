@@ -1,0 +1,85 @@
+"""The classic helper: one module, one ONNX file, by tracing."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from onnxwright import environment
+from onnxwright.backends import Options, engine
+from onnxwright.errors import OutputError, ProofError
+from onnxwright.manifest import Proof
+from onnxwright.reference import examine, reference_of
+from onnxwright.signature import Signature, TensorSpec
+from onnxwright.source import Source
+from onnxwright.stages.export import export
+from onnxwright.stages.prove import BUDGETS, Plan, prove
+
+if TYPE_CHECKING:
+    from torch import nn
+
+AXES: Final = ("batch_size", "sequence")
+OUTPUT: Final = "output"
+_PER_CHANNEL_OPSET = 13
+_ENGINE = "onnxruntime"
+
+
+def convert_to_onnx(model: nn.Module, file: Path, inputs: Mapping[str, Any], opset: int) -> Proof:
+    """Traces, proves and writes; see `onnxwright.convert_to_onnx`."""
+    import onnx_ir
+
+    if not file.parent.is_dir():
+        raise OutputError(f"output '{file}': its folder doesn't exist. Make it first.")
+    if file.is_dir():
+        raise OutputError(f"output '{file}': is a folder; expected the name of a file to write.")
+    source = _load(model, inputs)
+    exported = export(source, route_name="trace", opset=_opset(model, opset))
+    blocking = [found for found in (*examine(source, threads=environment.cores()), *exported.findings) if found.blocks_proof]
+    if blocking:
+        told = " ".join(f"{found.message} ({found.where})" if found.where else found.message for found in blocking)
+        raise ProofError(f"'{source.name}' can't be traced right. {told}", findings=tuple(blocking))
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
+        draft = Path(folder) / file.name
+        onnx_ir.save(exported.model, draft)
+        proof = _prove(source, draft)
+        os.replace(draft, file)  # noqa: PTH105 - the function's name says that it replaces
+    return proof
+
+
+def _load(model: nn.Module, inputs: Mapping[str, Any]) -> Source:
+    from onnxwright.loaders.module import by_name, load
+
+    named = by_name(model, inputs)
+    dims = {name: {axis: dim for axis, dim in enumerate(AXES[: tensor.ndim])} for name, tensor in named.items()}
+    source = load(model, named, dims, None)
+    signature = Signature(source.signature.inputs, (_renamed(source.signature.outputs[0]), *source.signature.outputs[1:]))
+    return replace(source, sampler=replace(source.sampler, signature=signature))
+
+
+def _renamed(spec: TensorSpec) -> TensorSpec:
+    return TensorSpec(OUTPUT, spec.dtype, spec.shape)
+
+
+def _opset(model: nn.Module, opset: int) -> int:
+    from torch.ao.quantization import FakeQuantizeBase
+
+    per_channel = any(isinstance(part, FakeQuantizeBase) and part.is_per_channel for part in model.modules())
+    return max(opset, _PER_CHANNEL_OPSET) if per_channel else opset
+
+
+def _prove(source: Source, file: Path) -> Proof:
+    session = engine(_ENGINE).prepare(file, Options(environment.cores()))
+    reference = reference_of(source, threads=environment.cores())
+    plan = Plan(source.profile, source.traced, BUDGETS["quick"])
+    proof = prove(reference, {_ENGINE: session}, source.sampler, plan)[_ENGINE]
+    wrong = [found for found in proof.findings if found.code == "outputs-differ"]
+    if proof.verdict == "failed" or wrong:
+        told = " ".join(found.message for found in proof.findings)
+        raise ProofError(f"'{source.name}' is not right away from the dummy inputs. {told}", findings=proof.findings)
+    return proof
+
+
