@@ -56,7 +56,7 @@ class TorchSession:
     def __init__(self, name: str, call: Callable[..., dict[str, Tensor]], outputs: tuple[str, ...]):
         self._call = call
         self._outputs = outputs
-        self.ran = Ran(name, torch.__version__, "cpu", "float32", torch.get_num_threads())
+        self.ran = Ran(name, str(torch.__version__), "cpu", "float32", torch.get_num_threads())
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
         """Answers `{output name: array}` for `{input name: array}`."""

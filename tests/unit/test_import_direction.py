@@ -16,13 +16,13 @@ ROOT = Path(onnxwright.__path__[0])
 # Low to high. A module imports from its own layer and from those below; a package counts as one entry.
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
-    "staging settings box lattice",
+    "staging settings box lattice progress",
     "graphs and modules": "graph modules reads",
     "backends": "backends",
-    "artefacts and sources": "artifact text activations tasks source loaders",
+    "artefacts and sources": "artifact text activations tasks source loaders reference evidence",
     "steps": "pipeline routes repairs",
     "verbs": "stages",
-    "surface": "cli __main__ __init__",
+    "surface": "api cli __init__",
 }
 RANK = {entry: rank for rank, entries in enumerate(LAYERS.values()) for entry in entries.split()}
 LAYER = {entry: layer for layer, entries in LAYERS.items() for entry in entries.split()}

@@ -41,10 +41,11 @@ class FunctionSession:
     name: str
     seconds: Callable[[], float]
     answer: Callable
+    version: str = "1"
 
     @property
     def ran(self):
-        return Ran(backend=self.name, version="1", provider="CPU", precision="float32", threads=2, sha256="ab")
+        return Ran(backend=self.name, version=self.version, provider="CPU", precision="float32", threads=2, sha256="ab")
 
     def run(self, feeds):
         self.world.calls.append(self.name)
@@ -182,6 +183,18 @@ def test_labels_come_from_what_ran():
     assert found.label == "engine float32"
     assert found.ran["sha256"] == "ab"
     assert msgspec.json.decode(msgspec.json.encode(found), type=Measurement) == found
+
+
+def test_a_version_of_a_type_of_its_own_is_told_as_text():
+    class Version(str):
+        __slots__ = ()
+
+    session = World().session("a", 0.1)
+    session.version = Version("2.13.0+cpu")
+
+    found = measure({"a": session}, FEEDS[:1], baseline="a", plan=Plan(runs=6), clock=session.world.clock)["a"]
+
+    assert type(found.ran["version"]) is str
 
 
 def test_the_error_is_the_largest_distance_from_the_baseline():

@@ -70,7 +70,8 @@ def measure(
         name: Measurement(
             label=f"{session.ran.backend} {session.ran.precision}",
             baseline=baseline,
-            ran=msgspec.to_builtins(session.ran),
+            # A version may be a text of a type of its own, as torch's is.
+            ran=msgspec.to_builtins(session.ran, enc_hook=str),
             latencies=tuple(shape[name][0] for shape in found),
             error=max((shape[name][1] for shape in found), default=0.0),
         )
