@@ -54,7 +54,7 @@ def told(counting, proof_of):
             Attempt("trace", 17, "failed", "outputs differ", seconds=1.5),
             Attempt("dynamo", 18, "proven", "proven on the whole profile", ranges, 6.25),
         ),
-        lineage=(Step("load", {"source": "a folder", "sizes": [2, 13]}),),
+        lineage=(Step("load", {"source": "a folder", "inputs": ["a", "b"], "sizes": {"batch": 2, "sequence": 13}}),),
     )
     file = folder / "onnxwright.json"
     manifest = json.loads(file.read_text())
@@ -95,7 +95,7 @@ class TestPackage:
             "median 3.12 ms p95 3.5 ms p99 4 ms the baseline",
             "finding range-narrowed Only to 16 <b>tokens</b>. model.py:7 repair: plain-attention",
             "attempt trace, opset 17 failed 1.5 s outputs differ",
-            "lineage load source: a folder; sizes: 2, 13",
+            "lineage load source: a folder; inputs: a, b; sizes: batch 2, sequence 13",
             "environment onnxruntime 1.0",
             "evidence evidence.bin 7 points",
         ]:

@@ -110,9 +110,14 @@ def in_sizes(sizes: Mapping[str, int]) -> str:
 
 
 def in_details(details: Mapping[str, Any]) -> str:
-    """Says a table of details in words; lists as their entries."""
-    listed = ((key, value if isinstance(value, list | tuple) else [value]) for key, value in details.items())
-    return "; ".join(f"{key}: {', '.join(map(str, values))}" for key, values in listed)
+    """Says a table of details in words; lists as their entries, tables as their pairs."""
+    return "; ".join(f"{key}: {_in_words(value)}" for key, value in details.items())
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return in_sizes(value)
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def in_comparison(latency: Latency, baseline: str) -> str:
