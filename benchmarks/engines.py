@@ -68,7 +68,7 @@ class TorchSession:
 def convert(folder: Path, out: Path) -> Package:
     """Converts with the command, as a user would."""
     command = [ONNXWRIGHT, "convert", str(folder), "-o", str(out), "--no-measure"]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return Package.open(out)
 
 
