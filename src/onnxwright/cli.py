@@ -56,7 +56,9 @@ def convert(
     batch: Annotated[Triple | None, typer.Option(metavar="MIN OPT MAX", help="Range of the dim `batch`.")] = None,
     sequence: Annotated[Triple | None, typer.Option(metavar="MIN OPT MAX", help="Range of the dim `sequence`.")] = None,
     dim: Annotated[list[str] | None, typer.Option(metavar="NAME=MIN:OPT:MAX", help="Range of any named dim.")] = None,
-    route: Annotated[str, typer.Option(help="auto, trace, dynamo or script; auto tries them until one is proven.")] = "auto",
+    route: Annotated[
+        str, typer.Option(help="auto, trace, dynamo or script; auto tries them until one is proven.")
+    ] = "auto",
     opset: Annotated[int | None, typer.Option(help="ONNX opset to write; 18 unless given.")] = None,
     device: Annotated[str, typer.Option(help="Where PyTorch runs: cpu or cuda.")] = "cpu",
     engine: Engines = None,
@@ -67,7 +69,9 @@ def convert(
     seed: Annotated[int, typer.Option(help="Seed of the samples; the same seed, the same proof.")] = 0,
     proof: Annotated[str, typer.Option(help="How long to prove: quick, normal or thorough.")] = "normal",
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="Measure the engines side by side.")] = True,
-    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run code from the model folder.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code from the model folder.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -117,7 +121,9 @@ def prove(
     _print("\n".join(lines), {name: _builtins(found) for name, found in proofs.items()}, as_json=as_json)
     if failed:
         findings = tuple(finding for name in failed for finding in proofs[name].findings)
-        raise ProofError(f"not proven here: {', '.join(failed)}. Convert the model again on this machine.", findings=findings)
+        raise ProofError(
+            f"not proven here: {', '.join(failed)}. Convert the model again on this machine.", findings=findings
+        )
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from onnxwright.errors import ForwardError
+
 
 class TensorFunction(nn.Module):
     """A module as a plain function: tensors in the order of `inputs`, a flat tuple of tensors out.
@@ -45,6 +45,20 @@ class TensorFunction(nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Calls the module and returns its outputs in order."""
         return tuple(self.named(tensors).values())
+
+
+class FirstNamed(nn.Module):
+    """A module whose first output is called otherwise; the others keep their names."""
+
+    def __init__(self, module: nn.Module, name: str):
+        super().__init__()
+        self.module = module
+        self._name = name
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """Calls the module and renames its first output."""
+        first, *others = flatten(self.module(**inputs)).items()
+        return {self._name: first[1], **dict(others)}
 
 
 def flatten(answer: object) -> dict[str, Tensor]:
@@ -120,49 +134,79 @@ class Pristine:
     """The state of a module as it was at first: attributes, containers and buffers, put back on demand."""
 
     def __init__(self, module: nn.Module):
-        self._saved = [(name, part, _copied(part.__dict__)) for name, part in module.named_modules()]
-        self._buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
-        self._versions = [(name, parameter, parameter._version) for name, parameter in module.named_parameters()]
+        self._parts = [(name, part, dict(part.__dict__)) for name, part in module.named_modules()]
+        self._containers = [kept for name, _, saved in self._parts for kept in _containers(name, saved)]
+        self._buffers = [(name, buffer, buffer.detach().clone()) for name, buffer in module.named_buffers()]
+        self._versions = [(name, weight, weight._version) for name, weight in module.named_parameters()]
 
     def restore(self) -> None:
         """Undoes what calls have left behind in attributes, containers and buffers."""
-        for _, part, saved in self._saved:
+        for _, part, saved in self._parts:
             part.__dict__.clear()
-            part.__dict__.update(_copied(saved))
+            part.__dict__.update(saved)
+        for kept in self._containers:
+            if not kept.is_unchanged():
+                kept.restore()
         with torch.no_grad():
-            for buffer, value in self._buffers:
+            for _, buffer, value in self._buffers:
                 if not torch.equal(buffer, value):
                     buffer.copy_(value)
 
     def changes(self) -> list[str]:
-        """Names the attributes, buffers and parameters that calls have changed since."""
-        changed = []
-        for name, part, saved in self._saved:
-            now = part.__dict__
-            keys = [key for key in {**saved, **now} if not _is_same(saved.get(key), now.get(key))]
-            changed += [".".join(filter(None, (name, key))) for key in keys]
-        changed += [name for name, parameter, version in self._versions if parameter._version != version]
-        return changed
+        """Names the attributes, containers, buffers and parameters that calls have changed since."""
+        changed = [
+            _joined(name, key)
+            for name, part, saved in self._parts
+            for key in {**saved, **part.__dict__}
+            if saved.get(key) is not part.__dict__.get(key)
+        ]
+        changed += [kept.name for kept in self._containers if not kept.is_unchanged()]
+        changed += [name for name, buffer, value in self._buffers if not torch.equal(buffer, value)]
+        changed += [name for name, weight, version in self._versions if weight._version != version]
+        return list(dict.fromkeys(changed))
 
 
-def _copied(value: Any) -> Any:
-    if type(value) in (dict, list, set):
-        kind = type(value)
-        return kind(
-            {key: _copied(part) for key, part in value.items()} if kind is dict else [_copied(part) for part in value]
-        )
-    return copy.copy(value) if type(value).__name__ == "OrderedDict" else value
+_Container = dict[Any, Any] | list[Any] | set[Any]
 
 
-def _is_same(left: Any, right: Any) -> bool:
-    if isinstance(left, (dict, list, tuple, set)) and type(left) is type(right):
-        if len(left) != len(right):
+class _Kept:
+    """What a container held at first."""
+
+    def __init__(self, name: str, container: _Container):
+        self.name = name
+        self._container = container
+        self._content = container.copy()
+
+    def is_unchanged(self) -> bool:
+        """Whether it holds the very same things."""
+        now, then = self._container, self._content
+        if len(now) != len(then):
             return False
-        if isinstance(left, dict):
-            return left.keys() == right.keys() and all(_is_same(left[key], right[key]) for key in left)
-        if isinstance(left, set):
-            return bool(left == right)
-        return all(_is_same(*pair) for pair in zip(left, right, strict=True))
-    if isinstance(left, (int, float, str, bool)):
-        return type(left) is type(right) and left == right
-    return left is right
+        if isinstance(now, dict) and isinstance(then, dict):
+            return all(now.get(key, self) is value for key, value in then.items())
+        return all(one is other for one, other in zip(now, then, strict=True))
+
+    def restore(self) -> None:
+        """Fills it as it was."""
+        self._container.clear()
+        if isinstance(self._container, list):
+            self._container.extend(self._content)
+        else:
+            self._container.update(self._content)  # type: ignore[arg-type]  # dict from dict, set from set
+
+
+def _containers(name: str, attributes: Mapping[str, Any]) -> Iterator[_Kept]:
+    for key, value in attributes.items():
+        if "hook" not in key:
+            yield from _nested(_joined(name, key), value)
+
+
+def _nested(name: str, value: Any) -> Iterator[_Kept]:
+    if isinstance(value, (dict, list, set)):
+        yield _Kept(name, value)
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _nested(name, part)
+
+
+def _joined(name: str, key: str) -> str:
+    return f"{name}.{key}" if name else key

@@ -84,13 +84,14 @@ class ValueReads:
         self._entered.enter_context(_watched(self))
         return self
 
-    def __exit__(self, *problem: Any) -> None:
+    def __exit__(self, *problem: object) -> None:
         self._entered.close()
 
 
 class _Tainted:
     """Tensors by identity (torch compares them by value), and the storages written into, so that a write through
-    a view taints its base."""
+    a view taints its base.
+    """
 
     def __init__(self) -> None:
         self._tensors: dict[int, weakref.ref[Tensor]] = {}

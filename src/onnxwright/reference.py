@@ -51,7 +51,7 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     """Prepares the reference of a source, and its twin."""
     if source.module is None:
         return _graph_reference(source, threads)
-    from onnxwright.backends.pytorch import PyTorchSession
+    from onnxwright.pytorch import PyTorchSession
 
     session = PyTorchSession(source.module, source.signature, threads=threads, device=device)
     double = _double(source)
@@ -62,7 +62,7 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
 
 def examine(source: Source, *, threads: int) -> tuple[Finding, ...]:
     """Looks whether the module is a function of its inputs: the same answer each time, whatever came before."""
-    from onnxwright.backends.pytorch import PyTorchSession
+    from onnxwright.pytorch import PyTorchSession
 
     if source.module is None:
         return ()
@@ -77,7 +77,9 @@ def examine(source: Source, *, threads: int) -> tuple[Finding, ...]:
 
 
 def _state_findings(source: Source, session: _Stateful, feeds: Tensors) -> tuple[Finding, ...]:
-    others = [{**source.traced, dim: size} for dim, sizes in source.profile.items() for size in _other(source, dim, sizes)]
+    others = [
+        {**source.traced, dim: size} for dim, sizes in source.profile.items() for size in _other(source, dim, sizes)
+    ]
     tried = [source.sampler.draw(sizes, seed=1) for sizes in ({**source.traced}, *others)]
     tried.append(source.sampler.draw(source.traced, REGIMES[1], seed=2))
     for later in tried:
@@ -139,7 +141,7 @@ class _DoubleTwin:
 
 
 def _double(source: Source) -> Twin | None:
-    from onnxwright.backends.pytorch import PyTorchSession
+    from onnxwright.pytorch import PyTorchSession
 
     assert source.module is not None
     try:
@@ -161,4 +163,3 @@ def _graph_reference(source: Source, threads: int) -> Reference:
     except OnnxwrightError as problem:
         raise ForwardError(f"the graph itself can't be run: {problem}") from problem
     return Reference(session, twin, _GRAPH)
-

@@ -16,10 +16,10 @@ ROOT = Path(onnxwright.__path__[0])
 # Low to high. A module imports from its own layer and from those below; a package counts as one entry.
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
-    "staging settings box lattice progress",
+    "staging settings progress",
     "graphs and modules": "graph modules reads",
     "backends": "backends",
-    "artefacts and sources": "artifact text activations tasks source loaders reference evidence",
+    "artefacts and sources": "artifact text activations tasks source loaders reference evidence pytorch proof",
     "steps": "pipeline routes repairs",
     "verbs": "stages",
     "surface": "api cli __init__",

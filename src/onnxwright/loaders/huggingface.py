@@ -90,13 +90,17 @@ def _read_config(folder: Path, *, is_code_trusted: bool) -> Any:
     file = folder / "config.json"
     if not file.is_file():
         what = "is empty" if not any(folder.iterdir()) else "has no config.json"
-        raise SourceError(f"folder '{folder}' {what}; expected a Hugging Face model folder with config.json and weights.")
+        raise SourceError(
+            f"folder '{folder}' {what}; expected a Hugging Face model folder with config.json and weights."
+        )
     try:
         plain = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as problem:
         raise SourceError(f"'{file}' is not valid JSON: {problem}") from problem
     if "auto_map" in plain and not is_code_trusted:
-        raise SourceError(f"'{folder}' needs Python code of its own (auto_map). Read it, then pass --trust-remote-code.")
+        raise SourceError(
+            f"'{folder}' needs Python code of its own (auto_map). Read it, then pass --trust-remote-code."
+        )
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=is_code_trusted)
     except Exception as problem:  # configs are validated by code of each architecture
@@ -208,7 +212,9 @@ def _check_report(
 ) -> list[Finding]:
     if report["mismatched_keys"]:
         listed = sorted(str(entry[0]) for entry in report["mismatched_keys"])
-        raise CheckpointError(f"checkpoint '{folder.name}': weights of another shape than the config says: {_listed(listed)}.")
+        raise CheckpointError(
+            f"checkpoint '{folder.name}': weights of another shape than the config says: {_listed(listed)}."
+        )
     findings = []
     missing = sorted(report["missing_keys"])
     used = _reaching(missing, model, wrapped, declared)
@@ -218,7 +224,9 @@ def _check_report(
             "Choose the task that it was trained for with --task, or fetch the whole checkpoint."
         )
     if missing:
-        findings.append(Finding("unused-weights", f"The checkpoint has no {_listed(missing)}; no output depends on them."))
+        findings.append(
+            Finding("unused-weights", f"The checkpoint has no {_listed(missing)}; no output depends on them.")
+        )
     extra = sorted(report["unexpected_keys"])
     if extra and not (is_explicit and _are_of_a_head(extra, model, folder)):
         raise CheckpointError(
@@ -239,7 +247,9 @@ def _reaching(names: list[str], model: nn.Module, wrapped: nn.Module, declared: 
         weight.requires_grad_(requires_grad=True)
     tensors = [torch.from_numpy(np.array(array)) for array in declared.example.values()]
     function = TensorFunction(wrapped, tuple(declared.example), declared.outputs)
-    total = torch.stack([out.float().sum() for out in function(*tensors) if out.requires_grad] or [torch.zeros(())]).sum()
+    total = torch.stack(
+        [out.float().sum() for out in function(*tensors) if out.requires_grad] or [torch.zeros(())]
+    ).sum()
     if not total.requires_grad:
         return []
     reached = torch.autograd.grad(total, list(asked.values()), allow_unused=True)
@@ -299,5 +309,3 @@ def _listed(names: list[str]) -> str:
 
 def _first_lines(problem: Exception) -> str:
     return " ".join(str(problem).strip().splitlines()[:3]) or type(problem).__name__
-
-

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from onnxwright import dtypes
 from onnxwright.backends import Array
-from onnxwright.backends.pytorch import PyTorchSession, to_array
 from onnxwright.environment import cores
 from onnxwright.errors import CheckpointError, ForwardError, SignatureError, SourceError, accepted
 from onnxwright.modules import evaluation
 from onnxwright.profile import Profile
+from onnxwright.pytorch import PyTorchSession, to_array
 from onnxwright.samples import Meaning, Sampler, Tensors, meaning_of
 from onnxwright.signature import Dim, Signature, TensorSpec
 from onnxwright.source import Source
@@ -63,7 +62,9 @@ def load(
     example = _arrays(by_name(module, example_inputs))
     named = _checked(dims, example) if dims is not None else guess_dims(example)
     inputs = tuple(
-        TensorSpec(key, array.dtype.name, tuple(named.get(key, {}).get(axis, size) for axis, size in enumerate(array.shape)))
+        TensorSpec(
+            key, array.dtype.name, tuple(named.get(key, {}).get(axis, size) for axis, size in enumerate(array.shape))
+        )
         for key, array in example.items()
     )
     declared = Declared(inputs, example, {key: meaning_of(array, name=key) for key, array in example.items()})
@@ -73,9 +74,7 @@ def load(
         return settle(module, declared, ranges or {}, name=name or type(module).__name__)
 
 
-def settle(
-    module: nn.Module, declared: Declared, ranges: Mapping[str, tuple[int, int, int]], **about: Any
-) -> Source:
+def settle(module: nn.Module, declared: Declared, ranges: Mapping[str, tuple[int, int, int]], **about: Any) -> Source:
     """Runs the module at a few sizes to learn its outputs and default ranges, and returns the source.
 
     Raises:
@@ -95,7 +94,9 @@ def settle(
             sizes.append(probe)
             shapes.append(_shapes(answered))
     signature = Signature(declared.inputs, tuple(_output_specs(sizes, shapes)))
-    profile = wanted.replace({dim: session.accepted_range(dim, wanted[dim], sizes[-1]) for dim in wanted if dim not in ranges})
+    profile = wanted.replace(
+        {dim: session.accepted_range(dim, wanted[dim], sizes[-1]) for dim in wanted if dim not in ranges}
+    )
     sampler = Sampler(signature, declared.meanings, given=(declared.example,))
     return Source(sampler=sampler, profile=profile, traced=sizes[-1], module=module, **about)
 
@@ -192,11 +193,15 @@ def _check_against_forward(named: Mapping[str, Any], parameters: Mapping[str, in
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     for name in named:
         if name not in parameters and not takes_any:
-            raise SignatureError(f"example input '{name}': forward has no such argument; expected {accepted(name, parameters)}.")
+            raise SignatureError(
+                f"example input '{name}': forward has no such argument; expected {accepted(name, parameters)}."
+            )
     for name, parameter in parameters.items():
         is_needed = parameter.default is parameter.empty and parameter.kind in (*_POSITIONAL, parameter.KEYWORD_ONLY)
         if is_needed and name not in named:
-            raise SignatureError(f"example inputs: forward needs '{name}', got {', '.join(named) or 'nothing'}. Add it.")
+            raise SignatureError(
+                f"example inputs: forward needs '{name}', got {', '.join(named) or 'nothing'}. Add it."
+            )
     if not named:
         raise SignatureError("example inputs: expected at least one tensor, got none.")
 
@@ -214,7 +219,9 @@ def _checked(dims: Dims, example: Tensors) -> dict[str, dict[int, str]]:
         array = example[name]
         for axis, dim in axes.items():
             if not -array.ndim <= axis < array.ndim or not isinstance(dim, str) or not dim:
-                raise SignatureError(f"dims of '{name}': axis {axis!r} can't be {dim!r}; the input has {array.ndim} axes.")
+                raise SignatureError(
+                    f"dims of '{name}': axis {axis!r} can't be {dim!r}; the input has {array.ndim} axes."
+                )
             size = array.shape[axis]
             other_size, other = sizes.setdefault(dim, (size, name))
             if other_size != size:
@@ -231,7 +238,9 @@ def _without_refused_batch(module: nn.Module, declared: Declared) -> Declared:
     probe = _Probe(module, declared)
     if "batch" not in sizes or probe.try_sizes(sizes) is None:
         return declared
-    if any(probe.try_sizes({**sizes, "batch": other}) is not None for other in (sizes["batch"] + 1, sizes["batch"] * 2)):
+    if any(
+        probe.try_sizes({**sizes, "batch": other}) is not None for other in (sizes["batch"] + 1, sizes["batch"] * 2)
+    ):
         return declared
     fixed = tuple(
         TensorSpec(spec.name, spec.dtype, tuple(sizes["batch"] if dim == "batch" else dim for dim in spec.shape))

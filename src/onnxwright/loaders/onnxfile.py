@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from onnxwright import dtypes
 from onnxwright.errors import SourceError
 from onnxwright.profile import Profile
-from onnxwright.samples import Floats, Integers, Mask, Meaning, Bools, Sampler
+from onnxwright.samples import Bools, Floats, Integers, Mask, Meaning, Sampler
 from onnxwright.signature import Dim, Signature, TensorSpec
 from onnxwright.source import Source
 

@@ -79,7 +79,9 @@ def stages_of(folder: Path) -> list[nn.Module]:
         kind = entry["type"].rpartition(".")[2]
         if kind != "Transformer":
             if kind not in _READERS:
-                raise SourceError(f"modules.json: module '{entry['type']}' is unknown; expected {accepted(kind, _READERS)}.")
+                raise SourceError(
+                    f"modules.json: module '{entry['type']}' is unknown; expected {accepted(kind, _READERS)}."
+                )
             stages.append(_READERS[kind](folder / entry["path"]))
     if not any(isinstance(stage, Pooling) for stage in stages):
         raise SourceError("modules.json: no Pooling module; expected one that makes a vector of the token states.")
@@ -148,7 +150,9 @@ def _read_pooling(folder: Path) -> nn.Module:
         modes = tuple(named.split("+")) if isinstance(named, str) else tuple(named)
     unknown = [mode for mode in modes if mode not in _MODES]
     if unknown or not modes:
-        raise SourceError(f"'{folder.name}/config.json': pooling mode {unknown or 'missing'}; expected {accepted('', _MODES)}.")
+        raise SourceError(
+            f"'{folder.name}/config.json': pooling mode {unknown or 'missing'}; expected {accepted('', _MODES)}."
+        )
     return Pooling(modes)
 
 
@@ -164,7 +168,9 @@ def _read_dense(folder: Path) -> nn.Module:
         raise SourceError(f"'{folder.name}/config.json': activation '{kind}' is unknown; expected a class of torch.nn.")
     weights = {name.removeprefix("linear."): value for name, value in _weights(folder).items()}
     if weights.keys() != linear.state_dict().keys():
-        raise CheckpointError(f"'{folder.name}': expected weights {', '.join(linear.state_dict())}, got {', '.join(weights)}.")
+        raise CheckpointError(
+            f"'{folder.name}': expected weights {', '.join(linear.state_dict())}, got {', '.join(weights)}."
+        )
     linear.load_state_dict(weights)
     return Dense(linear, getattr(nn, kind)())
 

@@ -28,9 +28,9 @@ def attend(
     value: Tensor,
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,  # noqa: ARG001 - torch's signature; evaluation mode never drops
-    is_causal: bool = False,  # noqa: FBT001, FBT002 - torch's signature
+    is_causal: bool = False,
     scale: float | None = None,
-    enable_gqa: bool = False,  # noqa: FBT001, FBT002 - torch's signature
+    enable_gqa: bool = False,
 ) -> Tensor:
     """Attends as the documentation of `torch.nn.functional.scaled_dot_product_attention` defines it.
 
@@ -45,5 +45,13 @@ def attend(
         later = torch.arange(key.size(-2), device=query.device).unsqueeze(0) > rows
         weights = weights.masked_fill(later, float("-inf"))
     if attn_mask is not None:
-        weights = weights.masked_fill(~attn_mask, float("-inf")) if attn_mask.dtype == torch.bool else weights + attn_mask
-    return torch.softmax(weights, dim=-1) @ value
+        weights = (
+            weights.masked_fill(~attn_mask, float("-inf")) if attn_mask.dtype == torch.bool else weights + attn_mask
+        )
+    return _safe_softmax(weights) @ value
+
+
+def _safe_softmax(weights: Tensor) -> Tensor:
+    """Softmax over the last axis that is zero, not NaN, where everything is masked, as torch's own attention has it."""
+    is_masked = weights.amax(-1, keepdim=True) == float("-inf")
+    return torch.softmax(weights.masked_fill(is_masked, 0.0), dim=-1).masked_fill(is_masked, 0.0)

@@ -18,7 +18,6 @@ from onnxwright.artifact import Package
 from onnxwright.backends import Options, Session
 from onnxwright.errors import EngineError, ProofError, RouteError, UsageError, accepted
 from onnxwright.findings import Finding
-from onnxwright.lattice import volume
 from onnxwright.manifest import (
     Attempt,
     Default,
@@ -32,6 +31,7 @@ from onnxwright.manifest import (
 )
 from onnxwright.profile import Profile
 from onnxwright.progress import Progress, Silence
+from onnxwright.proof.lattice import volume
 from onnxwright.reference import Reference, examine, reference_of
 from onnxwright.routes import route, routes
 from onnxwright.samples import PADDED_RIGHT, TYPICAL
@@ -126,7 +126,9 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             with progress.stage("measure"):
                 measurements = _measure(source, reference, best, folder / GRAPH, request.seed)
         with progress.stage("package"):
-            manifest = _manifest(request, source, best, journal, measurements, _collect(source, reference, best, folder))
+            manifest = _manifest(
+                request, source, best, journal, measurements, _collect(source, reference, best, folder)
+            )
             package(folder, manifest, tokenizer_source=source.folder)
     return Package.open(request.out)
 
@@ -146,7 +148,9 @@ def load_request(request: Request) -> Source:
 
 def _check(request: Request) -> None:
     if request.precision not in PRECISIONS:
-        raise UsageError(f"precision '{request.precision}' is unknown; expected {accepted(request.precision, PRECISIONS)}.")
+        raise UsageError(
+            f"precision '{request.precision}' is unknown; expected {accepted(request.precision, PRECISIONS)}."
+        )
     if request.proof not in BUDGETS:
         raise UsageError(f"proof '{request.proof}' is unknown; expected {accepted(request.proof, BUDGETS)}.")
     if request.device not in ("cpu", "cuda"):
@@ -180,7 +184,9 @@ def _refuse_what_is_no_function(source: Source) -> None:
     blocking = tuple(found for found in examine(source, threads=environment.cores()) if found.blocks_proof)
     if blocking:
         told = " ".join(found.message for found in blocking)
-        raise ProofError(f"'{source.name}' can't be proven, since it is no function of its inputs. {told}", findings=blocking)
+        raise ProofError(
+            f"'{source.name}' can't be proven, since it is no function of its inputs. {told}", findings=blocking
+        )
 
 
 def _attempt_all(
@@ -262,7 +268,11 @@ def _entry(outcome: Outcome, findings: tuple[Finding, ...]) -> Attempt:
     wrong = [found.message for found in proof.findings if found.code in ("outputs-differ", "range-narrowed")]
     message = " ".join([f"{proof.verdict} at {proof.points} points.", *wrong])
     return msgspec.structs.replace(
-        outcome.journal, verdict=proof.verdict, message=message, range=proof.range, findings=(*findings, *proof.findings)
+        outcome.journal,
+        verdict=proof.verdict,
+        message=message,
+        range=proof.range,
+        findings=(*findings, *proof.findings),
     )
 
 
@@ -276,7 +286,9 @@ def _best(outcomes: Sequence[Outcome], journal: Sequence[Attempt]) -> Outcome:
     if not shown:
         told = "\n".join(f"  {entry.route}: {entry.message}" for entry in journal)
         findings = tuple(found for entry in journal for found in entry.findings)
-        raise ProofError(f"no route gives a graph that is shown right:\n{told}", findings=findings, attempts=tuple(journal))
+        raise ProofError(
+            f"no route gives a graph that is shown right:\n{told}", findings=findings, attempts=tuple(journal)
+        )
     return max(shown, key=lambda outcome: _extent(outcome.proof))
 
 
@@ -291,9 +303,7 @@ def _keep(file: Path, place: Path) -> None:
     shutil.rmtree(file.parents[1])
 
 
-def _measure(
-    source: Source, reference: Reference, best: Outcome, file: Path, seed: int
-) -> dict[str, Measurement]:
+def _measure(source: Source, reference: Reference, best: Outcome, file: Path, seed: int) -> dict[str, Measurement]:
     within = _narrowed(source.profile, best.proof.range)
     feeds = [(sizes, source.sampler.draw(sizes, TYPICAL, seed=seed)) for sizes in shapes(within)]
     with _baseline(source, reference) as baseline:
@@ -306,8 +316,8 @@ def _baseline(source: Source, reference: Reference) -> Iterator[Session]:
     if source.module is None:
         yield reference.session
         return
-    from onnxwright.backends.pytorch import UnguardedSession
     from onnxwright.modules import evaluation
+    from onnxwright.pytorch import UnguardedSession
 
     with evaluation(source.module):
         ran = reference.session.ran
@@ -331,9 +341,7 @@ def _lowered(best: Outcome, file: Path) -> dict[str, Session]:
 
 
 def _narrowed(profile: Profile, ranges: Mapping[str, tuple[int, int]]) -> Profile:
-    return Profile(
-        {dim: (low, min(max(profile[dim].usual, low), high), high) for dim, (low, high) in ranges.items()}
-    )
+    return Profile({dim: (low, min(max(profile[dim].usual, low), high), high) for dim, (low, high) in ranges.items()})
 
 
 def _collect(source: Source, reference: Reference, best: Outcome, folder: Path) -> Evidence:
@@ -341,9 +349,7 @@ def _collect(source: Source, reference: Reference, best: Outcome, folder: Path) 
     small = {dim: min(sizes.most, max(sizes.least, 3 + place)) for place, (dim, sizes) in enumerate(ends.items())}
     wanted = [ends.least, small, *({**ends.least, dim: ends[dim].most} for dim in ends)]
     distinct = sorted({tuple(sizes.items()): sizes for sizes in wanted}.values(), key=volume)
-    feeds = [
-        source.sampler.draw(sizes, values, seed=7) for sizes in distinct for values in (TYPICAL, PADDED_RIGHT)
-    ]
+    feeds = [source.sampler.draw(sizes, values, seed=7) for sizes in distinct for values in (TYPICAL, PADDED_RIGHT)]
     points = evidence.collect(reference.session, feeds)
     (folder / EVIDENCE).parent.mkdir(exist_ok=True)
     evidence.save(points, folder / EVIDENCE)
@@ -386,7 +392,10 @@ def _manifest(
 
 def _engine_proofs(best: Outcome) -> dict[str, EngineProof]:
     shown = {name: EngineProof(executed=True, proof=proof) for name, proof in best.proofs.items()}
-    return {**shown, **{name: EngineProof(executed=False, proof=None, message=why) for name, why in best.refusals.items()}}
+    return {
+        **shown,
+        **{name: EngineProof(executed=False, proof=None, message=why) for name, why in best.refusals.items()},
+    }
 
 
 def _fastest(best: Outcome, measurements: Mapping[str, Measurement]) -> str:
@@ -399,7 +408,9 @@ def _lineage(request: Request, source: Source, best: Outcome, sha256: str) -> It
     yield Step("load", {"source": source.name, **source.details})
     if source.graph is None:
         sizes = dict(source.traced)
-        yield Step("export", {"route": best.journal.route, "opset": best.journal.opset, "sizes": sizes, "sha256": sha256})
+        yield Step(
+            "export", {"route": best.journal.route, "opset": best.journal.opset, "sizes": sizes, "sha256": sha256}
+        )
     yield Step("prove", {"reference": best.proof.reference, "points": best.proof.points, "seed": request.seed})
 
 
@@ -408,4 +419,3 @@ def _say_source(progress: Progress, source: Source) -> None:
     progress.note(f"inputs: {told}")
     for found in source.findings:
         progress.note(found.message)
-

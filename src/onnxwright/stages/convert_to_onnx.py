@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +13,6 @@ from onnxwright.backends import Options, engine
 from onnxwright.errors import OutputError, ProofError
 from onnxwright.manifest import Proof
 from onnxwright.reference import examine, reference_of
-from onnxwright.signature import Signature, TensorSpec
 from onnxwright.source import Source
 from onnxwright.stages.export import export
 from onnxwright.stages.prove import BUDGETS, Plan, prove
@@ -38,7 +36,9 @@ def convert_to_onnx(model: nn.Module, file: Path, inputs: Mapping[str, Any], ops
         raise OutputError(f"output '{file}': is a folder; expected the name of a file to write.")
     source = _load(model, inputs)
     exported = export(source, route_name="trace", opset=_opset(model, opset))
-    blocking = [found for found in (*examine(source, threads=environment.cores()), *exported.findings) if found.blocks_proof]
+    blocking = [
+        found for found in (*examine(source, threads=environment.cores()), *exported.findings) if found.blocks_proof
+    ]
     if blocking:
         told = " ".join(f"{found.message} ({found.where})" if found.where else found.message for found in blocking)
         raise ProofError(f"'{source.name}' can't be traced right. {told}", findings=tuple(blocking))
@@ -52,16 +52,11 @@ def convert_to_onnx(model: nn.Module, file: Path, inputs: Mapping[str, Any], ops
 
 def _load(model: nn.Module, inputs: Mapping[str, Any]) -> Source:
     from onnxwright.loaders.module import by_name, load
+    from onnxwright.modules import FirstNamed
 
     named = by_name(model, inputs)
-    dims = {name: {axis: dim for axis, dim in enumerate(AXES[: tensor.ndim])} for name, tensor in named.items()}
-    source = load(model, named, dims, None)
-    signature = Signature(source.signature.inputs, (_renamed(source.signature.outputs[0]), *source.signature.outputs[1:]))
-    return replace(source, sampler=replace(source.sampler, signature=signature))
-
-
-def _renamed(spec: TensorSpec) -> TensorSpec:
-    return TensorSpec(OUTPUT, spec.dtype, spec.shape)
+    dims = {name: dict(enumerate(AXES[: tensor.ndim])) for name, tensor in named.items()}
+    return load(FirstNamed(model, OUTPUT), named, dims, ranges=None, name=type(model).__name__)
 
 
 def _opset(model: nn.Module, opset: int) -> int:
@@ -81,5 +76,3 @@ def _prove(source: Source, file: Path) -> Proof:
         told = " ".join(found.message for found in proof.findings)
         raise ProofError(f"'{source.name}' is not right away from the dummy inputs. {told}", findings=proof.findings)
     return proof
-
-

@@ -21,8 +21,8 @@ def export(source: Source, *, route_name: str = "trace", opset: int = DEFAULT_OP
         UsageError: for an unknown route, or an opset that it can't write.
         RouteError: when the route can't export the module.
     """
-    from onnxwright.backends.pytorch import to_tensor
     from onnxwright.modules import Pristine, evaluation
+    from onnxwright.pytorch import to_tensor
 
     chosen = route(route_name, opset=opset)
     if source.module is None:

@@ -41,7 +41,9 @@ def load(
     texts, tensors = read_samples(samples)
     loaded = _load(source, example_inputs, dims, ranges or {}, task, texts, is_code_trusted=is_code_trusted)
     if texts and loaded.sampler.text is None:
-        raise UsageError(f"samples '{samples}': texts need a tokenizer, and '{loaded.name}' has none. Give an .npz file.")
+        raise UsageError(
+            f"samples '{samples}': texts need a tokenizer, and '{loaded.name}' has none. Give an .npz file."
+        )
     if tensors:
         loaded.signature.bind(tensors)
         sampler = replace(loaded.sampler, given=(*loaded.sampler.given, tensors))

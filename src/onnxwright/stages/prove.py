@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from onnxwright import manifest, tolerance
-from onnxwright.backends import Array, Session, Tensors
-from onnxwright.box import Box, clamped, contains, distance, largest_box, nearest
-from onnxwright.dtypes import is_float
-from onnxwright.errors import ForwardError, SignatureError
+from onnxwright.backends import Session
 from onnxwright.findings import Finding
-from onnxwright.lattice import essential, sweep, volume
-from onnxwright.manifest import Proof, Tolerance, Worst
+from onnxwright.manifest import Proof, Verdict
 from onnxwright.profile import Profile
+from onnxwright.proof.bench import Bench, Tally, key_of, written
+from onnxwright.proof.box import Box, clamped, contains, distance, largest_box, nearest
+from onnxwright.proof.lattice import Sizes, corners, ends, essential, resting, sweep, volume
 from onnxwright.reference import Reference
-from onnxwright.samples import TYPICAL, Sampler, Values
+from onnxwright.samples import Sampler
 
-BUDGETS: Final = {"quick": 5.0, "normal": 20.0, "thorough": 900.0}
+BUDGETS: Final = {"quick": 5.0, "normal": 15.0, "thorough": 900.0}
 """Seconds for one proof, by name."""
 
 _SWEEP_SHARE = 0.2
-_HEAVY_SHARE = 0.02
-_GIVEN = Values("given")
-
-Sizes = dict[str, int]
+_ENDS_OVERTIME = 3.0
+_MOST_ROUNDS = 40
+_INSIDE = 8
+_TOUCHING = 64
 
 
 @dataclass(frozen=True)
@@ -41,338 +39,153 @@ class Plan:
     seconds: float = BUDGETS["normal"]
     seed: int = 0
 
+    @property
+    def whole(self) -> Box:
+        """The whole profile as a box."""
+        return {dim: (sizes.least, sizes.most) for dim, sizes in self.profile.items()}
+
 
 def prove(reference: Reference, candidates: Mapping[str, Session], sampler: Sampler, plan: Plan) -> dict[str, Proof]:
     """Holds candidates against one reference over a lattice of sizes and values, and returns a proof for each.
 
-    The range of a proof is the box of sizes in which every point that was tried agreed; its ends are included, and
-    were tried.
+    The range of a proof is the box of sizes in which every point that was tried agreed. Each end of each dim was
+    tried; where the time did not allow a corner in which several dims are at their most, a finding says so.
     """
-    bench = _Bench(reference, candidates, sampler, plan)
-    bench.try_lattice()
-    return {name: bench.conclude(name) for name in candidates}
+    bench = Bench(reference, candidates, sampler, plan.profile, plan.seconds)
+    _try_lattice(bench, plan)
+    return {name: _conclude(bench, name, session, plan) for name, session in candidates.items()}
 
 
-@dataclass
-class _Tally:
-    """What came of one candidate so far."""
-
-    agreed: dict[tuple[int, ...], Sizes] = field(default_factory=dict)
-    failed: dict[tuple[int, ...], str] = field(default_factory=dict)
-    worst: Worst | None = None
-    worst_by_size: dict[tuple[int, ...], Worst] = field(default_factory=dict)
-    points: int = 0
-
-
-class _Bench:
-    """One proof under way: the points tried, what the reference refused, and a tally for each candidate."""
-
-    def __init__(self, reference: Reference, candidates: Mapping[str, Session], sampler: Sampler, plan: Plan):
-        self._reference = reference
-        self._candidates = candidates
-        self._sampler = sampler
-        self._plan = plan
-        self._tallies = {name: _Tally() for name in candidates}
-        self._refused: dict[tuple[int, ...], str] = {}
-        self._untried: list[Sizes] = []
-        self._floors: dict[str, float] = {}
-        self._evident: set[str] = set()
-        self._findings: dict[tuple[str, str], Finding] = {}
-        self._started = time.monotonic()
-        self._costliest = (1, 0.0)
-        self._regimes = itertools.cycle(sampler.regimes[1:])
-
-    def try_lattice(self) -> None:
-        """Tries the essential sizes, then, for a share of the time, as many others as it allows."""
-        sizes = essential(self._plan.profile, self._plan.traced, seed=self._plan.seed)
-        for values in self._sampler.regimes:
-            self._try_point(sizes[0], values, seed=self._plan.seed + 1)
-        for feeds in self._sampler.given:
-            self._try_given(feeds)
-        for one in sizes:
-            self._try_affordable(one)
-        begun = time.monotonic()
-        for one in sweep(self._plan.profile):
-            if time.monotonic() - begun > _SWEEP_SHARE * self._plan.seconds or self._elapsed() > self._plan.seconds:
-                break
-            if _key(one) not in self._refused and not self._is_tried(one):
-                self._try_size(one, regimes=1)
-
-    def conclude(self, name: str) -> Proof:
-        """Finds the box of one candidate, trying the sizes at its edges."""
-        tally = self._tallies[name]
-        whole: Box = {dim: (sizes.least, sizes.most) for dim, sizes in self._plan.profile.items()}
-        box = self._box(tally, whole)
-        for _ in range(40):
-            if box is None or not self._try_all(self._at_edges(tally, box, whole)):
-                break
-            box = self._box(tally, whole)
-        blocked = [found for found in self._findings.values() if found.blocks_proof]
-        verdict = self._verdict(tally, box, whole, blocked)
-        return Proof(
-            verdict=verdict,
-            range={} if box is None or verdict == "failed" else box,
-            points=tally.points,
-            worst=self._worst(tally, box),
-            tolerance=Tolerance(tolerance.SAME_PRECISION, self._limits(), dict(self._floors), self._reference.origin),
-            reference=self._reference.label,
-            candidate=_label(self._candidates[name]),
-            sizes=tuple(tally.agreed.values()),
-            findings=tuple(self._told(tally, box, whole)),
-        )
-
-    def _box(self, tally: _Tally, whole: Box) -> Box | None:
-        anchor = nearest(tally.agreed.values(), self._plan.profile.usual)
-        if anchor is None:
-            return None
-
-        def agrees(sizes: Mapping[str, int]) -> bool:
-            if not self._is_tried(dict(sizes)):
-                self._try_affordable(dict(sizes))
-            return _key(sizes) in tally.agreed
-
-        failed = sorted(self._failed(tally), key=lambda point: distance(point, anchor))
-        return largest_box(whole, list(tally.agreed.values()), failed, anchor, agrees)
-
-    def _failed(self, tally: _Tally) -> list[Sizes]:
-        return [self._sizes(key) for key in (*tally.failed, *self._refused)]
-
-    def _at_edges(self, tally: _Tally, box: Box, whole: Box) -> Iterator[Sizes]:
-        """Yields what would show that the box is too large or too small.
-
-        Sizes halfway between where it ends and where it is known to fail; where it touches what fails outside of
-        it; its corners; and some inside.
-        """
-        failed = self._failed(tally)
-        for dim, (low, high) in box.items():
-            open_box = {**box, dim: whole[dim]}
-            below = [point for point in failed if point[dim] < low and contains(open_box, point)]
-            above = [point for point in failed if point[dim] > high and contains(open_box, point)]
-            if below:
-                point = max(below, key=lambda one: one[dim])
-                yield {**point, dim: (point[dim] + low) // 2}
-            if above:
-                point = min(above, key=lambda one: one[dim])
-                yield {**point, dim: (point[dim] + high + 1) // 2}
-        if box != whole:
-            touching = sorted((clamped(box, point) for point in failed), key=volume)
-            yield from touching[:: max(1, len(touching) // 64)]
-            yield from (dict(zip(box, ends, strict=True)) for ends in itertools.product(*box.values()))
-            yield from self._inside(box)
-
-    def _inside(self, box: Box, count: int = 8) -> Iterator[Sizes]:
-        rng = np.random.default_rng([self._plan.seed, *(end for ends in box.values() for end in ends)])
-        for _ in range(count):
-            yield {dim: int(rng.integers(low, high, endpoint=True)) for dim, (low, high) in box.items()}
-
-    def _try_all(self, many: Iterator[Sizes]) -> bool:
-        fresh = [sizes for sizes in many if not self._is_tried(sizes) and sizes not in self._untried]
-        for sizes in fresh:
-            self._try_affordable(sizes)
-        return any(self._is_tried(sizes) for sizes in fresh)
-
-    def _try_affordable(self, sizes: Sizes) -> None:
-        """Tries a size with two regimes, with one where it is heavy, and not at all where time doesn't allow."""
-        most, seconds = self._costliest
-        predicted = seconds * volume(sizes) / most
-        if self._elapsed() + predicted > self._plan.seconds:
-            if sizes not in self._untried:
-                self._untried.append(sizes)
-            return
-        self._try_size(sizes, regimes=1 if predicted > _HEAVY_SHARE * self._plan.seconds else 2)
-
-    def _try_size(self, sizes: Sizes, *, regimes: int) -> None:
-        chosen = [TYPICAL, *itertools.islice(self._regimes, regimes - 1)]
-        for values in chosen:
-            begun = time.monotonic()
-            self._try_point(sizes, values, seed=self._plan.seed)
-            spent = time.monotonic() - begun
-            if volume(sizes) >= self._costliest[0]:
-                self._costliest = (volume(sizes), spent)
-
-    def _try_given(self, feeds: Tensors) -> None:
-        try:
-            sizes = self._sampler.signature.bind(feeds)
-        except SignatureError:
-            return
-        if contains({dim: (least, most) for dim, (least, _, most) in self._plan.profile.items()}, sizes):
-            self._compare(sizes, _GIVEN, feeds)
-
-    def _try_point(self, sizes: Sizes, values: Values, *, seed: int) -> None:
-        self._compare(sizes, values, self._sampler.draw(sizes, values, seed=seed))
-
-    def _compare(self, sizes: Sizes, values: Values, feeds: Tensors) -> None:
-        try:
-            expected = self._reference.session.run(feeds)
-        except ForwardError as refusal:
-            if values is TYPICAL:
-                self._refused[_key(sizes)] = str(refusal)
-            return
-        self._look_at(expected, sizes, values)
-        for name, session in self._candidates.items():
-            self._judge(self._tallies[name], session, sizes, values, feeds, expected)
-
-    def _judge(
-        self, tally: _Tally, session: Session, sizes: Sizes, values: Values, feeds: Tensors, expected: Tensors
-    ) -> None:
-        key = _key(sizes)
-        tally.points += 1
-        try:
-            answered = session.run(feeds)
-        except Exception as problem:  # runtimes raise types of their own
-            tally.failed.setdefault(key, f"raises {type(problem).__name__}: {str(problem)[:300]}")
-            tally.agreed.pop(key, None)
-            return
-        errors = _errors(expected, answered)
-        if self._is_within(errors, feeds, expected, answered):
-            if key not in tally.failed:
-                tally.agreed[key] = sizes
-            self._note_worst(tally, errors, sizes, values)
-        else:
-            tally.failed.setdefault(key, _difference(errors, expected, answered, values))
-            tally.agreed.pop(key, None)
-
-    def _is_within(self, errors: Mapping[str, float], feeds: Tensors, expected: Tensors, answered: Tensors) -> bool:
-        """Whether every error is within its limit; where one is not, within that of this very point's own noise."""
-        if not self._floors:
-            self._floors.update({name: 0.0 for name in expected})
-            self._raise_floors(feeds, expected)
-        over = [name for name, error in errors.items() if error > tolerance.limit(self._floors[name])]
-        if not over:
-            return True
-        if any(not np.isfinite(errors[name]) and is_float(expected[name].dtype.name) for name in over):
-            return False
-        return self._explains(over, errors, feeds, expected)
-
-    def _explains(self, over: Sequence[str], errors: Mapping[str, float], feeds: Tensors, expected: Tensors) -> bool:
-        noise = self._noise(feeds, expected)
-        again = self._reference.session.run(feeds)
-        if any(tolerance.distance(expected[name], again[name]) > tolerance.RUN_TO_RUN for name in expected):
-            self._note("nondeterministic-forward", "Two runs of PyTorch on the same inputs differ.")
-            return False
-        for name in over:
-            if tolerance.FLOOR_MULTIPLE * noise[name] > tolerance.MOST_LIMIT:
-                self._note(
-                    "ill-conditioned",
-                    f"Output '{name}': float32 lies {noise[name]:.1e} from float64 here; an error of {errors[name]:.1e} "
-                    "can't be told from noise.",
-                )
-                return False
-        return all(errors[name] <= tolerance.limit(noise[name]) for name in over)
-
-    def _raise_floors(self, feeds: Tensors, expected: Tensors) -> None:
-        for name, noise in self._noise(feeds, expected).items():
-            if np.isfinite(noise) and tolerance.FLOOR_MULTIPLE * noise <= tolerance.MOST_LIMIT:
-                self._floors[name] = max(self._floors[name], noise)
-
-    def _noise(self, feeds: Tensors, expected: Tensors) -> dict[str, float]:
-        try:
-            return self._reference.noise(feeds, expected)
-        except ForwardError:
-            return dict.fromkeys(expected, 0.0)
-
-    def _look_at(self, expected: Tensors, sizes: Sizes, values: Values) -> None:
-        for name, array in expected.items():
-            if not is_float(array.dtype.name) or np.isfinite(array).any():
-                self._evident.add(name)
-            if is_float(array.dtype.name) and not np.isfinite(array).all():
-                where = f"{_written(sizes)}, {values.name} values"
-                self._note(
-                    "non-finite-output", f"Output '{name}' of the reference holds NaN or infinity, as at {where}."
-                )
-
-    def _note(self, code: str, message: str) -> None:
-        key = (code, message.partition(" holds ")[0] if code == "non-finite-output" else code)
-        self._findings.setdefault(key, Finding(code, message))
-
-    def _note_worst(self, tally: _Tally, errors: Mapping[str, float], sizes: Sizes, values: Values) -> None:
-        output = max(errors, key=lambda name: errors[name])
-        kept = tally.worst_by_size.get(_key(sizes))
-        if kept is None or errors[output] > kept.error:
-            tally.worst_by_size[_key(sizes)] = Worst(errors[output], output, sizes, values.name)
-
-    def _verdict(self, tally: _Tally, box: Box | None, whole: Box, blocked: Sequence[Finding]) -> manifest.Verdict:
-        if box is None or blocked or not self._evident >= set(self._sampler.signature.output_names):
-            return "failed"
-        inside = [sizes for sizes in tally.agreed.values() if contains(box, sizes)]
-        can_leave = any(low != high for low, high in whole.values())
-        if can_leave and all(sizes == dict(self._plan.traced) for sizes in inside):
-            return "failed"
-        return "proven" if box == whole else "partial"
-
-    def _told(self, tally: _Tally, box: Box | None, whole: Box) -> Iterator[Finding]:
-        yield from self._findings.values()
-        for name in sorted(set(self._sampler.signature.output_names) - self._evident):
-            yield Finding("vacuous-output", f"Output '{name}': the reference answers only NaN or infinity.")
-        if self._refused:
-            key = next(iter(self._refused))
-            span = _written(_spans(self._sizes(one) for one in self._refused))
-            yield Finding("reference-refuses-size", f"The model itself raises at {span}: {self._refused[key]}")
-        if tally.failed:
-            key, reason = next(iter(tally.failed.items()))
-            count = f"{len(tally.failed)} of {len(tally.failed) + len(tally.agreed)} sizes"
-            yield Finding("outputs-differ", f"Wrong at {count}, as at {_written(self._sizes(key))}: {reason}.")
-        if box is not None and box != whole:
-            yield Finding("range-narrowed", f"Asked for {_written(whole)}; shown for {_written(box)}.")
-        if self._untried:
-            listed = "; ".join(_written(sizes) for sizes in self._untried[-3:])
-            more = f" and {len(self._untried) - 3} more" if len(self._untried) > 3 else ""
-            yield Finding("not-tried", f"Not tried, for lack of time: {listed}{more}.")
-
-    def _worst(self, tally: _Tally, box: Box | None) -> Worst | None:
-        inside = [worst for key, worst in tally.worst_by_size.items() if box and contains(box, self._sizes(key))]
-        return max(inside, key=lambda worst: worst.error, default=None)
-
-    def _limits(self) -> dict[str, float]:
-        return {name: tolerance.limit(floor) for name, floor in self._floors.items()}
-
-    def _is_tried(self, sizes: Sizes) -> bool:
-        key = _key(sizes)
-        return key in self._refused or all(key in (*tally.agreed, *tally.failed) for tally in self._tallies.values())
-
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._started
-
-    def _sizes(self, key: tuple[int, ...]) -> Sizes:
-        return dict(zip(self._plan.profile, key, strict=True))
+def _try_lattice(bench: Bench, plan: Plan) -> None:
+    """Tries what tells the most first: regimes of values, ends, corners, telling sizes, then all others in turn."""
+    bench.try_regimes(resting(plan.profile), seed=plan.seed + 1)
+    bench.try_given()
+    for sizes in sorted(ends(plan.profile), key=volume):
+        bench.try_affordable(sizes, overtime=_ENDS_OVERTIME)
+    for sizes in (*corners(plan.profile), *essential(plan.profile, plan.traced, seed=plan.seed)):
+        bench.try_affordable(sizes)
+    begun = time.monotonic()
+    for sizes in sweep(plan.profile):
+        if bench.is_over() or time.monotonic() - begun > _SWEEP_SHARE * plan.seconds:
+            break
+        if not bench.is_tried(sizes):
+            bench.try_size(sizes)
 
 
-def _key(sizes: Mapping[str, int]) -> tuple[int, ...]:
-    return tuple(sizes.values())
-
-
-def _errors(expected: Tensors, answered: Tensors) -> dict[str, float]:
-    return {name: tolerance.distance(array, _paired(answered, name, array)) for name, array in expected.items()}
-
-
-def _paired(answered: Tensors, name: str, expected: Array) -> Array:
-    return answered[name] if name in answered else np.empty((*expected.shape, 0), dtype=expected.dtype)
-
-
-def _difference(errors: Mapping[str, float], expected: Tensors, answered: Tensors, values: Values) -> str:
-    name = max(errors, key=lambda one: errors[one])
-    if name not in answered:
-        return f"output '{name}' is missing"
-    want, got = expected[name], answered[name]
-    if want.shape != got.shape or want.dtype != got.dtype:
-        return f"output '{name}' is {got.dtype}{list(got.shape)}, expected {want.dtype}{list(want.shape)}"
-    return f"output '{name}' is off by {errors[name]:.1e} with {values.name} values"
-
-
-def _spans(many: Iterator[Sizes]) -> dict[str, tuple[int, int]]:
-    points = list(many)
-    return {dim: (min(p[dim] for p in points), max(p[dim] for p in points)) for dim in points[0]}
-
-
-def _written(sizes: Mapping[str, int | tuple[int, int]]) -> str:
-    parts = [f"{dim} {size if isinstance(size, int) else _span(size)}" for dim, size in sizes.items()]
-    return ", ".join(parts) or "its only size"
-
-
-def _span(ends: tuple[int, int]) -> str:
-    return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}…{ends[1]}"
-
-
-def _label(session: Session) -> str:
+def _conclude(bench: Bench, name: str, session: Session, plan: Plan) -> Proof:
+    tally = bench.tallies[name]
+    box = _find_box(bench, tally, plan)
+    findings = [*bench.judge.findings, *_told(bench, tally, box, plan)]
+    verdict = _verdict(tally, box, findings, plan)
     ran = session.ran
-    return f"{ran.backend} {ran.version} {ran.provider} {ran.precision}"
+    return Proof(
+        verdict=verdict,
+        range=box if box is not None and verdict != "failed" else {},
+        points=tally.points,
+        worst=tally.worst_in(box),
+        tolerance=bench.judge.tolerance,
+        reference=bench.reference_label,
+        candidate=f"{ran.backend} {ran.version} {ran.provider} {ran.precision}",
+        sizes=tuple(tally.agreed.values()),
+        findings=tuple(findings),
+    )
+
+
+def _find_box(bench: Bench, tally: Tally, plan: Plan) -> Box | None:
+    """Cuts the box and tries what lies at its edges, until nothing new turns up."""
+    box = _cut(bench, tally, plan)
+    for _ in range(_MOST_ROUNDS):
+        fresh = (
+            [] if box is None else [one for one in _at_edges(bench, tally, box, plan) if not _is_settled(bench, one)]
+        )
+        if not fresh:
+            break
+        for sizes in fresh:
+            bench.try_affordable(sizes)
+        box = _cut(bench, tally, plan)
+    return box
+
+
+def _is_settled(bench: Bench, sizes: Sizes) -> bool:
+    return bench.is_tried(sizes) or sizes in bench.untried
+
+
+def _cut(bench: Bench, tally: Tally, plan: Plan) -> Box | None:
+    anchor = nearest(tally.agreed.values(), plan.profile.usual)
+    if anchor is None:
+        return None
+
+    def agrees(sizes: Mapping[str, int]) -> bool:
+        bench.try_affordable(dict(sizes))
+        return key_of(sizes) in tally.agreed
+
+    agreed = list(tally.agreed.values())
+    failed = sorted(bench.failed(tally), key=lambda point: distance(point, anchor))
+    return largest_box(_tried(tally, plan), agreed, failed, anchor, agrees)
+
+
+def _tried(tally: Tally, plan: Plan) -> Box:
+    """The profile, cut where time did not allow an end to be tried at all."""
+    sizes = [dict(zip(plan.profile, key, strict=True)) for key in (*tally.agreed, *tally.failed)]
+    return {dim: (min(one[dim] for one in sizes), max(one[dim] for one in sizes)) for dim in plan.profile}
+
+
+def _at_edges(bench: Bench, tally: Tally, box: Box, plan: Plan) -> Iterator[Sizes]:
+    """Yields what would show that a box is too large or too small.
+
+    Sizes halfway between where it ends and where it is known to fail; where it touches what fails outside of it; its
+    corners; and some inside.
+    """
+    if box == plan.whole:
+        return
+    failed = bench.failed(tally)
+    for dim in box:
+        yield from _halfway(box, dim, [one for one in failed if contains({**box, dim: plan.whole[dim]}, one)])
+    touching = sorted((clamped(box, point) for point in failed), key=volume)
+    yield from touching[:: max(1, len(touching) // _TOUCHING)]
+    yield from (dict(zip(box, end, strict=True)) for end in itertools.product(*box.values()))
+    rng = np.random.default_rng([plan.seed, *(end for both in box.values() for end in both)])
+    for _ in range(_INSIDE):
+        yield {dim: int(rng.integers(low, high, endpoint=True)) for dim, (low, high) in box.items()}
+
+
+def _halfway(box: Box, dim: str, failed: list[Sizes]) -> Iterator[Sizes]:
+    low, high = box[dim]
+    below = max((one for one in failed if one[dim] < low), key=lambda one: one[dim], default=None)
+    above = min((one for one in failed if one[dim] > high), key=lambda one: one[dim], default=None)
+    if below is not None:
+        yield {**below, dim: (below[dim] + low) // 2}
+    if above is not None:
+        yield {**above, dim: (above[dim] + high + 1) // 2}
+
+
+def _verdict(tally: Tally, box: Box | None, findings: list[Finding], plan: Plan) -> Verdict:
+    if box is None or any(found.blocks_proof for found in findings):
+        return "failed"
+    inside = [sizes for sizes in tally.agreed.values() if contains(box, sizes)]
+    can_leave = any(low != high for low, high in plan.whole.values())
+    if can_leave and all(sizes == dict(plan.traced) for sizes in inside):
+        return "failed"
+    return "proven" if box == plan.whole else "partial"
+
+
+def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding]:
+    if bench.refused:
+        points = [dict(zip(plan.profile, key, strict=True)) for key in bench.refused]
+        spans = {dim: (min(one[dim] for one in points), max(one[dim] for one in points)) for dim in plan.profile}
+        why = next(iter(bench.refused.values()))
+        yield Finding("reference-refuses-size", f"The model itself raises at {written(spans)}: {why}")
+    if tally.failed:
+        key, wrong = next(iter(tally.failed.items()))
+        count = f"{len(tally.failed)} of {len(tally.failed) + len(tally.agreed)} sizes"
+        at = written(dict(zip(plan.profile, key, strict=True)))
+        yield Finding("outputs-differ", f"Wrong at {count}, as at {at}: {wrong}.")
+    if box is not None and box != plan.whole:
+        yield Finding("range-narrowed", f"Asked for {written(plan.whole)}; shown for {written(box)}.")
+    untried = [
+        sizes for sizes in bench.untried if not bench.is_tried(sizes) and box is not None and contains(box, sizes)
+    ]
+    if untried:
+        largest = "; ".join(written(sizes) for sizes in sorted(untried, key=volume)[-3:])
+        more = f" and {len(untried) - 3} more" if len(untried) > 3 else ""
+        yield Finding("not-tried", f"Not tried, for lack of time: {largest}{more}.")

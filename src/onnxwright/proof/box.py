@@ -10,7 +10,9 @@ Box = dict[str, tuple[int, int]]
 Agrees = Callable[[Sizes], bool]
 
 
-def largest_box(whole: Box, agreed: Sequence[Sizes], failed: Sequence[Sizes], anchor: Sizes, agrees: Agrees) -> Box | None:
+def largest_box(
+    whole: Box, agreed: Sequence[Sizes], failed: Sequence[Sizes], anchor: Sizes, agrees: Agrees
+) -> Box | None:
     """Cuts `whole` until no failed point is left in it, keeping `anchor`; its ends are sizes that agreed.
 
     A failed point is cut off along a dim that is to blame: with the anchor's size in that dim alone, the point

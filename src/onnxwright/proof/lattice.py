@@ -11,23 +11,42 @@ from onnxwright.profile import Profile, Range
 
 Sizes = dict[str, int]
 
+_MOST_CORNERS = 32
+
+
+def resting(profile: Profile) -> Sizes:
+    """Returns small sizes, none of them one and no two equal where the profile allows: where dims wait their turn."""
+    return {dim: max(sizes.least, min(sizes.most, 2 + place)) for place, (dim, sizes) in enumerate(profile.items())}
+
+
+def ends(profile: Profile) -> list[Sizes]:
+    """Returns each end of each dim, the other dims at rest."""
+    rest = resting(profile)
+    return _distinct([{**rest, dim: end} for dim, sizes in profile.items() for end in (sizes.least, sizes.most)])
+
+
+def corners(profile: Profile) -> list[Sizes]:
+    """Returns all corners of the profile, small ones first; with many dims only those where few are at their most."""
+    both = [(sizes.least, sizes.most) for sizes in profile.values()]
+    found = (dict(zip(profile, corner, strict=True)) for corner in itertools.product(*both))
+    return sorted(_distinct(list(itertools.islice(found, _MOST_CORNERS))) + _far_corner(profile), key=volume)
+
 
 def essential(profile: Profile, traced: Mapping[str, int], *, seed: int = 0) -> list[Sizes]:
-    """Returns the sizes that no proof leaves out, if time allows: small ones first.
+    """Returns the sizes that tell the most, small ones first.
 
-    Each dim alone over its ends, the traced size and its neighbours, and powers of two and their neighbours; all
-    corners; and random pairs. While one dim moves, the others stay at a small size that isn't one.
+    Each dim alone at the traced size and its neighbours, at the usual size, and at powers of two and their
+    neighbours, the others at rest; and some at random.
     """
-    resting = {dim: _resting(sizes, place) for place, (dim, sizes) in enumerate(profile.items())}
-    moved = [{**resting, dim: size} for dim in profile for size in _telling(profile[dim], traced[dim])]
-    corners = [dict(zip(profile, ends, strict=True)) for ends in itertools.product(*map(_ends, profile.values()))]
-    return _distinct([resting, *sorted(moved + corners + _random(profile, seed), key=volume)])
+    rest = resting(profile)
+    moved = [{**rest, dim: size} for dim in profile for size in _telling(profile[dim], traced[dim])]
+    return sorted(_distinct([*moved, *_random(profile, seed)]), key=volume)
 
 
 def sweep(profile: Profile) -> Iterator[Sizes]:
     """Yields every size of each dim, the others at rest, ever more finely: halves, then quarters, and so on."""
-    resting = {dim: _resting(sizes, place) for place, (dim, sizes) in enumerate(profile.items())}
-    streams = [({**resting, dim: size} for size in _bisected(sizes)) for dim, sizes in profile.items()]
+    rest = resting(profile)
+    streams = [({**rest, dim: size} for size in _bisected(sizes)) for dim, sizes in profile.items()]
     for group in itertools.zip_longest(*streams):
         yield from (sizes for sizes in group if sizes is not None)
 
@@ -50,12 +69,8 @@ def _telling(sizes: Range, traced: int) -> list[int]:
     return sorted(size for size in wanted if least <= size <= most)
 
 
-def _resting(sizes: Range, place: int) -> int:
-    return max(sizes.least, min(sizes.most, 2 + place))
-
-
-def _ends(sizes: Range) -> tuple[int, ...]:
-    return (sizes.least, sizes.most) if sizes.most > sizes.least else (sizes.least,)
+def _far_corner(profile: Profile) -> list[Sizes]:
+    return [profile.most] if 2 ** len(profile) > _MOST_CORNERS else []
 
 
 def _random(profile: Profile, seed: int, count: int = 6) -> list[Sizes]:

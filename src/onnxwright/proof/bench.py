@@ -1,0 +1,166 @@
+"""Runs points through the reference and every candidate, once, and keeps the tally."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from onnxwright.backends import Session, Tensors
+from onnxwright.errors import ForwardError
+from onnxwright.manifest import Worst
+from onnxwright.profile import Profile
+from onnxwright.proof.box import Box, contains
+from onnxwright.proof.judge import Judge, difference, errors
+from onnxwright.proof.lattice import Sizes, volume
+from onnxwright.reference import Reference
+from onnxwright.samples import TYPICAL, Sampler, Values
+
+Key = tuple[int, ...]
+
+_HEAVY_SHARE = 0.02
+"""A size that takes more than this share of the time is tried with one regime of values only."""
+
+
+@dataclass
+class Tally:
+    """What came of one candidate so far, by size."""
+
+    agreed: dict[Key, Sizes] = field(default_factory=dict)
+    failed: dict[Key, str] = field(default_factory=dict)
+    worst: dict[Key, Worst] = field(default_factory=dict)
+    points: int = 0
+
+    def note(self, key: Key, sizes: Sizes, wrong: str | None) -> None:
+        """Takes in one point; a size agrees only while all of its points do."""
+        self.points += 1
+        if wrong is not None:
+            self.failed.setdefault(key, wrong)
+            self.agreed.pop(key, None)
+        elif key not in self.failed:
+            self.agreed[key] = sizes
+
+    def worst_in(self, box: Box | None) -> Worst | None:
+        """Returns the largest error seen in a box."""
+        inside = [worst for worst in self.worst.values() if box is not None and contains(box, worst.sizes)]
+        return max(inside, key=lambda worst: worst.error, default=None)
+
+
+class Bench:
+    """One proof under way: reference, candidates, a tally for each, and a limit of time."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        candidates: Mapping[str, Session],
+        sampler: Sampler,
+        profile: Profile,
+        seconds: float,
+    ):
+        self.judge = Judge(reference)
+        self.tallies = {name: Tally() for name in candidates}
+        self.refused: dict[Key, str] = {}
+        self.untried: list[Sizes] = []
+        self.reference_label = reference.label
+        self._reference = reference.session
+        self._candidates = candidates
+        self._sampler = sampler
+        self._profile = profile
+        self._deadline = time.monotonic() + seconds
+        self._seconds = seconds
+        self._costliest = (1, 0.0)
+        self._regimes = itertools.cycle(sampler.regimes[1:])
+
+    def is_over(self) -> bool:
+        """Whether the time is used up."""
+        return time.monotonic() > self._deadline
+
+    def is_tried(self, sizes: Mapping[str, int]) -> bool:
+        """Whether a size has been tried with every candidate, or refused by the reference."""
+        key = key_of(sizes)
+        return key in self.refused or all(key in tally.agreed or key in tally.failed for tally in self.tallies.values())
+
+    def failed(self, tally: Tally) -> list[Sizes]:
+        """Returns the sizes at which a candidate is wrong or the reference refuses."""
+        return [dict(zip(self._profile, key, strict=True)) for key in (*tally.failed, *self.refused)]
+
+    def try_regimes(self, sizes: Sizes, *, seed: int) -> None:
+        """Tries one size with every regime of values."""
+        for values in self._sampler.regimes:
+            self.try_point(sizes, values, seed=seed)
+
+    def try_given(self) -> None:
+        """Tries the inputs that the user gave, where their sizes lie in the profile."""
+        whole = {dim: (sizes.least, sizes.most) for dim, sizes in self._profile.items()}
+        for feeds in self._sampler.given:
+            sizes = self._sampler.signature.bind(feeds)
+            if contains(whole, sizes):
+                self._compare(sizes, "given", feeds, is_typical=False)
+
+    def try_affordable(self, sizes: Sizes, *, overtime: float = 1.0) -> None:
+        """Tries a size if it fits into the time that is left, stretched by `overtime`; with one regime if heavy."""
+        if self.is_tried(sizes):
+            return
+        most, cost = self._costliest
+        predicted = cost * volume(sizes) / most
+        if time.monotonic() + predicted > self._deadline + (overtime - 1.0) * self._seconds:
+            self.untried.append(sizes)
+            return
+        self.try_size(sizes, regimes=1 if predicted > _HEAVY_SHARE * self._seconds else 2)
+
+    def try_size(self, sizes: Sizes, *, regimes: int = 1) -> None:
+        """Tries a size with typical values and, with more regimes, with others in turn."""
+        for values in (TYPICAL, *itertools.islice(self._regimes, regimes - 1)):
+            begun = time.monotonic()
+            self.try_point(sizes, values)
+            if volume(sizes) >= self._costliest[0]:
+                self._costliest = (volume(sizes), time.monotonic() - begun)
+
+    def try_point(self, sizes: Sizes, values: Values, *, seed: int = 0) -> None:
+        """Tries one size with one regime of values."""
+        feeds = self._sampler.draw(sizes, values, seed=seed)
+        self._compare(sizes, values.name, feeds, is_typical=values is TYPICAL)
+
+    def _compare(self, sizes: Sizes, values: str, feeds: Tensors, *, is_typical: bool) -> None:
+        try:
+            expected = self._reference.run(feeds)
+        except ForwardError as refusal:
+            # Other values may be refused for what they are, which says nothing about the size.
+            if is_typical:
+                self.refused[key_of(sizes)] = str(refusal)
+            return
+        self.judge.look_at(feeds, expected, f"{written(sizes)}, {values} values")
+        for name, session in self._candidates.items():
+            self._hold(self.tallies[name], session, feeds, expected, Worst(0.0, "", sizes, values))
+
+    def _hold(self, tally: Tally, session: Session, feeds: Tensors, expected: Tensors, at: Worst) -> None:
+        key = key_of(at.sizes)
+        try:
+            answered = session.run(feeds)
+        except Exception as problem:  # runtimes raise types of their own
+            tally.note(key, at.sizes, f"raises {type(problem).__name__}: {str(problem)[:300]}")
+            return
+        found = errors(expected, answered)
+        if not self.judge.accepts(found, feeds, expected):
+            tally.note(key, at.sizes, f"{difference(found, expected, answered)} with {at.values} values")
+            return
+        tally.note(key, at.sizes, None)
+        output = max(found, key=lambda name: found[name])
+        if key not in tally.worst or found[output] > tally.worst[key].error:
+            tally.worst[key] = Worst(found[output], output, at.sizes, at.values)
+
+
+def key_of(sizes: Mapping[str, int]) -> Key:
+    """Returns the sizes alone, in the profile's order."""
+    return tuple(sizes.values())
+
+
+def written(sizes: Mapping[str, int | tuple[int, int]]) -> str:
+    """Says sizes or ranges in words."""
+    parts = [f"{dim} {size if isinstance(size, int) else _span(size)}" for dim, size in sizes.items()]
+    return ", ".join(parts) or "its only size"
+
+
+def _span(ends: tuple[int, int]) -> str:
+    return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}…{ends[1]}"
