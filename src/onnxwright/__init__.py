@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnxwright.api import convert, convert_to_onnx, open
+    from onnxwright.api import convert, convert_to_onnx, open  # noqa: A004 - the word of the contract
     from onnxwright.artifact import Package, PackageSession
     from onnxwright.errors import (
         EngineError,

@@ -46,9 +46,9 @@ def convert(
         UsageError: when an argument, a file or the machine is at fault.
         ModelError: when the model can't be run, exported or proven. Nothing is written then.
     """
-    from onnxwright.stages.convert import Request
     from onnxwright.stages.convert import convert as run
     from onnxwright.stages.export import DEFAULT_OPSET
+    from onnxwright.stages.request import Request
 
     request = Request(
         source=source,

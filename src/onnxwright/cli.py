@@ -184,7 +184,7 @@ def main() -> NoReturn:
         app(standalone_mode=True)
     except SystemExit:
         raise
-    except BaseException as problem:  # the one place where errors become exit codes
+    except BaseException as problem:  # noqa: BLE001 - the one place where errors become exit codes
         _fail(problem)
     sys.exit(0)
 

@@ -51,7 +51,7 @@ def save(points: Sequence[Point], file: Path) -> None:
             arrays[f"{number}/elements/{name}"] = _plain(array)
             arrays[f"{number}/shapes/{name}"] = np.array(point.shapes[name], dtype=np.int64)
     with file.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # numpy's stub lacks it
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
 def read(file: Path, dtypes: Mapping[str, str]) -> Iterator[Point]:

@@ -192,7 +192,7 @@ class _Kept:
         if isinstance(self._container, list):
             self._container.extend(self._content)
         else:
-            self._container.update(self._content)  # type: ignore[arg-type]  # dict from dict, set from set
+            self._container.update(self._content)
 
 
 def _containers(name: str, attributes: Mapping[str, Any]) -> Iterator[_Kept]:

@@ -68,7 +68,7 @@ class Profile(Mapping[str, Range]):
 
 
 def _ordered(dim: str, sizes: tuple[int, int, int]) -> Range:
-    if len(sizes) != 3 or not all(isinstance(size, int) and not isinstance(size, bool) for size in sizes):
+    if [type(size) for size in sizes] != [int, int, int]:
         raise ProfileError(f"range of dim '{dim}': expected three whole numbers MIN, OPT, MAX, got {sizes!r}.")
     found = Range(*sizes)
     if not 0 <= found.least <= found.usual <= found.most:

@@ -100,7 +100,8 @@ def to_array(tensor: Tensor) -> Array:
     if plain.dtype == torch.bfloat16:
         import ml_dtypes
 
-        return plain.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16).copy()
+        bits: Array = plain.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16).copy()
+        return bits
     return plain.numpy().copy()
 
 

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -79,7 +79,7 @@ class ValueReads:
         if read not in self.found:
             self.found.append(read)
 
-    def __enter__(self) -> ValueReads:
+    def __enter__(self) -> Self:
         self._entered.enter_context(_Follow(self))
         self._entered.enter_context(_watched(self))
         return self

@@ -148,7 +148,7 @@ def _double(source: Source) -> Twin | None:
         module = copy.deepcopy(source.module).double()
         twin = _DoubleTwin(PyTorchSession(module, source.signature, threads=1))
         twin.run(source.sampler.draw(source.traced, TYPICAL))
-    except Exception:  # modules that can't be copied, or that name float32 in their code
+    except Exception:  # noqa: BLE001 - modules that can't be copied, or that name float32 in their code
         return None
     return twin
 

@@ -1,5 +1,7 @@
 """Inputs of any size that respect what each input means: token ids, masks, token types, plain numbers, real text."""
 
+# ruff: noqa: ARG002 - every meaning has the protocol's arguments
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence

@@ -59,7 +59,8 @@ def _conform_outputs(graph: ir.Graph, specs: Sequence[TensorSpec]) -> None:
 
 def _copied(graph: ir.Graph, value: ir.Value) -> ir.Value:
     node = ir.node("Identity", inputs=[value])
-    node.outputs[0].dtype = value.dtype
+    if value.dtype is not None:
+        node.outputs[0].dtype = value.dtype
     graph.append(node)
     return node.outputs[0]
 

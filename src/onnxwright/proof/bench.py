@@ -138,7 +138,7 @@ class Bench:
         key = key_of(at.sizes)
         try:
             answered = session.run(feeds)
-        except Exception as problem:  # runtimes raise types of their own
+        except Exception as problem:  # noqa: BLE001 - runtimes raise types of their own
             tally.note(key, at.sizes, f"raises {type(problem).__name__}: {str(problem)[:300]}")
             return
         found = errors(expected, answered)

@@ -56,10 +56,10 @@ def _program(function: torch.nn.Module, task: Task) -> torch.export.ExportedProg
     arguments = tuple(task.sample.values())
     try:
         return torch.export.export(function, arguments, dynamic_shapes=shapes, strict=False)
-    except Exception as first:  # what non-strict mode can't follow (numpy, say), strict mode sometimes can
+    except Exception as first:  # noqa: BLE001 - what non-strict mode can't follow (numpy, say), strict mode sometimes can
         try:
             return torch.export.export(function, arguments, dynamic_shapes=shapes, strict=True)
-        except Exception:  # the first refusal is the one to tell
+        except Exception:  # noqa: BLE001 - the first refusal is the one to tell
             raise first from None
 
 
