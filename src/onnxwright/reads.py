@@ -89,9 +89,7 @@ class ValueReads:
 
 
 class _Tainted:
-    """Tensors by identity (torch compares them by value), and the storages written into, so that a write through
-    a view taints its base.
-    """
+    """Tensors by identity, since torch compares them by value, and storages, so that a write taints all their views."""
 
     def __init__(self) -> None:
         self._tensors: dict[int, weakref.ref[Tensor]] = {}
@@ -112,9 +110,9 @@ class _Tainted:
         return bool(self._storages) and tensor.untyped_storage()._cdata in self._storages
 
 
-class _Follow(TorchDispatchMode):
+class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
     def __init__(self, reads: ValueReads) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self._reads = reads
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:

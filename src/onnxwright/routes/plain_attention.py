@@ -22,7 +22,7 @@ def plain_attention() -> Iterator[None]:
         functional.scaled_dot_product_attention = fused
 
 
-def attend(
+def attend(  # noqa: PLR0913, PLR0917 - torch's signature
     query: Tensor,
     key: Tensor,
     value: Tensor,

@@ -28,7 +28,9 @@ class Script:
             try:
                 compiled = torch.jit.script(task.module)
                 function = TensorFunction(compiled, task.signature.input_names, task.signature.output_names)
-                flat = torch.jit.trace(function, sample, check_trace=False, strict=False)
+                flat = torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+                    function, sample, check_trace=False, strict=False
+                )
             except Exception as problem:  # the compiler raises types of its own, and whatever `inspect` raises
                 raise RouteError(told(problem)) from problem
         return Exported(traced(flat, task))
