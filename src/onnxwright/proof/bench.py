@@ -19,7 +19,7 @@ from onnxwright.samples import TYPICAL, Sampler, Values
 
 Key = tuple[int, ...]
 
-_HEAVY_SHARE = 0.02
+_HEAVY_SHARE = 0.01
 """A size that takes more than this share of the time is tried with one regime of values only."""
 
 

@@ -11,7 +11,9 @@ from onnxwright.profile import Profile, Range
 
 Sizes = dict[str, int]
 
+_MOST_ENUMERATED = 10_000
 _MOST_CORNERS = 32
+_RANDOM = 6
 
 
 def resting(profile: Profile) -> Sizes:
@@ -26,10 +28,11 @@ def ends(profile: Profile) -> list[Sizes]:
 
 
 def corners(profile: Profile) -> list[Sizes]:
-    """Returns all corners of the profile, small ones first; with many dims only those where few are at their most."""
-    both = [(sizes.least, sizes.most) for sizes in profile.values()]
-    found = (dict(zip(profile, corner, strict=True)) for corner in itertools.product(*both))
-    return sorted(_distinct(list(itertools.islice(found, _MOST_CORNERS))) + _far_corner(profile), key=volume)
+    """Returns where all dims are at their least, usual or most, small sizes first; with many dims not all of them."""
+    stops = [dict.fromkeys(sizes) for sizes in profile.values()]
+    found = (dict(zip(profile, corner, strict=True)) for corner in itertools.product(*stops))
+    small = sorted(itertools.islice(found, _MOST_ENUMERATED), key=volume)[:_MOST_CORNERS]
+    return _distinct([*small, profile.most])
 
 
 def essential(profile: Profile, traced: Mapping[str, int], *, seed: int = 0) -> list[Sizes]:
@@ -69,15 +72,11 @@ def _telling(sizes: Range, traced: int) -> list[int]:
     return sorted(size for size in wanted if least <= size <= most)
 
 
-def _far_corner(profile: Profile) -> list[Sizes]:
-    return [profile.most] if 2 ** len(profile) > _MOST_CORNERS else []
-
-
-def _random(profile: Profile, seed: int, count: int = 6) -> list[Sizes]:
+def _random(profile: Profile, seed: int) -> list[Sizes]:
+    """Sizes that are even in their logarithms; large ones are left to the corners, which show more for the time."""
     rng = np.random.default_rng(seed)
-    return [
-        {dim: int(_log_uniform(rng, sizes)) for dim, sizes in profile.items()} for _ in range(count if profile else 0)
-    ]
+    drawn = [{dim: int(_log_uniform(rng, sizes)) for dim, sizes in profile.items()} for _ in range(4 * _RANDOM)]
+    return [sizes for sizes in drawn if volume(sizes) * 8 <= volume(profile.most)][:_RANDOM] if profile else []
 
 
 def _log_uniform(rng: np.random.Generator, sizes: Range) -> float:
