@@ -9,8 +9,10 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from onnxwright.backends import Array, Session, Tensors
+from onnxwright import tolerance
+from onnxwright.backends import Array, Tensors
 from onnxwright.errors import SourceError
+from onnxwright.reference import Reference
 
 MOST_ELEMENTS: Final = 4096
 """Of each output, this many elements are kept, drawn evenly by a seed."""
@@ -19,17 +21,18 @@ MOST_BYTES: Final = 1 << 20
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One call: its inputs, the shape of each output, and some elements of it."""
+    """One call: its inputs, and of each output the shape, some elements, and how far another answer may lie."""
 
     feeds: Tensors
     shapes: Mapping[str, tuple[int, ...]]
     elements: Tensors
+    limits: Mapping[str, float]
 
 
-def collect(reference: Session, many: Sequence[Tensors]) -> list[Point]:
-    """Asks the reference, and keeps what is small enough."""
+def collect(reference: Reference, many: Sequence[Tensors], least: Mapping[str, float]) -> list[Point]:
+    """Asks the reference, and keeps what is small enough; a limit is the output's own, or that of the noise here."""
     kept = [feeds for feeds in many if sum(array.nbytes for array in feeds.values()) <= MOST_BYTES]
-    return [_point(feeds, reference.run(feeds)) for feeds in kept]
+    return [_point(reference, feeds, least) for feeds in kept]
 
 
 def elements(output: Array) -> Array:
@@ -50,6 +53,7 @@ def save(points: Sequence[Point], file: Path) -> None:
         for name, array in point.elements.items():
             arrays[f"{number}/elements/{name}"] = _plain(array)
             arrays[f"{number}/shapes/{name}"] = np.array(point.shapes[name], dtype=np.int64)
+            arrays[f"{number}/limits/{name}"] = np.array(point.limits[name])
     with file.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **arrays)
 
@@ -66,19 +70,23 @@ def read(file: Path, dtypes: Mapping[str, str]) -> Iterator[Point]:
     except (OSError, ValueError, EOFError) as problem:
         raise SourceError(f"'{file}' is damaged: {problem}. Convert the model again.") from problem
     for number in sorted({int(key.partition("/")[0]) for key in arrays}):
-        parts = {part: _under(arrays, f"{number}/{part}/") for part in ("feeds", "elements", "shapes")}
+        parts = {part: _under(arrays, f"{number}/{part}/") for part in ("feeds", "elements", "shapes", "limits")}
         yield Point(
             feeds={name: _typed(array, dtypes[name]) for name, array in parts["feeds"].items()},
             shapes={name: tuple(array.tolist()) for name, array in parts["shapes"].items()},
             elements={name: _typed(array, dtypes[name]) for name, array in parts["elements"].items()},
+            limits={name: float(array) for name, array in parts["limits"].items()},
         )
 
 
-def _point(feeds: Tensors, answered: Tensors) -> Point:
+def _point(reference: Reference, feeds: Tensors, least: Mapping[str, float]) -> Point:
+    answered = reference.session.run(feeds)
+    noise = reference.noise(feeds, answered)
     return Point(
         feeds,
         {name: array.shape for name, array in answered.items()},
         {name: elements(array) for name, array in answered.items()},
+        {name: max(least[name], min(tolerance.limit(noise[name]), tolerance.MOST_LIMIT)) for name in answered},
     )
 
 

@@ -16,9 +16,13 @@ Verdict = Literal["proven", "partial", "failed"]
 
 
 class Worst(msgspec.Struct, frozen=True):
-    """The largest error seen inside the proven range, relative to the output's own scale, and where."""
+    """The largest error seen inside the proven range, relative to the output's own scale, its limit, and where.
+
+    The limit is that of the output, or that of the reference's noise at this very point where that is greater.
+    """
 
     error: float
+    limit: float
     output: str
     sizes: dict[str, int]
     values: str

@@ -132,7 +132,7 @@ class Bench:
             return
         self.judge.look_at(feeds, expected, f"{written(sizes)}, {values} values")
         for name, session in self._candidates.items():
-            self._hold(self.tallies[name], session, feeds, expected, Worst(0.0, "", sizes, values))
+            self._hold(self.tallies[name], session, feeds, expected, Worst(0.0, 0.0, "", sizes, values))
 
     def _hold(self, tally: Tally, session: Session, feeds: Tensors, expected: Tensors, at: Worst) -> None:
         key = key_of(at.sizes)
@@ -142,13 +142,14 @@ class Bench:
             tally.note(key, at.sizes, f"raises {type(problem).__name__}: {str(problem)[:300]}")
             return
         found = errors(expected, answered)
-        if not self.judge.accepts(found, feeds, expected):
+        limits = self.judge.accept(found, feeds, expected)
+        if limits is None:
             tally.note(key, at.sizes, f"{difference(found, expected, answered)} with {at.values} values")
             return
         tally.note(key, at.sizes, None)
         output = max(found, key=lambda name: found[name])
         if key not in tally.worst or found[output] > tally.worst[key].error:
-            tally.worst[key] = Worst(found[output], output, at.sizes, at.values)
+            tally.worst[key] = Worst(found[output], limits[output], output, at.sizes, at.values)
 
 
 def key_of(sizes: Mapping[str, int]) -> Key:

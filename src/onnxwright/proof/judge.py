@@ -55,20 +55,26 @@ class Judge:
                     "non-finite-output", f"Output '{name}' of the reference holds NaN or infinity", where, key=name
                 )
 
-    def accepts(self, errors: Mapping[str, float], feeds: Tensors, expected: Tensors) -> bool:
-        """Whether every error is within its limit or, where one is not, explained by the noise at this very point."""
-        over = [name for name, error in errors.items() if error > tolerance.limit(self._floors[name])]
-        if not over:
-            return True
-        if any(not np.isfinite(errors[name]) and is_float(expected[name].dtype.name) for name in over):
-            return False
-        return self._is_noise(over, errors, feeds, expected)
+    def accept(self, errors: Mapping[str, float], feeds: Tensors, expected: Tensors) -> dict[str, float] | None:
+        """Returns the limit that each error keeps, or None when one keeps none.
 
-    def _is_noise(self, over: Sequence[str], errors: Mapping[str, float], feeds: Tensors, expected: Tensors) -> bool:
+        Where an error is beyond its output's limit, the noise at this very point may explain it.
+        """
+        limits = {name: tolerance.limit(floor) for name, floor in self._floors.items()}
+        over = [name for name, error in errors.items() if error > limits[name]]
+        if not over:
+            return limits
+        if any(not np.isfinite(errors[name]) and is_float(expected[name].dtype.name) for name in over):
+            return None
+        raised = self._limits_here(over, feeds, expected)
+        is_kept = raised is not None and all(errors[name] <= raised[name] for name in over)
+        return {**limits, **raised} if raised is not None and is_kept else None
+
+    def _limits_here(self, over: Sequence[str], feeds: Tensors, expected: Tensors) -> dict[str, float] | None:
         again = self._reference.session.run(feeds)
         if any(tolerance.distance(expected[name], again[name]) > tolerance.RUN_TO_RUN for name in expected):
             self._notice("nondeterministic-forward", "Two runs of PyTorch on the same inputs differ", "some sizes")
-            return False
+            return None
         noise = self._noise(feeds, expected)
         for name in over:
             if tolerance.FLOOR_MULTIPLE * noise[name] > tolerance.MOST_LIMIT:
@@ -76,8 +82,8 @@ class Judge:
                     f"Output '{name}': float32 lies {noise[name]:.1e} from float64, so that nothing smaller can be told"
                 )
                 self._notice("ill-conditioned", told, "some sizes")
-                return False
-        return all(errors[name] <= tolerance.limit(noise[name]) for name in over)
+                return None
+        return {name: tolerance.limit(noise[name]) for name in over}
 
     def _learn_floors(self, feeds: Tensors, expected: Tensors) -> None:
         for name, noise in self._noise(feeds, expected).items():

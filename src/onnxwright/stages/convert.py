@@ -165,7 +165,7 @@ def _keep_evidence(bench: Workbench, chosen: Outcome) -> Evidence:
     sizes = sorted([resting(within), *ends(within)], key=volume)
     draw = bench.source.sampler.draw
     feeds = [draw(one, values, seed=_EVIDENCE_SEED) for one in sizes for values in (TYPICAL, PADDED_RIGHT)]
-    points = evidence.collect(bench.reference.session, feeds)
+    points = evidence.collect(bench.reference, feeds, chosen.proof.tolerance.limits)
     file = bench.folder / EVIDENCE
     file.parent.mkdir()
     evidence.save(points, file)

@@ -46,14 +46,14 @@ def _prove(package: Package, session: Session, points: Sequence[Point]) -> Proof
     for point in points:
         bound = package.signature.bind(point.feeds)
         errors = _errors(point, session.run(point.feeds))
-        wrong = [name for name, error in errors.items() if error > kept.tolerance.limits[name]]
+        wrong = [name for name, error in errors.items() if error > point.limits[name]]
         if wrong:
             findings.append(Finding("outputs-differ", f"At {bound}: {', '.join(wrong)} differs from the kept answer."))
             continue
         sizes.append(bound)
         output = max(errors, key=lambda name: errors[name])
         if worst is None or errors[output] > worst.error:
-            worst = Worst(errors[output], output, bound, "kept")
+            worst = Worst(errors[output], point.limits[output], output, bound, "kept")
     spanned = {dim: (min(one[dim] for one in sizes), max(one[dim] for one in sizes)) for dim in kept.range if sizes}
     is_whole = all(low <= kept.range[dim][0] and high >= kept.range[dim][1] for dim, (low, high) in spanned.items())
     return Proof(

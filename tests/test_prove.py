@@ -1,0 +1,332 @@
+"""The proof itself: it passes what is right, catches what is planted, and says where."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from torch import nn
+
+from onnxwright.backends import Options, Ran, engine
+from onnxwright.errors import ForwardError
+from onnxwright.reference import reference_of
+from onnxwright.stages.export import export
+from onnxwright.stages.load import load
+from onnxwright.stages.prove import Plan, prove
+
+DIMS = {"x": {0: "batch", 1: "sequence"}, "mask": {0: "batch", 1: "sequence"}}
+RANGES = {"batch": (1, 4, 8), "sequence": (1, 16, 64)}
+
+
+class Attention(nn.Module):
+    """A layer of attention with a mask, and a pooled answer."""
+
+    def __init__(self):
+        super().__init__()
+        self.query = nn.Linear(8, 8)
+        self.key = nn.Linear(8, 8)
+        self.value = nn.Linear(8, 8)
+
+    def forward(self, x, mask):
+        weights = self.query(x) @ self.key(x).transpose(1, 2) / 8**0.5
+        weights = weights.masked_fill(mask[:, None, :] == 0, -1e9)
+        states = torch.softmax(weights, -1) @ self.value(x)
+        lengths = mask.sum(1, keepdim=True)
+        return {"states": states, "pooled": (states * mask[..., None]).sum(1) / lengths, "lengths": lengths}
+
+
+@dataclass
+class Function:
+    """A session made of a function."""
+
+    answer: object
+    ran: Ran = Ran("function", "1", "here", "float32", 1)
+
+    def run(self, feeds):
+        return self.answer(feeds)
+
+
+@pytest.fixture(scope="module")
+def source():
+    torch.manual_seed(1)
+    inputs = {"x": torch.randn(2, 16, 8), "mask": torch.ones(2, 16, dtype=torch.int64)}
+    return load(Attention(), example_inputs=inputs, dims=DIMS, ranges=RANGES)
+
+
+@pytest.fixture(scope="module")
+def reference(source):
+    return reference_of(source, threads=1)
+
+
+@pytest.fixture(scope="module")
+def graph(source, tmp_path_factory):
+    file = tmp_path_factory.mktemp("graph") / "model.onnx"
+    ir.save(export(source).model, file)
+    return file
+
+
+def judge(source, reference, candidate, **plan):
+    plan = Plan(source.profile, source.traced, **{"seconds": 4.0, **plan})
+    return prove(reference, {"it": candidate}, source.sampler, plan)["it"]
+
+
+def run_graph(model, folder):
+    ir.save(model, folder / "changed.onnx")
+    return engine("onnxruntime").prepare(folder / "changed.onnx", Options(1))
+
+
+def codes(proof):
+    return [found.code for found in proof.findings]
+
+
+def test_a_right_graph_is_proven_over_the_whole_profile(source, reference, graph):
+    proof = judge(source, reference, engine("onnxruntime").prepare(graph, Options(1)))
+
+    assert proof.verdict == "proven"
+    assert proof.range == {"batch": (1, 8), "sequence": (1, 64)}
+    assert proof.worst.error <= proof.worst.limit < 1e-2
+    assert proof.tolerance.origin == "PyTorch in float64 against float32"
+    assert {"batch": 8, "sequence": 64} in proof.sizes
+    assert any(sizes != source.traced for sizes in proof.sizes)
+
+
+def initializer(model, name):
+    return next(value for key, value in model.graph.initializers.items() if name in key)
+
+
+def change(model, name, edit):
+    value = initializer(model, name)
+    value.const_value = ir.tensor(np.ascontiguousarray(edit(value.const_value.numpy().copy())), name=value.name)
+    return model
+
+
+def wrong_element(weight):
+    weight.flat[3] += 0.05
+    return weight
+
+
+def flipped_sign(weight):
+    weight.flat[5] *= -1
+    return weight
+
+
+PLANTED = {
+    "a wrong constant": lambda model: change(model, "value.bias", wrong_element),
+    "one flipped sign": lambda model: change(model, "value.bias", flipped_sign),
+    "a transposed weight": lambda model: change(model, "MatMul", lambda weight: weight.T),
+    "a scaled bias": lambda model: change(model, "query.bias", lambda weight: weight * 1.01),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_catches_what_is_planted_in_a_graph(source, reference, graph, tmp_path, planted):
+    proof = judge(source, reference, run_graph(PLANTED[planted](ir.load(graph)), tmp_path))
+
+    assert "outputs-differ" in codes(proof)
+    # One token attends to itself whatever its weights say: there, and only there, some changes are harmless.
+    assert proof.verdict == "failed" or proof.range["sequence"] == (1, 1)
+
+
+def test_catches_swapped_outputs(source, reference, graph, tmp_path):
+    model = ir.load(graph)
+    first, second, _ = model.graph.outputs
+    first.name, second.name = "swapped", first.name
+    first.name = "pooled"
+
+    proof = judge(source, reference, run_graph(model, tmp_path))
+
+    assert proof.verdict == "failed"
+
+
+def spoiled(reference, spoil):
+    """The reference's own answers, spoiled where the function says so."""
+
+    def answer(feeds):
+        answered = reference.session.run(feeds)
+        spoil(feeds, answered)
+        return answered
+
+    return Function(answer)
+
+
+def dropped_mask(feeds, answered):
+    if (feeds["mask"] == 0).any():
+        answered["states"] = answered["states"] * 1.1
+
+
+def wrong_row(feeds, answered):
+    if len(feeds["x"]) == 5:
+        answered["states"][3] += 1e-2
+
+
+def off_by_one(feeds, answered):
+    answered["states"] = np.roll(answered["states"], 1, axis=1)
+
+
+def missing_output(feeds, answered):
+    del answered["lengths"]
+
+
+def other_type(feeds, answered):
+    answered["lengths"] = answered["lengths"].astype(np.int32)
+
+
+def one_count_off(feeds, answered):
+    answered["lengths"] = answered["lengths"] + (feeds["x"].shape[1] == 33)
+
+
+def not_a_number(feeds, answered):
+    answered["pooled"][0, 0] = np.nan
+
+
+@pytest.mark.parametrize("spoil", [dropped_mask, off_by_one, missing_output, other_type, not_a_number])
+def test_fails_an_answer_that_is_wrong_everywhere_or_whenever_rows_are_padded(source, reference, spoil):
+    proof = judge(source, reference, spoiled(reference, spoil))
+
+    assert proof.verdict != "proven"
+    assert "outputs-differ" in codes(proof)
+
+
+@pytest.mark.parametrize(("spoil", "dim", "wrong"), [(wrong_row, "batch", 5), (one_count_off, "sequence", 33)])
+def test_leaves_out_the_one_size_at_which_a_candidate_is_wrong(source, reference, spoil, dim, wrong):
+    proof = judge(source, reference, spoiled(reference, spoil))
+
+    assert proof.verdict == "partial"
+    low, high = proof.range[dim]
+    assert not low <= wrong <= high
+    assert "range-narrowed" in codes(proof)
+
+
+def test_finds_the_edge_of_a_range_to_the_size(source, reference):
+    def spoil(feeds, answered):
+        if feeds["x"].shape[1] < 9:
+            answered["pooled"] += 1.0
+
+    proof = judge(source, reference, spoiled(reference, spoil))
+
+    assert proof.verdict == "partial"
+    assert proof.range == {"batch": (1, 8), "sequence": (9, 64)}
+
+
+def test_sees_what_only_the_far_corner_shows(source, reference):
+    def spoil(feeds, answered):
+        if feeds["x"].shape[0] * feeds["x"].shape[1] > 8 * 60:
+            answered["pooled"] *= 1.5
+
+    proof = judge(source, reference, spoiled(reference, spoil))
+
+    assert proof.verdict == "partial"
+    (_, batch), (_, sequence) = proof.range.values()
+    assert batch * sequence <= 8 * 60
+
+
+def test_a_candidate_that_raises_is_wrong_there(source, reference):
+    def answer(feeds):
+        if feeds["x"].shape[0] == 1:
+            raise RuntimeError("frozen batch")
+        return reference.session.run(feeds)
+
+    proof = judge(source, reference, Function(answer))
+
+    assert proof.range["batch"] == (2, 8)
+    assert any("frozen batch" in found.message for found in proof.findings)
+
+
+def test_right_at_the_traced_size_alone_is_nothing(source, reference):
+    def spoil(feeds, answered):
+        if {"batch": feeds["x"].shape[0], "sequence": feeds["x"].shape[1]} != source.traced:
+            answered["pooled"] += 1.0
+
+    assert judge(source, reference, spoiled(reference, spoil)).verdict == "failed"
+
+
+def test_an_error_just_beyond_the_limit_fails_and_just_within_passes(source, reference):
+    limit = judge(source, reference, spoiled(reference, lambda *_: None)).tolerance.limits["pooled"]
+
+    def off_by(error):
+        def spoil(feeds, answered):
+            magnitude = np.abs(answered["pooled"])
+            scale = np.median(magnitude[magnitude > 0]) if (magnitude > 0).any() else 1.0
+            answered["pooled"] = (answered["pooled"] + error * (magnitude + scale)).astype(np.float32)
+
+        return judge(source, reference, spoiled(reference, spoil)).verdict
+
+    assert off_by(0.3 * limit) == "proven"
+    assert off_by(40 * limit) == "failed"
+
+
+def test_several_candidates_are_judged_in_one_pass(source, reference):
+    asked = []
+
+    class Counting:
+        ran = reference.session.ran
+
+        def run(self, feeds):
+            asked.append(feeds)
+            return reference.session.run(feeds)
+
+    counted = type(reference)(Counting(), reference.twin, reference.origin)
+    plan = Plan(source.profile, source.traced, seconds=4.0)
+    right = spoiled(reference, lambda *_: None)
+    proofs = prove(counted, {"one": right, "other": right}, source.sampler, plan)
+
+    assert proofs["one"].points == proofs["other"].points
+    assert len(asked) < 1.2 * proofs["one"].points
+
+
+def test_sizes_that_the_reference_refuses_are_left_out_with_the_reason(source, reference):
+    class Short:
+        ran = reference.session.ran
+
+        def run(self, feeds):
+            if feeds["x"].shape[1] > 40:
+                raise ForwardError("position table too short")
+            return reference.session.run(feeds)
+
+    short = type(reference)(Short(), reference.twin, reference.origin)
+    proof = judge(source, short, spoiled(reference, lambda *_: None))
+
+    assert proof.verdict == "partial"
+    assert proof.range["sequence"] == (1, 40)
+    assert any(found.code == "reference-refuses-size" and "too short" in found.message for found in proof.findings)
+
+
+def test_nothing_is_shown_where_the_reference_answers_only_nan(source, reference):
+    class Broken:
+        ran = reference.session.ran
+
+        def run(self, feeds):
+            answered = reference.session.run(feeds)
+            answered["pooled"][...] = np.nan
+            return answered
+
+    broken = type(reference)(Broken(), reference.twin, reference.origin)
+    proof = prove(broken, {"it": Broken()}, source.sampler, Plan(source.profile, source.traced, seconds=2.0))["it"]
+
+    assert proof.verdict == "failed"
+    assert "vacuous-output" in codes(proof)
+
+
+def test_an_end_that_time_does_not_allow_is_not_declared(source, reference):
+    import time
+
+    class Slow:
+        ran = reference.session.ran
+
+        def run(self, feeds):
+            time.sleep(0.002 * feeds["x"].shape[0] * feeds["x"].shape[1])
+            return reference.session.run(feeds)
+
+    slow = type(reference)(Slow(), reference.twin, reference.origin)
+    proof = judge(source, slow, spoiled(reference, lambda *_: None), seconds=0.05)
+
+    assert proof.range["sequence"][1] < 64
+    assert proof.verdict == "partial"
+
+
+def test_the_same_seed_gives_the_same_proof(source, reference, graph):
+    session = engine("onnxruntime").prepare(graph, Options(1))
+    first, second = (judge(source, reference, session, seconds=30.0) for _ in range(2))
+
+    assert first == second
