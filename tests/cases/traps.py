@@ -16,9 +16,9 @@ Case = tuple[nn.Module, dict[str, Tensor], dict[str, dict[int, str]]]
 SEQUENCE = {"x": {0: "batch", 1: "sequence"}}
 
 
-def _sequences(module: nn.Module, batch: int = 2, sequence: int = 16) -> Case:
+def _sequences(make: Callable[[], nn.Module], batch: int = 2, sequence: int = 16) -> Case:
     torch.manual_seed(0)
-    return module, {"x": torch.randn(batch, sequence)}, SEQUENCE
+    return make(), {"x": torch.randn(batch, sequence)}, SEQUENCE
 
 
 class LengthBranch(nn.Module):
@@ -202,7 +202,7 @@ class PythonRandom(nn.Module):
     """Throws a coin in Python."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * (1.0 if random.random() < 0.5 else 1.5)  # noqa: S311 - the trap
+        return x * (1.0 if random.random() < 0.5 else 1.5)
 
 
 class EarlyExit(nn.Module):
@@ -275,38 +275,38 @@ def _nested() -> Case:
 
 
 PROVEN: dict[str, Callable[[], Case]] = {
-    "smoothing": lambda: _sequences(Smoothing()),
-    "python-length": lambda: _sequences(PythonLength()),
-    "frozen-batch": lambda: _sequences(FrozenBatch(), batch=1),
-    "training-module": lambda: _sequences(TrainingModule().train()),
-    "growing-cache": lambda: _sequences(GrowingCache()),
-    "length-loop": lambda: _sequences(LengthLoop()),
-    "item-inside": lambda: _sequences(ItemInside()),
+    "smoothing": lambda: _sequences(Smoothing),
+    "python-length": lambda: _sequences(PythonLength),
+    "frozen-batch": lambda: _sequences(FrozenBatch, batch=1),
+    "training-module": lambda: _sequences(TrainingModule),
+    "length-loop": lambda: _sequences(LengthLoop),
+    "item-inside": lambda: _sequences(ItemInside),
     "nested-answer": _nested,
 }
 """Cases that some route converts over the whole profile."""
 
 RIGHT_OR_REFUSED: dict[str, Callable[[], Case]] = {
-    "length-branch": lambda: _sequences(LengthBranch()),
-    "length-equality": lambda: _sequences(LengthEquality()),
-    "area-branch": lambda: _sequences(AreaBranch()),
-    "odd-length": lambda: _sequences(OddLength()),
-    "value-branch": lambda: _sequences(ValueBranch()),
-    "rare-value-branch": lambda: _sequences(RareValueBranch()),
-    "numpy-inside": lambda: _sequences(NumpyInside()),
-    "list-inside": lambda: _sequences(ListInside()),
-    "early-exit": lambda: _sequences(EarlyExit()),
-    "position-table": lambda: _sequences(PositionTable()),
-    "rolling-window": lambda: _sequences(RollingWindow()),
+    "length-branch": lambda: _sequences(LengthBranch),
+    "length-equality": lambda: _sequences(LengthEquality),
+    "area-branch": lambda: _sequences(AreaBranch),
+    "odd-length": lambda: _sequences(OddLength),
+    "value-branch": lambda: _sequences(ValueBranch),
+    "rare-value-branch": lambda: _sequences(RareValueBranch),
+    "numpy-inside": lambda: _sequences(NumpyInside),
+    "list-inside": lambda: _sequences(ListInside),
+    "early-exit": lambda: _sequences(EarlyExit),
+    "position-table": lambda: _sequences(PositionTable),
+    "growing-cache": lambda: _sequences(GrowingCache),
+    "rolling-window": lambda: _sequences(RollingWindow),
 }
 """Cases that may come out narrowed or refused, but never wrong."""
 
 REFUSED: dict[str, Callable[[], Case]] = {
-    "cached-length": lambda: _sequences(CachedLength()),
-    "cached-values": lambda: _sequences(CachedValues()),
-    "dropout-on": lambda: _sequences(DropoutOn()),
-    "random-noise": lambda: _sequences(RandomNoise()),
-    "seeded-noise": lambda: _sequences(SeededNoise()),
-    "python-random": lambda: _sequences(PythonRandom()),
+    "cached-length": lambda: _sequences(CachedLength),
+    "cached-values": lambda: _sequences(CachedValues),
+    "dropout-on": lambda: _sequences(DropoutOn),
+    "random-noise": lambda: _sequences(RandomNoise),
+    "seeded-noise": lambda: _sequences(SeededNoise),
+    "python-random": lambda: _sequences(PythonRandom),
 }
 """Cases for which there is nothing to be equal to."""

@@ -1,0 +1,106 @@
+"""Modules with traps: each comes out right on the range that it declares, or is refused; none is declared wrong."""
+
+import itertools
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from cases import traps
+
+import onnxwright as ow
+from onnxwright.pytorch import to_tensor
+from onnxwright.samples import REGIMES, Sampler, meaning_of
+
+QUICK = {"measure": False, "engine": "onnxruntime", "proof": "quick"}
+EXPECTED = {**traps.PROVEN, **traps.RIGHT_OR_REFUSED}
+
+
+def convert(case, folder):
+    module, example, dims = case()
+    return ow.convert(module, folder, example_inputs=example, dims=dims, **QUICK)
+
+
+def sizes_to_attack(ranges):
+    """Every size of each dim, the others at both ends; each with each at the ends and some between."""
+    dims = list(ranges)
+    ends = [range(low, high + 1) for low, high in ranges.values()]
+    for moved, dim in enumerate(dims):
+        others = [ranges[other] for other in dims if other != dim]
+        for size, rest in itertools.product(ends[moved], itertools.product(*others)):
+            yield dict(zip(dims, [*rest[:moved], size, *rest[moved:]], strict=True))
+    rng = np.random.default_rng(5)
+    for _ in range(30):
+        yield {dim: int(rng.integers(low, high, endpoint=True)) for dim, (low, high) in ranges.items()}
+
+
+def assert_right(package, case):
+    """Attacks the ONNX file with plain ONNX Runtime against a fresh module for each call."""
+    session = onnxruntime.InferenceSession(package.file())
+    _, example, _ = case()
+    meanings = {name: meaning_of(tensor.numpy(), name=name) for name, tensor in example.items()}
+    sampler = Sampler(package.signature, meanings)
+    regimes = itertools.cycle(REGIMES)
+    for sizes in sizes_to_attack(package.proof.range):
+        feeds = sampler.draw(sizes, next(regimes), seed=99)
+        module = case()[0].eval()
+        with torch.no_grad():
+            expected = module(**{name: to_tensor(array) for name, array in feeds.items()})
+        answered = session.run([package.signature.output_names[0]], feeds)[0]
+        first = expected if isinstance(expected, torch.Tensor) else expected.logits
+        np.testing.assert_allclose(answered, first.numpy(), rtol=1e-4, atol=1e-4, err_msg=str(sizes))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_no_trap_is_declared_right_where_it_is_wrong(name, tmp_path):
+    try:
+        package = convert(EXPECTED[name], tmp_path / "out")
+    except ow.ModelError as refusal:
+        assert name not in traps.PROVEN, refusal
+        assert refusal.exit_code == 1
+        assert not (tmp_path / "out").exists()
+        return
+
+    if name in traps.PROVEN:
+        assert package.proof.verdict == "proven"
+        assert package.proof.range["sequence"] == (1, 512)
+    assert_right(package, EXPECTED[name])
+
+
+@pytest.mark.parametrize("name", traps.REFUSED)
+def test_what_is_no_function_of_its_inputs_is_refused(name, tmp_path):
+    with pytest.raises(ow.ModelError):
+        convert(traps.REFUSED[name], tmp_path / "out")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_branch_on_the_length_is_narrowed_to_where_tracing_is_right(tmp_path):
+    module, example, dims = traps.RIGHT_OR_REFUSED["length-branch"]()
+
+    package = ow.convert(module, tmp_path / "out", example_inputs=example, dims=dims, route="trace", **QUICK)
+
+    assert package.proof.verdict == "partial"
+    assert package.proof.range == {"batch": (1, 32), "sequence": (9, 512)}
+    with pytest.raises(ow.OutOfRangeError, match=r"sequence.*8.*9"):
+        package.session().run({"x": np.zeros((2, 8), np.float32)})
+
+
+def test_a_branch_on_a_value_is_refused_by_tracing_with_its_line(tmp_path):
+    module, example, dims = traps.RIGHT_OR_REFUSED["rare-value-branch"]()
+
+    with pytest.raises(ow.ProofError, match=r"branches on a value.*traps\.py:\d+") as refusal:
+        ow.convert(module, tmp_path / "out", example_inputs=example, dims=dims, route="trace", **QUICK)
+
+    assert [found.code for found in refusal.value.findings] == ["value-read-in-python"]
+
+
+def test_the_module_is_handed_back_as_it_came(tmp_path):
+    module, example, dims = traps.PROVEN["training-module"]()
+    table = dict(module.__dict__)
+
+    ow.convert(module, tmp_path / "out", example_inputs=example, dims=dims, **QUICK)
+
+    assert module.training
+    assert module.drop.training
+    assert module.__dict__.keys() == table.keys()
