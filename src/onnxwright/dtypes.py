@@ -70,6 +70,11 @@ def to_numpy(name: str) -> np.dtype[Any]:
     return np.dtype(name)
 
 
+def is_known(name: str) -> bool:
+    """Whether this is the name of an element type of tensors in and out."""
+    return name in _ONNX_CODES
+
+
 def is_float(name: str) -> bool:
     """Whether values of this type are compared within a tolerance and not exactly."""
     return name.startswith(("float", "bfloat", "complex"))

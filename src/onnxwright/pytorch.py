@@ -82,7 +82,7 @@ class UnguardedSession:
                 named = self._function.named(tensors)
             except ForwardError:
                 raise
-            except Exception as problem:  # a user's forward may raise anything
+            except (Exception, SystemExit) as problem:  # a user's forward may raise anything
                 raise ForwardError(f"{type(problem).__name__} at {user_line_of(problem)}: {problem}") from problem
         return {name: to_array(tensor) for name, tensor in named.items()}
 

@@ -67,7 +67,9 @@ def test_infinities_of_other_sign_differ():
 
 
 @pytest.mark.parametrize(
-    "other", [ANSWER[:, :-1], ANSWER.T, ANSWER.astype(np.float64), ANSWER[None]], ids=["short", "turned", "wide", "deep"]
+    "other",
+    [ANSWER[:, :-1], ANSWER.T, ANSWER.astype(np.float64), ANSWER[None]],
+    ids=["short", "turned", "wide", "deep"],
 )
 def test_another_shape_or_type_is_infinitely_far(other):
     assert distance(ANSWER, other) == np.inf

@@ -72,6 +72,8 @@ def _load(file: Path, options: Options, *, is_optimized: bool) -> Any:
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 4
+    # Its own default computes products with quantized weights in int8: the activations would be quantized too.
+    settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     # Idle workers that spin would slow down whatever runs next in this process.
     settings.add_session_config_entry("session.force_spinning_stop", "1")
     if not is_optimized:

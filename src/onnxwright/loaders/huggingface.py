@@ -29,59 +29,65 @@ _DOWNLOADED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja", "*.py",
 _EXAMPLE_SIZES = {"batch": 2, "sequence": 13}
 
 
-def load(
-    source: str,
-    ranges: Mapping[str, tuple[int, int, int]],
-    *,
-    task_name: str = "auto",
-    is_code_trusted: bool = False,
-    texts: Sequence[str] | None = None,
-) -> Source:
-    """Loads a checkpoint whole, in float32, for a task that is found from its config.
+@dataclass(frozen=True)
+class Wanted:
+    """What a user says of a checkpoint: its task, texts to sample beside random tokens, and whether to run its code."""
 
-    `texts` are sampled beside random tokens, instead of the built-in ones.
+    task: str = "auto"
+    texts: Sequence[str] = ()
+    is_code_trusted: bool = False
+
+
+def load(folder: Path, ranges: Mapping[str, tuple[int, int, int]], wanted: Wanted, *, name: str) -> Source:
+    """Loads a checkpoint whole, in float32, for a task that is found from its config.
 
     Raises:
         SourceError: when the folder isn't a model, a file in it is damaged, or it needs code of its own.
         CheckpointError: when weights are missing or left over.
     """
-    folder = Path(source) if Path(source).is_dir() else _download(source)
-    config = _read_config(folder, is_code_trusted=is_code_trusted)
-    chosen = _choose(task_name, config, folder)
-    _check_weight_files(folder)
+    body = folder / body_of(folder)
+    config = _read_config(body, is_code_trusted=wanted.is_code_trusted)
+    checkpoint = _choose(wanted, config, folder, body)
+    _check_weight_files(body)
     with _quiet():
-        model, report = _load_model(folder, config, chosen, is_code_trusted=is_code_trusted)
-    tokenizer = _load_tokenizer(folder, is_code_trusted=is_code_trusted)
-    wrapped = SentenceEmbedder(model, stages_of(folder)) if chosen.name == "embedding" else model
+        model, report = _load_model(checkpoint, config, is_code_trusted=wanted.is_code_trusted)
+    tokenizer = _load_tokenizer(body, is_code_trusted=wanted.is_code_trusted)
+    chosen = checkpoint.task
+    wrapped = SentenceEmbedder(model, stages_of(folder)) if chosen.name == EMBEDDING else model
     declared = _declare(model, config, chosen, tokenizer)
     with evaluation(wrapped):
-        findings = _check_report(report, model, wrapped, declared, folder, is_explicit=_is_explicit(task_name, folder))
-        loaded = modules.settle(wrapped, declared, ranges, name=source if folder != Path(source) else folder.name)
-    sampler = replace(loaded.sampler, text=_text_rows(tokenizer, texts))
+        _check_shapes(report, body)
+        findings = (*_check_missing(report, model, wrapped, declared), *_check_extra(report, model, checkpoint))
+        loaded = modules.settle(wrapped, declared, ranges, name=name)
     return replace(
         loaded,
-        sampler=sampler,
+        sampler=replace(loaded.sampler, text=_text_rows(tokenizer, wanted.texts)),
         task=chosen.name,
         task_options=chosen.options(config.to_dict(), folder),
-        folder=folder,
+        folder=body,
         findings=(*loaded.findings, *findings),
         details={"architecture": type(model).__name__, "task": chosen.name},
     )
 
 
-def _download(source: str) -> Path:
+def download(hub_id: str) -> Path:
+    """Fetches a model from the hub, or finds it in the cache; pickled weights only where there are no others.
+
+    Raises:
+        SourceError: when there is no such model, or no way to it.
+    """
     from huggingface_hub import snapshot_download
 
-    if source.count("/") > 1 or source.startswith((".", "/", "~")):
-        raise SourceError(f"source '{source}': no such file or folder.")
     try:
-        return Path(snapshot_download(source, allow_patterns=list(_DOWNLOADED)))
+        folder = Path(snapshot_download(hub_id, allow_patterns=list(_DOWNLOADED)))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(hub_id, allow_patterns=[*_DOWNLOADED, *_PICKLED]))
     except Exception as problem:  # the hub client raises many types, for names, networks and rights
-        told = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
         raise SourceError(
-            f"source '{source}': no such file or folder, and not to be had as a hub id ({told}). "
-            "Expected a folder, a hub id, path/to/file.py:factory, or a .onnx file."
+            f"source '{hub_id}': no such file or folder, and not to be had as a hub id ({_first_lines(problem, 1)}). "
+            "Check the name and the network, or give a folder, path/to/file.py:factory, or a .onnx file."
         ) from problem
+    return folder
 
 
 def _read_config(folder: Path, *, is_code_trusted: bool) -> Any:

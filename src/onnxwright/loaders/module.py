@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from onnxwright import dtypes
 from onnxwright.backends import Array
 from onnxwright.environment import cores
 from onnxwright.errors import CheckpointError, ForwardError, SignatureError, SourceError, accepted
-from onnxwright.modules import evaluation
+from onnxwright.findings import Finding
+from onnxwright.modules import TensorFunction, evaluation, skipped_outputs
 from onnxwright.profile import Profile
-from onnxwright.pytorch import PyTorchSession, to_array
+from onnxwright.pytorch import PyTorchSession, to_array, to_tensor
 from onnxwright.samples import Meaning, Sampler, Tensors, meaning_of
 from onnxwright.signature import Dim, Signature, TensorSpec
 from onnxwright.source import Source
@@ -27,6 +31,7 @@ Dims = Mapping[str, Mapping[int, str]]
 
 DEFAULT_RANGES: Mapping[str, tuple[int, int, int]] = {"batch": (1, 8, 32), "sequence": (1, 128, 512)}
 _PROBES = (3, 13, 5, 17, 7, 19, 11, 23)
+_DIM_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -82,11 +87,11 @@ def settle(module: nn.Module, declared: Declared, ranges: Mapping[str, tuple[int
         ForwardError: when the module raises at the example's own sizes.
     """
     example_sizes = Signature(declared.inputs, ()).bind(declared.example)
-    _check_weights(module)
+    check_weights(module)
     session = _Probe(module, declared)
     default = Profile({dim: _default_range(dim, size, declared.limits) for dim, size in example_sizes.items()})
     wanted = default.replace(ranges)
-    shapes = [_shapes(session.answer(declared.example))]
+    shapes = [_shapes(_first_answer(session, declared))]
     sizes = [example_sizes]
     for probe in _probe_sizes(example_sizes, wanted):
         answered = session.try_sizes(probe)
@@ -98,7 +103,8 @@ def settle(module: nn.Module, declared: Declared, ranges: Mapping[str, tuple[int
         {dim: session.accepted_range(dim, wanted[dim], sizes[-1]) for dim in wanted if dim not in ranges}
     )
     sampler = Sampler(signature, declared.meanings, given=(declared.example,))
-    return Source(sampler=sampler, profile=profile, traced=sizes[-1], module=module, **about)
+    findings = () if declared.outputs else tuple(_skipped(session.skipped(declared.example)))
+    return Source(sampler=sampler, profile=profile, traced=sizes[-1], module=module, findings=findings, **about)
 
 
 def by_name(module: nn.Module, example_inputs: Any) -> dict[str, Tensor]:
@@ -145,6 +151,7 @@ class _Probe:
 
     def __init__(self, module: nn.Module, declared: Declared):
         bare = Signature(declared.inputs, tuple(TensorSpec(name, "", ()) for name in declared.outputs))
+        self._function = TensorFunction(module, bare.input_names)
         self._session = PyTorchSession(module, bare, threads=cores())
         self._sampler = Sampler(bare, declared.meanings)
 
@@ -152,6 +159,13 @@ class _Probe:
         answered = self._session.run(feeds)
         self._session.restore()
         return answered
+
+    def skipped(self, feeds: Tensors) -> dict[str, str]:
+        """Names the outputs that aren't tensors, with their types."""
+        with torch.no_grad():
+            skipped = skipped_outputs(self._function.answer([to_tensor(array) for array in feeds.values()]))
+        self._session.restore()
+        return skipped
 
     def try_sizes(self, sizes: Mapping[str, int]) -> dict[str, Array] | None:
         try:
@@ -179,17 +193,43 @@ class _Probe:
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
+def _first_answer(probe: _Probe, declared: Declared) -> dict[str, Array]:
+    try:
+        answered = probe.answer(declared.example)
+    except ForwardError as problem:
+        raise ForwardError(
+            f"the module can't be run on its example inputs: {problem}. Mend forward, or the example inputs."
+        ) from problem
+    taken = [name for name in answered if name in declared.example]
+    if taken:
+        raise ForwardError(f"output '{taken[0]}': an input has this name. Return it under a name of its own.")
+    return answered
+
+
+def _skipped(types: Mapping[str, str]) -> Iterator[Finding]:
+    for name, kind in types.items():
+        yield Finding(
+            "skipped-output", f"Output '{name}' is left out: it is of type {kind}, and a graph has tensors only."
+        )
+
+
 def _parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(module.forward).parameters)
+    parameters = dict(inspect.signature(module.forward).parameters)
+    kinds = {parameter.kind for parameter in parameters.values()}
+    if kinds == {inspect.Parameter.VAR_POSITIONAL}:
+        raise SignatureError(
+            f"{type(module).__name__}: forward(*{', *'.join(parameters)}) names no input. "
+            "Wrap the module in one whose forward has a named parameter for each tensor."
+        )
+    unnamed = [name for name, one in parameters.items() if one.kind is one.POSITIONAL_ONLY]
+    if unnamed:
+        raise SignatureError(f"forward takes '{unnamed[0]}' by position only; inputs go by name. Remove the '/'.")
+    return parameters
 
 
 def _check_against_forward(named: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
     for name, value in named.items():
-        if not isinstance(value, (Tensor, np.ndarray)):
-            raise SignatureError(
-                f"example input '{name}': expected a tensor, got {type(value).__name__}. "
-                "Wrap a number with torch.tensor(...), or fix it with functools.partial."
-            )
+        _check_tensor(name, value)
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     for name in named:
         if name not in parameters and not takes_any:
@@ -206,30 +246,63 @@ def _check_against_forward(named: Mapping[str, Any], parameters: Mapping[str, in
         raise SignatureError("example inputs: expected at least one tensor, got none.")
 
 
+def _check_tensor(name: object, value: object) -> None:
+    if not isinstance(name, str):
+        raise SignatureError(f"example input {name!r}: expected the name of an argument of forward as its key.")
+    if not isinstance(value, (Tensor, np.ndarray)):
+        raise SignatureError(
+            f"example input '{name}': expected a tensor, got {type(value).__name__}. "
+            "Wrap a number with torch.tensor(...), or fix it with a module that calls this one."
+        )
+    dtype = dtypes.from_torch(value.dtype) if isinstance(value, Tensor) else value.dtype.name
+    if not dtypes.is_known(dtype) or (isinstance(value, Tensor) and value.layout != torch.strided):
+        kind = f"{value.layout} {dtype}" if isinstance(value, Tensor) else dtype
+        raise SignatureError(
+            f"example input '{name}': expected a dense tensor of numbers or bools, got {kind}. Convert it."
+        )
+    if 0 in value.shape:
+        raise SignatureError(
+            f"example input '{name}': has no elements (shape {list(value.shape)}). Give an example of a usual size."
+        )
+
+
 def _arrays(tensors: Mapping[str, Tensor | Array]) -> dict[str, Array]:
     return {name: to_array(value) if isinstance(value, Tensor) else np.array(value) for name, value in tensors.items()}
 
 
 def _checked(dims: Dims, example: Tensors) -> dict[str, dict[int, str]]:
+    if not isinstance(dims, Mapping):
+        raise SignatureError(f"dims: expected {{input: {{axis: name}}}}, got {type(dims).__name__}.")
     named: dict[str, dict[int, str]] = {}
     sizes: dict[str, tuple[int, str]] = {}
     for name, axes in dims.items():
         if name not in example:
-            raise SignatureError(f"dims: '{name}' is not an input; expected {accepted(name, example)}.")
-        array = example[name]
-        for axis, dim in axes.items():
-            if not -array.ndim <= axis < array.ndim or not isinstance(dim, str) or not dim:
-                raise SignatureError(
-                    f"dims of '{name}': axis {axis!r} can't be {dim!r}; the input has {array.ndim} axes."
-                )
-            size = array.shape[axis]
+            raise SignatureError(f"dims: '{name}' is not an input; expected {accepted(str(name), example)}.")
+        named[name] = _named_axes(name, axes, example[name].ndim)
+        for axis, dim in named[name].items():
+            size = example[name].shape[axis]
             other_size, other = sizes.setdefault(dim, (size, name))
             if other_size != size:
                 raise SignatureError(
                     f"dim '{dim}': is {other_size} in '{other}' and {size} in '{name}'. "
                     "Give the two axes names of their own, or examples of one size."
                 )
-            named.setdefault(name, {})[axis % array.ndim] = dim
+    return named
+
+
+def _named_axes(name: str, axes: Any, count: int) -> dict[int, str]:
+    if not isinstance(axes, Mapping):
+        raise SignatureError(f"dims of '{name}': expected {{axis: name}}, got {axes!r}.")
+    named: dict[int, str] = {}
+    for axis, dim in axes.items():
+        if not isinstance(axis, int) or not -count <= axis < count:
+            raise SignatureError(f"dims of '{name}': there is no axis {axis!r}; the input has {count} axes.")
+        if not isinstance(dim, str) or not _DIM_NAME.fullmatch(dim):
+            raise SignatureError(
+                f"dims of '{name}': axis {axis} can't be called {dim!r}; expected letters, digits and underscores."
+            )
+        if named.setdefault(axis % count, dim) != dim:
+            raise SignatureError(f"dims of '{name}': axis {axis} is called both '{named[axis % count]}' and '{dim}'.")
     return named
 
 
@@ -249,13 +322,24 @@ def _without_refused_batch(module: nn.Module, declared: Declared) -> Declared:
     return Declared(fixed, declared.example, declared.meanings, declared.outputs, declared.limits)
 
 
-def _check_weights(module: nn.Module) -> None:
-    broken = [
-        name for name, weight in module.named_parameters() if weight.is_floating_point() and torch.isnan(weight).any()
-    ]
+def check_weights(module: nn.Module) -> None:
+    """Refuses weights that hold NaN, or no numbers at all.
+
+    Raises:
+        CheckpointError: naming them.
+    """
+    weights = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    empty = [name for name, weight in weights.items() if weight.is_meta or is_lazy(weight)]
+    if empty:
+        raise CheckpointError(f"weights: no values in {listed(empty)}. Load or initialize them first.")
+    broken = [name for name, weight in weights.items() if weight.is_floating_point() and torch.isnan(weight).any()]
     if broken:
-        listed = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
-        raise CheckpointError(f"weights: NaN in {listed}. The checkpoint is damaged, or training has diverged.")
+        raise CheckpointError(f"weights: NaN in {listed(broken)}. The checkpoint is damaged, or training has diverged.")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns the first names, and how many more there are."""
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _default_range(dim: str, size: int, limits: Mapping[str, int]) -> tuple[int, int, int]:

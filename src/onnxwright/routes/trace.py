@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
 from onnxwright.graph.boundary import conform
+from onnxwright.graph.snap_quantized import snap_quantized
 from onnxwright.modules import TensorFunction
 from onnxwright.reads import Read, ValueReads
 from onnxwright.routes import Exported, Task, silence, told
@@ -80,7 +81,7 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
             raise RouteError(told(problem)) from problem
         model = ir.load(file)
         ir.external_data.load_to_model(model)
-    return conform(model, signature)
+    return conform(snap_quantized(model), signature)
 
 
 def _finding(read: Read) -> Finding:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from onnxwright import environment
-from onnxwright.backends import Options, engine
+from onnxwright.backends import Options
+from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 from onnxwright.errors import OutputError, ProofError
+from onnxwright.findings import Finding
 from onnxwright.manifest import Proof
 from onnxwright.reference import examine, reference_of
 from onnxwright.source import Source
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 AXES: Final = ("batch_size", "sequence")
 OUTPUT: Final = "output"
 _PER_CHANNEL_OPSET = 13
-_ENGINE = "onnxruntime"
 
 
 def convert_to_onnx(model: nn.Module, file: Path, inputs: Mapping[str, Any], opset: int) -> Proof:
@@ -35,19 +36,22 @@ def convert_to_onnx(model: nn.Module, file: Path, inputs: Mapping[str, Any], ops
     if file.is_dir():
         raise OutputError(f"output '{file}': is a folder; expected the name of a file to write.")
     source = _load(model, inputs)
+    _refuse(source, examine(source, threads=environment.cores()))
     exported = export(source, route_name="trace", opset=_opset(model, opset))
-    blocking = [
-        found for found in (*examine(source, threads=environment.cores()), *exported.findings) if found.blocks_proof
-    ]
-    if blocking:
-        told = " ".join(f"{found.message} ({found.where})" if found.where else found.message for found in blocking)
-        raise ProofError(f"'{source.name}' can't be traced right. {told}", findings=tuple(blocking))
+    _refuse(source, exported.findings)
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
         draft = Path(folder) / file.name
         onnx_ir.save(exported.model, draft)
         proof = _prove(source, draft)
         os.replace(draft, file)  # noqa: PTH105 - the function's name says that it replaces
     return proof
+
+
+def _refuse(source: Source, findings: Sequence[Finding]) -> None:
+    blocking = tuple(found for found in findings if found.blocks_proof)
+    if blocking:
+        told = " ".join(f"{found.message} ({found.where})" if found.where else found.message for found in blocking)
+        raise ProofError(f"'{source.name}' can't be traced right. {told}", findings=blocking)
 
 
 def _load(model: nn.Module, inputs: Mapping[str, Any]) -> Source:
@@ -67,10 +71,11 @@ def _opset(model: nn.Module, opset: int) -> int:
 
 
 def _prove(source: Source, file: Path) -> Proof:
-    session = engine(_ENGINE).prepare(file, Options(environment.cores()))
+    # What the file says, without what an optimizer makes of it.
+    session = OnnxRuntimeSession(file, Options(environment.cores()), is_optimized=False)
     reference = reference_of(source, threads=environment.cores())
     plan = Plan(source.profile, source.traced, BUDGETS["quick"])
-    proof = prove(reference, {_ENGINE: session}, source.sampler, plan)[_ENGINE]
+    proof = prove(reference, {source.name: session}, source.sampler, plan)[source.name]
     wrong = [found for found in proof.findings if found.code == "outputs-differ"]
     if proof.verdict == "failed" or wrong:
         told = " ".join(found.message for found in proof.findings)

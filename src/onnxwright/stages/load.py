@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from onnxwright import tasks
 from onnxwright.errors import MissingExtraError, SourceError, UsageError
 from onnxwright.source import Source
 from onnxwright.stages.run import read_texts
@@ -17,13 +20,18 @@ from onnxwright.stages.run import read_texts
 if TYPE_CHECKING:
     from torch import nn
 
+Ranges = Mapping[str, tuple[int, int, int]]
 
-def load(
+_EXPECTED: Final = "Expected a folder, a hub id, path/to/file.py:factory, or a .onnx file."
+_HUB_ID: Final = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
+
+def load(  # noqa: PLR0913 - the words that users give, as in `onnxwright.convert`
     source: str | Path | nn.Module,
     *,
     example_inputs: Any = None,
     dims: Mapping[str, Mapping[int, str]] | None = None,
-    ranges: Mapping[str, tuple[int, int, int]] | None = None,
+    ranges: Ranges | None = None,
     task: str = "auto",
     samples: Path | None = None,
     is_code_trusted: bool = False,
@@ -38,8 +46,17 @@ def load(
         SignatureError: when example inputs don't fit the module.
         ModelError: when the checkpoint isn't whole, or the module raises.
     """
+    if task != "auto":
+        tasks.task(task)
     texts, tensors = read_samples(samples)
-    loaded = _load(source, example_inputs, dims, ranges or {}, task, texts, is_code_trusted=is_code_trusted)
+    if not isinstance(source, (str, Path)):
+        loaded = _load_module(source, example_inputs, dims, ranges or {})
+    elif example_inputs is not None or dims is not None:
+        raise UsageError("example_inputs and dims: expected with an nn.Module only; a path or hub id brings its own.")
+    else:
+        loaded = _load_named(str(source), ranges or {}, task, texts, is_code_trusted=is_code_trusted)
+    if task not in ("auto", loaded.task):
+        raise UsageError(f"task '{task}': expected with a Hugging Face model; '{loaded.name}' is none. Leave it out.")
     if texts and loaded.sampler.text is None:
         raise UsageError(
             f"samples '{samples}': texts need a tokenizer, and '{loaded.name}' has none. Give an .npz file."
@@ -67,46 +84,54 @@ def read_samples(file: Path | None) -> tuple[list[str], dict[str, Any]]:
                 return [], dict(saved)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
             raise UsageError(f"samples '{file}': not an .npz file of plain arrays: {problem}") from problem
-    texts = [" ".join(one) if isinstance(one, (tuple, list)) else str(one) for one in read_texts(file)]
+    texts = [text for one in read_texts(file) if (text := _words(one).strip())]
     if not texts:
         raise UsageError(f"samples '{file}': no text in it; expected one a line.")
     return texts, {}
 
 
-def _load(
-    source: str | Path | nn.Module,
-    example_inputs: Any,
-    dims: Mapping[str, Mapping[int, str]] | None,
-    given: Mapping[str, tuple[int, int, int]],
-    task: str,
-    texts: list[str],
-    *,
-    is_code_trusted: bool,
-) -> Source:
-    if not isinstance(source, (str, Path)):
-        return _load_module(source, example_inputs, dims, given)
-    if example_inputs is not None or dims is not None:
-        raise UsageError("example_inputs and dims: expected with an nn.Module only; a path or hub id brings its own.")
-    text = str(source)
-    path = Path(text)
+def _words(given: Any) -> str:
+    parts = given.values() if isinstance(given, Mapping) else given if isinstance(given, (tuple, list)) else [given]
+    return " ".join(map(str, parts))
+
+
+def _load_named(text: str, ranges: Ranges, task: str, texts: Sequence[str], *, is_code_trusted: bool) -> Source:
+    path = _at_home(text)
     if path.suffix == ".onnx":
-        return _load_onnx(path, given)
+        return _load_onnx(path, ranges)
+    is_factory = ".py:" in text or path.suffix == ".py"
+    if not is_factory and not path.is_dir():
+        _check_hub_id(text, path)
     _require_torch()
-    if ".py:" in text:
+    if is_factory:
         from onnxwright.loaders import factory
 
-        return factory.load(text, given)
-    if path.is_file():
-        raise SourceError(
-            f"source '{text}': a {path.suffix or 'plain'} file is not a source. "
-            "Expected a folder, a hub id, path/to/file.py:factory, or a .onnx file."
-        )
+        return factory.load(path, ranges)
     from onnxwright.loaders import huggingface
 
-    return huggingface.load(text, given, task_name=task, is_code_trusted=is_code_trusted, texts=texts)
+    wanted = huggingface.Wanted(task, texts, is_code_trusted=is_code_trusted)
+    folder = path if path.is_dir() else huggingface.download(text)
+    return huggingface.load(folder, ranges, wanted, name=path.resolve().name if path.is_dir() else text)
 
 
-def _load_module(module: Any, example_inputs: Any, dims: Any, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
+def _at_home(text: str) -> Path:
+    if not text.strip():
+        raise SourceError(f"source: is empty. {_EXPECTED}")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as problem:  # `~name` of nobody
+        raise SourceError(f"source '{text}': no such home folder. {_EXPECTED}") from problem
+
+
+def _check_hub_id(text: str, path: Path) -> None:
+    if path.exists():
+        kind = f"a {path.suffix} file" if path.suffix else "a file without suffix"
+        raise SourceError(f"source '{text}': {kind} is not a source. {_EXPECTED}")
+    if not _HUB_ID.fullmatch(text):
+        raise SourceError(f"source '{text}': no such file or folder. {_EXPECTED}")
+
+
+def _load_module(module: Any, example_inputs: Any, dims: Any, ranges: Ranges) -> Source:
     _require_torch()
     from onnxwright.loaders import module as modules
 
@@ -115,16 +140,14 @@ def _load_module(module: Any, example_inputs: Any, dims: Any, ranges: Mapping[st
     return modules.load(module, example_inputs, dims, ranges)
 
 
-def _load_onnx(file: Path, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
+def _load_onnx(file: Path, ranges: Ranges) -> Source:
+    if not file.is_file():
+        raise SourceError(f"source '{file}': {'is a folder, not a file' if file.is_dir() else 'no such file'}.")
     from onnxwright.loaders import onnxfile
 
-    if not file.is_file():
-        raise SourceError(f"source '{file}': no such file.")
     return onnxfile.load(file, ranges)
 
 
 def _require_torch() -> None:
-    import importlib.util
-
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError('converting needs PyTorch. Run `pip install "onnxwright[convert]"`.')
