@@ -1,0 +1,51 @@
+"""What the README shows is what happens."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import onnxwright as ow
+from onnxwright.cli import app
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = sorted(set(re.findall(r"^onnxwright (\w+)", README, flags=re.MULTILINE)))
+
+
+def test_python_examples_run_and_print_what_they_say(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    converting, running, classic = BLOCKS
+
+    exec(compile(converting, "README.md", "exec"), {"__name__": "readme"})
+    assert f"# {capsys.readouterr().out.strip().splitlines()[-1]}" in converting
+
+    with pytest.raises(ow.OutOfRangeError) as refusal:
+        exec(compile(running, "README.md", "exec"), {})
+    assert str(refusal.value).partition(". ")[0] in running
+
+    exec(compile(classic, "README.md", "exec"), {})
+    assert (tmp_path / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_in_it_exists_and_explains_itself(command):
+    shown = CliRunner().invoke(app, [command, "--help"])
+
+    assert shown.exit_code == 0
+    assert len(shown.output.splitlines()) > 5
+
+
+def test_commands_are_shown():
+    assert COMMANDS == ["convert", "inspect", "prove", "run"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_files_that_pages_name_are_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:stages|proof|tests|benchmarks|tasks|backends|graph|routes)/[\w/]+\.py)`", text))
+
+    for name in named - {f"{folder}/NAME.py" for folder in ("tasks", "backends", "graph", "routes")}:
+        assert (ROOT / name).is_file() or (ROOT / "src/onnxwright" / name).is_file(), name
