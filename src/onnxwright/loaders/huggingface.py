@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import nn
 
-from onnxwright.errors import CheckpointError, OnnxwrightError, SourceError, accepted
-from onnxwright.findings import Finding
+from onnxwright.errors import SourceError, accepted
+from onnxwright.loaders import checkpoint
 from onnxwright.loaders import module as modules
-from onnxwright.loaders.pooling import SentenceEmbedder, stages_of
-from onnxwright.modules import TensorFunction, evaluation
+from onnxwright.loaders.pooling import SentenceEmbedder, body_of, is_sentence_embedder, stages_of
+from onnxwright.modules import evaluation
 from onnxwright.samples import Mask, Meaning, Sampler, Segments, TextRows, Tokens
+from onnxwright.settings import read_settings
 from onnxwright.signature import Signature, TensorSpec
 from onnxwright.source import Source
 from onnxwright.tasks import INPUT_DIMS, Task, task, tasks
+from onnxwright.tasks.embedding import SENTENCE_EMBEDDING
 
-_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "pytorch_model.bin.index.json")
-_DOWNLOADED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja", "*.py", "LICENSE*", "*/config.json")
-_EXAMPLE_SIZES = {"batch": 2, "sequence": 13}
+_DOWNLOADED: Final = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja", "*.py", "LICENSE*")
+_EXAMPLE_SIZES: Final = {"batch": 2, "sequence": 13}
+_LONGEST: Final = 512
+_SEGMENTS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,17 @@ def load(folder: Path, ranges: Mapping[str, tuple[int, int, int]], wanted: Wante
     """
     body = folder / body_of(folder)
     config = _read_config(body, is_code_trusted=wanted.is_code_trusted)
-    checkpoint = _choose(wanted, config, folder, body)
-    _check_weight_files(body)
+    chosen = _choose(wanted.task, config, folder)
+    checkpoint.check_files(body)
     with _quiet():
-        model, report = _load_model(checkpoint, config, is_code_trusted=wanted.is_code_trusted)
+        model, report = _load_model(body, config, chosen, is_code_trusted=wanted.is_code_trusted)
     tokenizer = _load_tokenizer(body, is_code_trusted=wanted.is_code_trusted)
-    chosen = checkpoint.task
-    wrapped = SentenceEmbedder(model, stages_of(folder)) if chosen.name == EMBEDDING else model
+    wrapped = SentenceEmbedder(model, stages_of(folder)) if SENTENCE_EMBEDDING in chosen.outputs() else model
     declared = _declare(model, config, chosen, tokenizer)
+    is_explicit = wanted.task != "auto" or is_sentence_embedder(folder)
+    is_head_left_out = is_explicit and type(model).__name__ not in (config.architectures or [])
     with evaluation(wrapped):
-        _check_shapes(report, body)
-        findings = (*_check_missing(report, model, wrapped, declared), *_check_extra(report, model, checkpoint))
+        findings = checkpoint.check(report, wrapped, declared, model=model, is_head_left_out=is_head_left_out)
         loaded = modules.settle(wrapped, declared, ranges, name=name)
     return replace(
         loaded,
@@ -81,7 +83,7 @@ def download(hub_id: str) -> Path:
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=list(_DOWNLOADED)))
         if not any(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(hub_id, allow_patterns=[*_DOWNLOADED, *_PICKLED]))
+            folder = Path(snapshot_download(hub_id, allow_patterns=[*_DOWNLOADED, *checkpoint.PICKLED]))
     except Exception as problem:  # the hub client raises many types, for names, networks and rights
         raise SourceError(
             f"source '{hub_id}': no such file or folder, and not to be had as a hub id ({_first_lines(problem, 1)}). "
@@ -91,32 +93,32 @@ def download(hub_id: str) -> Path:
 
 
 def _read_config(folder: Path, *, is_code_trusted: bool) -> Any:
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING, AutoConfig
 
     file = folder / "config.json"
     if not file.is_file():
-        what = "is empty" if not any(folder.iterdir()) else "has no config.json"
+        what = "has no config.json" if any(folder.iterdir()) else "is empty"
         raise SourceError(
             f"folder '{folder}' {what}; expected a Hugging Face model folder with config.json and weights."
         )
-    try:
-        plain = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise SourceError(f"'{file}' is not valid JSON: {problem}") from problem
-    if "auto_map" in plain and not is_code_trusted:
+    settings = read_settings(file)
+    if "auto_map" in settings and settings.get("model_type") not in CONFIG_MAPPING and not is_code_trusted:
         raise SourceError(
             f"'{folder}' needs Python code of its own (auto_map). Read it, then pass --trust-remote-code."
         )
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=is_code_trusted)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=is_code_trusted)
     except Exception as problem:  # configs are validated by code of each architecture
-        raise SourceError(f"'{file}' can't be read by transformers: {problem}") from problem
+        raise SourceError(f"'{file}' can't be read by transformers: {_first_lines(problem)}") from problem
+    config.use_cache = False
+    config.return_dict = True
+    return config
 
 
 def _choose(name: str, config: Any, folder: Path) -> Task:
     if name != "auto":
         return task(name)
-    if (folder / "modules.json").is_file():
+    if is_sentence_embedder(folder):
         return task("embedding")
     architectures = config.architectures or []
     for found in tasks().values():
@@ -128,30 +130,8 @@ def _choose(name: str, config: Any, folder: Path) -> Task:
     )
 
 
-def _is_explicit(task_name: str, folder: Path) -> bool:
-    return task_name != "auto" or (folder / "modules.json").is_file()
-
-
-def _check_weight_files(folder: Path) -> None:
-    from safetensors import SafetensorError, safe_open
-
-    found = [file for pattern in _WEIGHTS for file in folder.glob(pattern)]
-    if not found:
-        raise SourceError(f"folder '{folder}' has no weights; expected model.safetensors or pytorch_model.bin.")
-    for file in folder.glob("*.safetensors"):
-        try:
-            with safe_open(file, framework="np") as opened:
-                opened.keys()
-        except (SafetensorError, OSError) as problem:
-            raise SourceError(f"'{file}' is damaged: {problem}. Fetch it again.") from problem
-
-
 def _load_model(folder: Path, config: Any, chosen: Task, *, is_code_trusted: bool) -> tuple[nn.Module, dict[str, Any]]:
-    import transformers
-
-    if hasattr(config, "use_cache"):
-        config.use_cache = False
-    auto = getattr(transformers, chosen.auto_class)
+    auto = _auto_class(config, chosen)
     try:
         model, report = auto.from_pretrained(
             folder,
@@ -161,12 +141,21 @@ def _load_model(folder: Path, config: Any, chosen: Task, *, is_code_trusted: boo
             weights_only=True,
             ignore_mismatched_sizes=True,
             trust_remote_code=is_code_trusted,
+            local_files_only=True,
         )
-    except OnnxwrightError:
-        raise
     except Exception as problem:  # from damaged pickles to unknown architectures, each with a type of its own
-        raise SourceError(f"'{folder}' can't be loaded as {chosen.auto_class}: {_first_lines(problem)}") from problem
+        raise SourceError(f"'{folder}' can't be loaded by {auto.__name__}: {_first_lines(problem)}") from problem
     return model, report
+
+
+def _auto_class(config: Any, chosen: Task) -> Any:
+    import transformers
+
+    # Of an encoder-decoder, `AutoModel` is the whole; a text's vector is what its encoder makes of it.
+    is_encoding = SENTENCE_EMBEDDING in chosen.outputs()
+    if is_encoding and type(config) in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING:
+        return transformers.AutoModelForTextEncoding
+    return getattr(transformers, chosen.auto_class)
 
 
 def _load_tokenizer(folder: Path, *, is_code_trusted: bool) -> Any | None:
@@ -175,7 +164,7 @@ def _load_tokenizer(folder: Path, *, is_code_trusted: bool) -> Any | None:
     if not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab*")) and not any(folder.glob("*.model")):
         return None
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=is_code_trusted)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=is_code_trusted, local_files_only=True)
     except Exception as problem:  # tokenizers of every kind
         raise SourceError(f"the tokenizer in '{folder}' can't be loaded: {_first_lines(problem)}") from problem
 
@@ -183,103 +172,43 @@ def _load_tokenizer(folder: Path, *, is_code_trusted: bool) -> Any | None:
 def _declare(model: nn.Module, config: Any, chosen: Task, tokenizer: Any | None) -> modules.Declared:
     meanings = _meanings(model, config, tokenizer)
     inputs = tuple(TensorSpec(name, "int64", INPUT_DIMS[name]) for name in meanings)
-    outputs = chosen.outputs()
     drawn = Sampler(Signature(inputs, ()), meanings).draw(_EXAMPLE_SIZES)
-    return modules.Declared(inputs, drawn, meanings, outputs, {"sequence": _longest(config)})
+    return modules.Declared(inputs, drawn, meanings, chosen.outputs(), {"sequence": _longest(config)})
 
 
 def _meanings(model: nn.Module, config: Any, tokenizer: Any | None) -> dict[str, Meaning]:
     parameters = inspect.signature(model.forward).parameters
     text = config.get_text_config()
+    vocabulary = getattr(text, "vocab_size", None)
+    if "input_ids" not in parameters or not vocabulary:
+        raise SourceError(
+            f"{type(model).__name__} takes {', '.join(parameters)}: not a text model that takes token ids. "
+            "Give it with example inputs, as path/to/file.py:factory."
+        )
     known: dict[str, Meaning] = {
-        "input_ids": Tokens("int64", text.vocab_size, getattr(text, "pad_token_id", None) or 0),
+        "input_ids": Tokens("int64", vocabulary, getattr(text, "pad_token_id", None) or 0),
         "attention_mask": Mask("int64"),
     }
-    types = getattr(text, "type_vocab_size", 0) or 0
-    wanted = tokenizer.model_input_names if tokenizer is not None else ("token_type_ids",)
-    if types > 1 and "token_type_ids" in wanted:
+    types = _token_types(text, tokenizer)
+    if types > 1:
         known["token_type_ids"] = Segments("int64", types)
     return {name: meaning for name, meaning in known.items() if name in parameters}
 
 
+def _token_types(text: Any, tokenizer: Any | None) -> int:
+    declared: int | None = getattr(text, "type_vocab_size", None)
+    if tokenizer is None:
+        return declared or 0
+    is_wanted = "token_type_ids" in tokenizer.model_input_names
+    return (_SEGMENTS if declared is None else declared) if is_wanted else 0
+
+
 def _longest(config: Any) -> int:
     limit = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return min(512, limit) if isinstance(limit, int) and limit > 0 else 512
+    return min(_LONGEST, limit) if isinstance(limit, int) and limit > 0 else _LONGEST
 
 
-def _check_report(
-    report: Mapping[str, Any],
-    model: nn.Module,
-    wrapped: nn.Module,
-    declared: modules.Declared,
-    folder: Path,
-    *,
-    is_explicit: bool,
-) -> list[Finding]:
-    if report["mismatched_keys"]:
-        listed = sorted(str(entry[0]) for entry in report["mismatched_keys"])
-        raise CheckpointError(
-            f"checkpoint '{folder.name}': weights of another shape than the config says: {_listed(listed)}."
-        )
-    findings = []
-    missing = sorted(report["missing_keys"])
-    used = _reaching(missing, model, wrapped, declared)
-    if used:
-        raise CheckpointError(
-            f"checkpoint '{folder.name}': no weights for {_listed(used)}; the layers would be random. "
-            "Choose the task that it was trained for with --task, or fetch the whole checkpoint."
-        )
-    if missing:
-        findings.append(
-            Finding("unused-weights", f"The checkpoint has no {_listed(missing)}; no output depends on them.")
-        )
-    extra = sorted(report["unexpected_keys"])
-    if extra and not (is_explicit and _are_of_a_head(extra, model, folder)):
-        raise CheckpointError(
-            f"checkpoint '{folder.name}': {type(model).__name__} has no place for {_listed(extra)}. "
-            "Choose the task that it was trained for with --task (embedding takes the body of a model with a head)."
-        )
-    if extra:
-        findings.append(Finding("unread-weights", f"Left out, being of another head: {_listed(extra)}."))
-    return findings
-
-
-def _reaching(names: list[str], model: nn.Module, wrapped: nn.Module, declared: modules.Declared) -> list[str]:
-    weights = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    asked = {name: weights[name] for name in names if name in weights and weights[name].is_floating_point()}
-    if not asked:
-        return []
-    for weight in asked.values():
-        weight.requires_grad_(requires_grad=True)
-    tensors = [torch.from_numpy(np.array(array)) for array in declared.example.values()]
-    function = TensorFunction(wrapped, tuple(declared.example), declared.outputs)
-    total = torch.stack(
-        [out.float().sum() for out in function(*tensors) if out.requires_grad] or [torch.zeros(())]
-    ).sum()
-    if not total.requires_grad:
-        return []
-    reached = torch.autograd.grad(total, list(asked.values()), allow_unused=True)
-    return [name for name, gradient in zip(asked, reached, strict=True) if gradient is not None]
-
-
-def _are_of_a_head(extra: list[str], model: nn.Module, folder: Path) -> bool:
-    """Whether the checkpoint is one of a model with a head, all its body is read, and these lie outside the body."""
-    prefix = f"{getattr(model, 'base_model_prefix', '')}."
-    is_body = getattr(model, "base_model", model) is model
-    return is_body and prefix != "." and _has_prefix(prefix, folder) and not any(k.startswith(prefix) for k in extra)
-
-
-def _has_prefix(prefix: str, folder: Path) -> bool:
-    from safetensors import safe_open
-
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, framework="np") as opened:
-            if any(key.startswith(prefix) for key in opened.keys()):  # noqa: SIM118 - safe_open is no mapping
-                return True
-    return not any(folder.glob("*.safetensors"))
-
-
-def _text_rows(tokenizer: Any | None, texts: Sequence[str] | None) -> TextRows | None:
+def _text_rows(tokenizer: Any | None, texts: Sequence[str]) -> TextRows | None:
     if tokenizer is None or tokenizer.pad_token is None:
         return None
     lines = texts or (Path(__file__).parents[1] / "corpus.txt").read_text(encoding="utf-8").splitlines()
@@ -309,9 +238,5 @@ def _quiet() -> Iterator[None]:
         logging.enable_progress_bar()
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def _first_lines(problem: Exception) -> str:
-    return " ".join(str(problem).strip().splitlines()[:3]) or type(problem).__name__
+def _first_lines(problem: Exception, count: int = 3) -> str:
+    return " ".join(str(problem).strip().splitlines()[:count]) or type(problem).__name__

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from onnxwright.errors import CheckpointError, SourceError, accepted
+from onnxwright.settings import read_json, read_settings
+from onnxwright.tasks import MASK
 from onnxwright.tasks.embedding import HIDDEN_STATES, SENTENCE_EMBEDDING
+
+_LISTING: Final = "modules.json"
+_BODY: Final = "Transformer"
+_Layer = TypeVar("_Layer", bound=nn.Module)
 
 
 class SentenceEmbedder(nn.Module):
@@ -22,12 +28,13 @@ class SentenceEmbedder(nn.Module):
         self.encoder = encoder
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, attention_mask: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
-        """Answers the token states and the sentence's vector."""
-        states = self.encoder(attention_mask=attention_mask, **inputs)[0]
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """Answers the token states and the sentence's vector; every token counts where the encoder takes no mask."""
+        states = self.encoder(**inputs)[0]
+        mask = inputs[MASK] if MASK in inputs else torch.ones(states.shape[:2], dtype=torch.int64, device=states.device)
         vector = states
         for stage in self.stages:
-            vector = stage(vector, attention_mask) if isinstance(stage, Pooling) else stage(vector)
+            vector = stage(vector, mask) if isinstance(stage, Pooling) else stage(vector)
         return {HIDDEN_STATES: states, SENTENCE_EMBEDDING: vector}
 
 
@@ -65,27 +72,55 @@ class Dense(nn.Module):
         return out
 
 
+def is_sentence_embedder(folder: Path) -> bool:
+    """Whether a folder was saved by sentence-transformers."""
+    return (folder / _LISTING).is_file()
+
+
+def body_of(folder: Path) -> str:
+    """Returns where in a folder the encoder itself lies: older ones keep it in a folder of its own."""
+    bodies = [entry["path"] for entry in _entries(folder) if _kind(entry) == _BODY]
+    return bodies[0] if bodies else ""
+
+
 def stages_of(folder: Path) -> list[nn.Module]:
     """Reads `modules.json`; without one, sentence-transformers' own default: the mean of the tokens.
 
     Raises:
         SourceError: for a module that can't be put into the graph.
+        CheckpointError: when the weights of a module don't fit it.
     """
-    listing = folder / "modules.json"
-    if not listing.is_file():
+    if not is_sentence_embedder(folder):
         return [Pooling(("mean",))]
     stages = []
-    for entry in json.loads(listing.read_text(encoding="utf-8")):
-        kind = entry["type"].rpartition(".")[2]
-        if kind != "Transformer":
-            if kind not in _READERS:
-                raise SourceError(
-                    f"modules.json: module '{entry['type']}' is unknown; expected {accepted(kind, _READERS)}."
-                )
-            stages.append(_READERS[kind](folder / entry["path"]))
-    if not any(isinstance(stage, Pooling) for stage in stages):
-        raise SourceError("modules.json: no Pooling module; expected one that makes a vector of the token states.")
+    for entry in _entries(folder):
+        kind = _kind(entry)
+        if kind == _BODY:
+            continue
+        if kind not in _READERS:
+            raise SourceError(f"{_LISTING}: module '{entry['type']}' is unknown; expected {accepted(kind, _READERS)}.")
+        stages.append(_READERS[kind](folder / entry["path"]))
+    if not stages or not isinstance(stages[0], Pooling):
+        raise SourceError(f"{_LISTING}: expected a Pooling module next to the Transformer.")
     return stages
+
+
+def _entries(folder: Path) -> list[dict[str, str]]:
+    entries = read_json(folder / _LISTING)
+    if entries is None:
+        return []
+    if not isinstance(entries, list) or not all(
+        isinstance(one, dict) and {"type", "path"} <= one.keys() for one in entries
+    ):
+        raise SourceError(f"'{folder / _LISTING}': expected a list of modules, each with a type and a path.")
+    for entry in entries:
+        if not (folder / entry["path"]).resolve().is_relative_to(folder.resolve()):
+            raise SourceError(f"'{folder / _LISTING}': path '{entry['path']}' leads out of the folder.")
+    return entries
+
+
+def _kind(entry: Mapping[str, str]) -> str:
+    return entry["type"].rpartition(".")[2]
 
 
 def _mean(states: Tensor, mask: Tensor) -> Tensor:
@@ -106,7 +141,7 @@ def _max(states: Tensor, mask: Tensor) -> Tensor:
     return states.masked_fill(mask.unsqueeze(-1) == 0, -1e9).amax(1)
 
 
-def _first(states: Tensor, mask: Tensor) -> Tensor:
+def _first(states: Tensor, _: Tensor) -> Tensor:
     return states[:, 0]
 
 
@@ -151,46 +186,74 @@ def _read_pooling(folder: Path) -> nn.Module:
     unknown = [mode for mode in modes if mode not in _MODES]
     if unknown or not modes:
         raise SourceError(
-            f"'{folder.name}/config.json': pooling mode {unknown or 'missing'}; expected {accepted('', _MODES)}."
+            f"'{folder.name}/config.json': pooling mode {', '.join(map(str, unknown)) or 'missing'}; "
+            f"expected {accepted('', _MODES)}."
         )
     return Pooling(modes)
 
 
-def _read_normalize(folder: Path) -> nn.Module:
+def _read_normalize(_: Path) -> nn.Module:
     return Normalize()
+
+
+def _read_dropout(_: Path) -> nn.Module:
+    return nn.Identity()
+
+
+def _read_layer_norm(folder: Path) -> nn.Module:
+    return _filled(nn.LayerNorm(_config(folder)["dimension"]), folder, "norm.")
 
 
 def _read_dense(folder: Path) -> nn.Module:
     config = _config(folder)
-    linear = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
-    kind = config.get("activation_function", "torch.nn.modules.linear.Identity").rpartition(".")[2]
-    if not hasattr(nn, kind):
-        raise SourceError(f"'{folder.name}/config.json': activation '{kind}' is unknown; expected a class of torch.nn.")
-    weights = {name.removeprefix("linear."): value for name, value in _weights(folder).items()}
-    if weights.keys() != linear.state_dict().keys():
-        raise CheckpointError(
-            f"'{folder.name}': expected weights {', '.join(linear.state_dict())}, got {', '.join(weights)}."
+    places = {config.get(key, SENTENCE_EMBEDDING) for key in ("module_input_name", "module_output_name")}
+    if places != {SENTENCE_EMBEDDING}:
+        raise SourceError(
+            f"'{folder.name}/config.json': works on {', '.join(sorted(places))}; expected the vector only."
         )
-    linear.load_state_dict(weights)
-    return Dense(linear, getattr(nn, kind)())
+    kind = config.get("activation_function", "torch.nn.modules.linear.Identity").rpartition(".")[2]
+    if kind != nn.Identity.__name__ and kind not in nn.modules.activation.__all__:
+        raise SourceError(
+            f"'{folder.name}/config.json': activation '{kind}' is unknown; expected an activation of torch.nn."
+        )
+    linear = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
+    return Dense(_filled(linear, folder, "linear."), getattr(nn, kind)())
 
 
 def _config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
-        raise SourceError(f"'{folder.name}/config.json' is missing, but modules.json names it.")
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+        raise SourceError(f"'{folder.name}/config.json' is missing, but {_LISTING} names it.")
+    return read_settings(file)
+
+
+def _filled(layer: _Layer, folder: Path, prefix: str) -> _Layer:
+    expected = {f"{prefix}{name}": list(weight.shape) for name, weight in layer.state_dict().items()}
+    weights = _weights(folder)
+    found = {name: list(weight.shape) for name, weight in weights.items()}
+    if found != expected:
+        raise CheckpointError(f"'{folder.name}': expected weights {_shapes(expected)}, got {_shapes(found)}.")
+    layer.load_state_dict({name.removeprefix(prefix): weight.float() for name, weight in weights.items()})
+    return layer
+
+
+def _shapes(weights: Mapping[str, list[int]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in sorted(weights.items())) or "none"
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
-    if (folder / "model.safetensors").is_file():
-        from safetensors.torch import load_file
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
-        return load_file(folder / "model.safetensors")
-    if (folder / "pytorch_model.bin").is_file():
-        loaded: dict[str, Tensor] = torch.load(folder / "pytorch_model.bin", weights_only=True, map_location="cpu")
-        return loaded
+    whole, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
+    try:
+        if whole.is_file():
+            return load_file(whole)
+        if pickled.is_file():
+            loaded: dict[str, Tensor] = torch.load(pickled, weights_only=True, map_location="cpu")
+            return loaded
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as problem:
+        raise SourceError(f"the weights in '{folder}' can't be read: {problem}") from problem
     raise SourceError(f"'{folder.name}': no weights; expected model.safetensors or pytorch_model.bin.")
 
 
@@ -198,4 +261,6 @@ _READERS: dict[str, Callable[[Path], nn.Module]] = {
     "Pooling": _read_pooling,
     "Normalize": _read_normalize,
     "Dense": _read_dense,
+    "Dropout": _read_dropout,
+    "LayerNorm": _read_layer_norm,
 }
