@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         SourceError,
         UsageError,
     )
-    from onnxwright.pipeline import Pipeline, pipeline
+    from onnxwright.pipelines import Pipeline, pipeline
     from onnxwright.profile import Profile
     from onnxwright.signature import Signature, TensorSpec
 
@@ -32,7 +32,7 @@ _HOMES = {
     "OutOfRangeError": "errors",
     "Package": "artifact",
     "PackageSession": "artifact",
-    "Pipeline": "pipeline",
+    "Pipeline": "pipelines",
     "Profile": "profile",
     "ProofError": "errors",
     "Signature": "signature",
@@ -43,7 +43,7 @@ _HOMES = {
     "convert": "api",
     "convert_to_onnx": "api",
     "open": "api",
-    "pipeline": "pipeline",
+    "pipeline": "pipelines",
 }
 
 __all__ = [

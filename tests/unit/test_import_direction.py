@@ -20,7 +20,7 @@ LAYERS = {
     "graphs and modules": "graph modules reads",
     "backends": "backends",
     "artefacts and sources": "artifact text activations tasks source loaders reference evidence pytorch proof",
-    "steps": "pipeline routes repairs",
+    "steps": "pipelines routes repairs",
     "verbs": "stages",
     "surface": "api cli __init__",
 }
@@ -207,3 +207,10 @@ def test_catches_printing_and_exiting(text):
 def test_catches_reading_the_machine(text):
     assert list(uses(parsed(text=text), MACHINE, "environment"))
     assert not list(uses(parsed(environment=text), MACHINE, "environment"))
+
+
+def test_no_module_hides_a_public_name():
+    """Importing a submodule binds it in the package, in place of a lazy name that is called alike."""
+    modules = {entry.stem for entry in ROOT.iterdir()}
+
+    assert not modules & set(onnxwright.__all__)

@@ -14,7 +14,7 @@ from onnxwright.artifact import Package
 from onnxwright.errors import SourceError
 from onnxwright.findings import Finding
 from onnxwright.manifest import Attempt, EngineProof, Latency, Measurement
-from onnxwright.pipeline import pipeline
+from onnxwright.pipelines import pipeline
 from onnxwright.stages.package import copy_side_files, package, render_pages, settle_tokenizer
 from onnxwright.tasks import tasks
 from onnxwright.text import Tokenizer

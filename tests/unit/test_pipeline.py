@@ -7,7 +7,7 @@ import pytest
 
 from onnxwright.artifact import Package
 from onnxwright.errors import EngineError, OutOfRangeError, SourceError, UsageError
-from onnxwright.pipeline import Answer, pipeline
+from onnxwright.pipelines import Answer, pipeline
 from onnxwright.signature import Signature, TensorSpec
 from onnxwright.stages.run import read_texts, run
 from onnxwright.text import Tokenizer

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from onnxwright.errors import UsageError
-from onnxwright.pipeline import Answer, Given, pipeline
+from onnxwright.pipelines import Answer, Given, pipeline
 
 _BLOCK: Final = 1024
 """Texts of one block are sorted by length together, and are in memory together."""
