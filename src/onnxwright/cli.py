@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Triple = tuple[int, int, int]
 
+_TYPER_INTERRUPTED = 130
+
 app = typer.Typer(
     name="onnxwright",
     help=(
@@ -181,12 +183,14 @@ def main() -> NoReturn:
     """Runs the command line, and exits with 0, 1 or 2."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False)
     except SystemExit:
         raise
     except BaseException as problem:  # noqa: BLE001 - the one place where errors become exit codes
         _fail(problem)
-    sys.exit(0)
+    if code == _TYPER_INTERRUPTED:
+        _fail(KeyboardInterrupt())
+    sys.exit(code or 0)
 
 
 class _Stages:
@@ -255,17 +259,29 @@ def _fail(problem: BaseException) -> NoReturn:
     message = _message(problem)
     if "--json" in sys.argv:
         typer.echo(json.dumps(_error_document(problem, message, code), indent=2, ensure_ascii=False))
-    typer.echo(f"error: {message}", err=True)
+    if _is_of_the_parser(problem):
+        problem.show()  # type: ignore[attr-defined]  # just asked for
+    else:
+        typer.echo(f"error: {message}", err=True)
     sys.exit(code)
+
+
+def _is_of_the_parser(problem: BaseException) -> bool:
+    """Whether it is one of click's own, which typer takes from click or from a copy of it."""
+    return hasattr(problem, "format_message") and hasattr(problem, "show")
 
 
 def _message(problem: BaseException) -> str:
     if isinstance(problem, OnnxwrightError):
         return str(problem)
+    if _is_of_the_parser(problem):
+        return str(problem.format_message())  # type: ignore[attr-defined]  # just asked for
     if isinstance(problem, KeyboardInterrupt):
-        return "interrupted; nothing was written."
+        return "interrupted; nothing half-done is left."
     if isinstance(problem, MemoryError):
         return "out of memory. Narrow the profile, for example with --batch 1 1 4."
+    if isinstance(problem, OSError) and problem.filename is not None:
+        return f"'{problem.filename}': {problem.strerror}. Check that it is there, and that you may use it."
     return f"{type(problem).__name__}: {problem}. This is a bug; `onnxwright --debug …` shows where."
 
 
