@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxwright import environment
 from onnxwright.artifact import Package
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def convert(
 
     request = Request(
         source=source,
-        out=Path(out),
+        out=environment.at_home(out),
         example_inputs=example_inputs,
         dims=dims,
         ranges=dict(profile or {}),
@@ -62,7 +63,7 @@ def convert(
         device=device,
         engines=(engine,) if isinstance(engine, str) else tuple(engine),
         precision=precision,
-        samples=None if samples is None else Path(samples),
+        samples=None if samples is None else environment.at_home(samples),
         seed=seed,
         proof=proof,
         is_measured=measure,

@@ -19,6 +19,11 @@ _REPORTED = (
 )
 
 
+def at_home(path: str | Path) -> Path:
+    """Returns a path in which a leading `~` stands for the home folder, as in a shell; as it is without such a home."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - `Path.expanduser` raises for a home that nobody has
+
+
 def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Returns how many threads can really run at once: the CPU affinity, cut to the cgroup's quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from onnxwright import tasks
+from onnxwright import environment, tasks
 from onnxwright.errors import MissingExtraError, SourceError, UsageError
 from onnxwright.source import Source
 from onnxwright.stages.run import read_texts
@@ -96,7 +96,9 @@ def _words(given: Any) -> str:
 
 
 def _load_named(text: str, ranges: Ranges, task: str, texts: Sequence[str], *, is_code_trusted: bool) -> Source:
-    path = _at_home(text)
+    if not text.strip():
+        raise SourceError(f"source: is empty. {_EXPECTED}")
+    path = environment.at_home(text)
     if path.suffix == ".onnx":
         return _load_onnx(path, ranges)
     is_factory = ".py:" in text or path.suffix == ".py"
@@ -112,15 +114,6 @@ def _load_named(text: str, ranges: Ranges, task: str, texts: Sequence[str], *, i
     wanted = huggingface.Wanted(task, texts, is_code_trusted=is_code_trusted)
     folder = path if path.is_dir() else huggingface.download(text)
     return huggingface.load(folder, ranges, wanted, name=path.resolve().name if path.is_dir() else text)
-
-
-def _at_home(text: str) -> Path:
-    if not text.strip():
-        raise SourceError(f"source: is empty. {_EXPECTED}")
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as problem:  # `~name` of nobody
-        raise SourceError(f"source '{text}': no such home folder. {_EXPECTED}") from problem
 
 
 def _check_hub_id(text: str, path: Path) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from onnxwright import backends
-from onnxwright.errors import EngineError, UsageError, accepted
+from onnxwright import backends, environment
+from onnxwright.errors import EngineError, OutputError, UsageError, accepted
 from onnxwright.routes import route, routes
 from onnxwright.stages.export import DEFAULT_OPSET
 from onnxwright.stages.prove import BUDGETS
@@ -49,6 +49,7 @@ class Request:
         Raises:
             UsageError: naming what would be accepted.
         """
+        _check_place(self.source, self.out)
         _check_word("precision", self.precision, PRECISIONS)
         _check_word("proof", self.proof, BUDGETS)
         _check_word("device", self.device, DEVICES)
@@ -79,6 +80,18 @@ class Request:
         if not ready:
             raise EngineError(f"no engine is available here; install {accepted('', known)}.")
         return sorted(ready, key=lambda name: name != _FIRST_ENGINE)
+
+
+def _check_place(source: str | Path | nn.Module, out: Path) -> None:
+    """Refuses to write over the source, or into its folder."""
+    if not isinstance(source, (str, Path)) or not str(source).strip():
+        return
+    path, colon, _ = str(source).partition(".py:")
+    given, place = environment.at_home(path + colon.rstrip(":")).resolve(), out.resolve()
+    if given.is_dir() and place.is_relative_to(given):
+        raise OutputError(f"output '{out}': lies in the source '{source}', which stays as it is. Choose another place.")
+    if given.is_relative_to(place):
+        raise OutputError(f"output '{out}': holds the source '{source}', which stays as it is. Choose another place.")
 
 
 def _check_word(what: str, word: str, known: Mapping[str, Any] | tuple[str, ...]) -> None:
