@@ -19,7 +19,8 @@ from onnxwright.backends import Array
 from onnxwright.environment import cores
 from onnxwright.errors import CheckpointError, ForwardError, SignatureError, SourceError, accepted
 from onnxwright.findings import Finding
-from onnxwright.modules import TensorFunction, evaluation, skipped_outputs
+from onnxwright.loaders.probe import Probe
+from onnxwright.modules import Pristine, TensorFunction, evaluation, skipped_outputs
 from onnxwright.profile import Profile
 from onnxwright.pytorch import PyTorchSession, to_array, to_tensor
 from onnxwright.samples import Meaning, Sampler, Tensors, meaning_of
@@ -88,22 +89,20 @@ def settle(module: nn.Module, declared: Declared, ranges: Mapping[str, tuple[int
     """
     example_sizes = Signature(declared.inputs, ()).bind(declared.example)
     check_weights(module)
-    session = _Probe(module, declared)
+    probe = _probe(module, declared)
     default = Profile({dim: _default_range(dim, size, declared.limits) for dim, size in example_sizes.items()})
     wanted = default.replace(ranges)
-    shapes = [_shapes(_first_answer(session, declared))]
+    answer, findings = _first_answer(module, declared)
+    shapes = [_shapes(answer)]
     sizes = [example_sizes]
-    for probe in _probe_sizes(example_sizes, wanted):
-        answered = session.try_sizes(probe)
+    for tried in _probe_sizes(example_sizes, wanted):
+        answered = probe.try_sizes(tried)
         if answered is not None:
-            sizes.append(probe)
+            sizes.append(tried)
             shapes.append(_shapes(answered))
     signature = Signature(declared.inputs, tuple(_output_specs(sizes, shapes)))
-    profile = wanted.replace(
-        {dim: session.accepted_range(dim, wanted[dim], sizes[-1]) for dim in wanted if dim not in ranges}
-    )
+    profile = probe.accepted(wanted, sizes[-1], given=ranges)
     sampler = Sampler(signature, declared.meanings, given=(declared.example,))
-    findings = () if declared.outputs else tuple(_skipped(session.skipped(declared.example)))
     return Source(sampler=sampler, profile=profile, traced=sizes[-1], module=module, findings=findings, **about)
 
 
@@ -146,56 +145,29 @@ def guess_dims(example: Tensors) -> dict[str, dict[int, str]]:
     return {name: known.get(name, {0: "batch"}) for name, array in example.items() if array.ndim}
 
 
-class _Probe:
-    """Runs a module at chosen sizes, and says whether it takes them."""
-
-    def __init__(self, module: nn.Module, declared: Declared):
-        bare = Signature(declared.inputs, tuple(TensorSpec(name, "", ()) for name in declared.outputs))
-        self._function = TensorFunction(module, bare.input_names)
-        self._session = PyTorchSession(module, bare, threads=cores())
-        self._sampler = Sampler(bare, declared.meanings)
-
-    def answer(self, feeds: Tensors) -> dict[str, Array]:
-        answered = self._session.run(feeds)
-        self._session.restore()
-        return answered
-
-    def skipped(self, feeds: Tensors) -> dict[str, str]:
-        """Names the outputs that aren't tensors, with their types."""
-        with torch.no_grad():
-            skipped = skipped_outputs(self._function.answer([to_tensor(array) for array in feeds.values()]))
-        self._session.restore()
-        return skipped
-
-    def try_sizes(self, sizes: Mapping[str, int]) -> dict[str, Array] | None:
-        try:
-            return self.answer(self._sampler.draw(sizes))
-        except ForwardError:
-            return None
-
-    def accepted_range(self, dim: str, wanted: tuple[int, int, int], sizes: Mapping[str, int]) -> tuple[int, int, int]:
-        """Shrinks a default range to what the module takes, starting from sizes that it does take."""
-        known = sizes[dim]
-        least = self._edge(dim, min(known, wanted[0]), known, sizes)
-        most = self._edge(dim, max(known, wanted[2]), known, sizes)
-        return least, min(max(wanted[1], least), most), most
-
-    def _edge(self, dim: str, bad: int, good: int, sizes: Mapping[str, int]) -> int:
-        small = {other: min(size, 2) if other == "batch" else size for other, size in sizes.items()}
-        if bad == good or self.try_sizes({**small, dim: bad}) is not None:
-            return bad
-        while abs(bad - good) > 1:
-            middle = (bad + good) // 2
-            bad, good = (bad, middle) if self.try_sizes({**small, dim: middle}) is not None else (middle, good)
-        return good
-
-
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def _first_answer(probe: _Probe, declared: Declared) -> dict[str, Array]:
+def _session(module: nn.Module, declared: Declared) -> PyTorchSession:
+    outputs = tuple(TensorSpec(name, "", ()) for name in declared.outputs)
+    return PyTorchSession(module, Signature(declared.inputs, outputs), threads=cores())
+
+
+def _probe(module: nn.Module, declared: Declared) -> Probe:
+    session = _session(module, declared)
+
+    def run(feeds: Tensors) -> dict[str, Array]:
+        answered = session.run(feeds)
+        session.restore()
+        return answered
+
+    return Probe(run, Sampler(Signature(declared.inputs, ()), declared.meanings))
+
+
+def _first_answer(module: nn.Module, declared: Declared) -> tuple[dict[str, Array], tuple[Finding, ...]]:
+    session = _session(module, declared)
     try:
-        answered = probe.answer(declared.example)
+        answered = session.run(declared.example)
     except ForwardError as problem:
         raise ForwardError(
             f"the module can't be run on its example inputs: {problem}. Mend forward, or the example inputs."
@@ -203,14 +175,19 @@ def _first_answer(probe: _Probe, declared: Declared) -> dict[str, Array]:
     taken = [name for name in answered if name in declared.example]
     if taken:
         raise ForwardError(f"output '{taken[0]}': an input has this name. Return it under a name of its own.")
-    return answered
+    session.restore()
+    return answered, () if declared.outputs else _skipped(module, declared)
 
 
-def _skipped(types: Mapping[str, str]) -> Iterator[Finding]:
-    for name, kind in types.items():
-        yield Finding(
-            "skipped-output", f"Output '{name}' is left out: it is of type {kind}, and a graph has tensors only."
-        )
+def _skipped(module: nn.Module, declared: Declared) -> tuple[Finding, ...]:
+    """Calls the module once more, since a session answers tensors only."""
+    pristine = Pristine(module)
+    function = TensorFunction(module, tuple(declared.example))
+    with torch.no_grad():
+        skipped = skipped_outputs(function.answer([to_tensor(array) for array in declared.example.values()]))
+    pristine.restore()
+    told = "is left out, being of type {}; a graph answers tensors only."
+    return tuple(Finding("skipped-output", f"Output '{name}' {told.format(kind)}") for name, kind in skipped.items())
 
 
 def _parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
@@ -308,7 +285,7 @@ def _named_axes(name: str, axes: Any, count: int) -> dict[int, str]:
 
 def _without_refused_batch(module: nn.Module, declared: Declared) -> Declared:
     sizes = Signature(declared.inputs, ()).bind(declared.example)
-    probe = _Probe(module, declared)
+    probe = _probe(module, declared)
     if "batch" not in sizes or probe.try_sizes(sizes) is None:
         return declared
     if any(
