@@ -59,6 +59,7 @@ def load(folder: Path, ranges: Mapping[str, tuple[int, int, int]], wanted: Wante
     is_explicit = wanted.task != "auto" or is_sentence_embedder(folder)
     is_head_left_out = is_explicit and type(model).__name__ not in (config.architectures or [])
     with evaluation(wrapped):
+        modules.check_weights(wrapped)
         findings = checkpoint.check(report, wrapped, declared, model=model, is_head_left_out=is_head_left_out)
         loaded = modules.settle(wrapped, declared, ranges, name=name)
     return replace(

@@ -61,11 +61,13 @@ def load(
 
     Raises:
         SignatureError: when the example doesn't fit `forward` or `dims`.
+        CheckpointError: when its weights hold NaN, or no values yet.
         ForwardError: when the module raises on the example.
     """
     if not isinstance(module, nn.Module):
         raise SourceError(f"source: expected an nn.Module, got {type(module).__name__}.")
     example = _arrays(by_name(module, example_inputs))
+    check_weights(module)
     named = _checked(dims, example) if dims is not None else guess_dims(example)
     inputs = tuple(
         TensorSpec(
@@ -88,7 +90,6 @@ def settle(module: nn.Module, declared: Declared, ranges: Mapping[str, tuple[int
         ForwardError: when the module raises at the example's own sizes.
     """
     example_sizes = Signature(declared.inputs, ()).bind(declared.example)
-    check_weights(module)
     probe = _probe(module, declared)
     default = Profile({dim: _default_range(dim, size, declared.limits) for dim, size in example_sizes.items()})
     wanted = default.replace(ranges)
