@@ -18,7 +18,7 @@ from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
 from onnxwright.graph.boundary import conform
 from onnxwright.graph.snap_quantized import snap_quantized
-from onnxwright.modules import TensorFunction
+from onnxwright.modules import Pristine, TensorFunction
 from onnxwright.reads import Read, ValueReads
 from onnxwright.routes import Exported, Task, silence, told
 from onnxwright.routes.plain_attention import plain_attention
@@ -38,21 +38,37 @@ class Trace:
         Raises:
             RouteError: when the exporter refuses the module.
         """
-        watched = _Watched(task.module, task.signature.input_names, task.signature.output_names)
-        model = traced(watched, task)
-        return Exported(model, tuple(_finding(read) for read in watched.reads))
+        reads = _watch(task)
+        function = TensorFunction(task.module, task.signature.input_names, task.signature.output_names)
+        return Exported(traced(function, task), tuple(_finding(read) for read in reads))
 
 
 class _Watched(TensorFunction):
-    reads: list[Read] = []  # noqa: RUF012 - set anew on each call
+    reads: tuple[Read, ...] = ()
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         watch = ValueReads()
         watch.mark(tensors)
         with watch:
             answered = super().forward(*tensors)
-        self.reads = watch.found
+        self.reads = tuple(watch.found)
         return answered
+
+
+def _watch(task: Task) -> tuple[Read, ...]:
+    """Traces once only to see what Python reads; the trace itself is lost.
+
+    What follows the tensors hides some operators (convolutions) from the tracer, so the graph comes from a second run,
+    which also tells what can't be traced.
+    """
+    watched = _Watched(task.module, task.signature.input_names, task.signature.output_names)
+    pristine = Pristine(task.module)
+    with silence(), _attention_for(task.opset), torch.no_grad(), contextlib.suppress(Exception):
+        torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+            watched, tuple(task.sample.values()), check_trace=False, strict=False
+        )
+    pristine.restore()
+    return watched.reads
 
 
 def traced(function: nn.Module, task: Task) -> ir.Model:
