@@ -1,0 +1,210 @@
+"""Loading `.onnx` files: the signature as the graph declares it, and the sizes that it takes."""
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+
+from onnxwright.errors import ForwardError, ProfileError, SignatureError, SourceError, UsageError
+from onnxwright.profile import Profile
+from onnxwright.samples import Bools, Floats, Integers, Mask
+from onnxwright.stages.load import load
+
+LINEAR = """
+<ir_version: {ir}, opset_import: ["" : 17]>
+linear (float[{batch}, 3] x{also}) => (float[{batch}, 2] y)
+<float[3, 2] w = {{1, 2, 3, 4, 5, 6}}> {{ y = MatMul (x, w) }}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a graph given as text; returns its file."""
+
+    def write_graph(text, name="model.onnx"):
+        file = tmp_path / name
+        file.write_bytes(onnx.parser.parse_model(text).SerializeToString())
+        return file
+
+    return write_graph
+
+
+def linear(batch="batch", ir=8, also=""):
+    return LINEAR.format(batch=batch, ir=ir, also=also)
+
+
+def dims_of(source):
+    return {spec.name: str(spec) for spec in (*source.signature.inputs, *source.signature.outputs)}
+
+
+def table(rows, width, name):
+    values = np.random.default_rng(0).normal(size=(rows, width)).astype(np.float32)
+    return onnx.numpy_helper.from_array(values, name)
+
+
+@pytest.fixture
+def embedding(tmp_path):
+    """A graph with a vocabulary of 50 and a table of 20 positions."""
+    model = onnx.parser.parse_model(
+        """
+        <ir_version: 8, opset_import: ["" : 17]>
+        embedding (int64[batch, seq] ids, int64[batch, seq] attention_mask, bool[batch, 1] keep, float scale)
+            => (float[batch, seq, 4] states) {
+            flat = Cast <to = 7> (ids)
+            rows = Gather (words, flat)
+            length = Shape <start = 1, end = 2> (ids)
+            zero = Constant <value = int64 {0}> ()
+            scalar = Squeeze (length)
+            step = Constant <value = int64 {1}> ()
+            order = Range (zero, scalar, step)
+            placed = Gather (positions, order)
+            both = Add (rows, placed)
+            mask = Cast <to = 1> (attention_mask)
+            last = Constant <value = int64[1] {-1}> ()
+            column = Unsqueeze (mask, last)
+            masked = Mul (both, column)
+            kept = Cast <to = 1> (keep)
+            wide = Unsqueeze (kept, last)
+            some = Mul (masked, wide)
+            states = Mul (some, scale)
+        }
+        """
+    )
+    model.graph.initializer.extend([table(50, 4, "words"), table(20, 4, "positions")])
+    file = tmp_path / "embedding.onnx"
+    onnx.save(model, file)
+    return file
+
+
+class TestSignature:
+    def test_is_the_graphs_own(self, write):
+        source = load(write(linear()))
+        assert dims_of(source) == {"x": "float32[batch, 3]", "y": "float32[batch, 2]"}
+        assert (source.name, source.module, source.task) == ("model.onnx", None, None)
+
+    def test_of_dims_without_a_name_has_one_for_each(self, write):
+        assert dims_of(load(write(linear(batch="?")))) == {"x": "float32[x_0, 3]", "y": "float32[y_0, 2]"}
+
+    def test_of_fixed_dims_has_no_range(self, write):
+        source = load(write(linear(batch="5")))
+        assert dims_of(source)["x"] == "float32[5, 3]"
+        assert source.profile == Profile()
+
+    def test_has_no_initializers_that_older_files_list_as_inputs(self, write):
+        model = onnx.parser.parse_model(linear(ir=3))
+        model.graph.input.append(onnx.helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, [3, 2]))
+        file = write(linear())
+        file.write_bytes(model.SerializeToString())
+        assert load(file).signature.input_names == ("x",)
+
+    def test_may_have_its_weights_beside_it(self, tmp_path):
+        model = onnx.parser.parse_model(linear())
+        file = tmp_path / "model.onnx"
+        onnx.save(model, file, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+        assert dims_of(load(file))["x"] == "float32[batch, 3]"
+
+
+class TestSamples:
+    def test_mean_what_the_graph_does_with_them(self, embedding):
+        meanings = load(embedding).sampler.meanings
+        assert meanings["ids"] == Integers("int64", 0, 49)
+        assert meanings["attention_mask"] == Mask("int64")
+        assert meanings["keep"] == Bools()
+        assert isinstance(meanings["scale"], Floats)
+
+
+class TestRanges:
+    def test_end_where_the_graph_refuses(self, embedding):
+        source = load(embedding)
+        assert source.profile == Profile(batch=(1, 8, 32), seq=(1, 20, 20))
+        assert source.traced["seq"] <= 20
+
+    def test_are_the_callers(self, embedding):
+        assert load(embedding, ranges={"seq": (1, 8, 64)}).profile["seq"] == (1, 8, 64)
+        with pytest.raises(ProfileError, match="range for dim 'height': the model has no such dim; it has batch, seq"):
+            load(embedding, ranges={"height": (1, 2, 3)})
+
+    def test_are_found_from_the_least_where_nothing_else_runs(self, write):
+        text = """
+        <ir_version: 8, opset_import: ["" : 17]>
+        one (float[batch, 3] x) => (float[1, 3] y) {
+            shape = Constant <value = int64[2] {1, 3}> ()
+            y = Reshape (x, shape)
+        }
+        """
+        source = load(write(text))
+        assert source.profile == Profile(batch=(1, 1, 1))
+        assert source.traced == {"batch": 1}
+
+
+class TestDamaged:
+    @pytest.mark.parametrize("content", [b"", b"abc", b"\x00" * 64])
+    def test_files_are_refused(self, tmp_path, content):
+        (tmp_path / "bad.onnx").write_bytes(content)
+        with pytest.raises(SourceError, match=r"bad.onnx' is not a valid ONNX model"):
+            load(tmp_path / "bad.onnx")
+
+    def test_files_that_are_cut_off_are_refused(self, embedding):
+        whole = embedding.read_bytes()
+        for size in (len(whole) // 2, len(whole) - 1):
+            embedding.write_bytes(whole[:size])
+            with pytest.raises(SourceError, match="is not a valid ONNX model"):
+                load(embedding)
+
+    def test_folders_are_refused(self, tmp_path):
+        (tmp_path / "folder.onnx").mkdir()
+        with pytest.raises(SourceError, match=r"folder.onnx': is a folder, not a file"):
+            load(tmp_path / "folder.onnx")
+
+    @pytest.mark.parametrize(
+        ("location", "words"),
+        [
+            ("gone.data", r"external data 'gone.data' is missing beside it"),
+            ("../outside.data", r"external data '../outside.data' lies outside its folder"),
+            ("/etc/hostname", r"external data '/etc/hostname' lies outside its folder"),
+        ],
+    )
+    def test_external_data_stays_inside_the_folder(self, tmp_path, location, words):
+        (tmp_path / "outside.data").write_bytes(b"\x00" * 64)
+        model = onnx.parser.parse_model(linear())
+        (tmp_path / "inner").mkdir()
+        file = tmp_path / "inner" / "model.onnx"
+        (weight,) = model.graph.initializer
+        weight.raw_data = b"\x00" * 24
+        del weight.float_data[:]
+        onnx.external_data_helper.set_external_data(weight, location)
+        weight.ClearField("raw_data")
+        file.write_bytes(model.SerializeToString())
+        with pytest.raises(SourceError, match=words):
+            load(file)
+
+    def test_graphs_that_no_runtime_takes_are_the_models_fault(self, write):
+        text = """
+        <ir_version: 8, opset_import: ["" : 17, "nowhere" : 1]>
+        own (float[batch, 3] x) => (float[batch, 3] y) { y = nowhere.Magic (x) }
+        """
+        with pytest.raises(ForwardError, match="the graph itself can't be run: ONNX Runtime refuses"):
+            load(write(text))
+
+    def test_graphs_that_run_at_no_size_are_the_models_fault(self, write):
+        text = """
+        <ir_version: 8, opset_import: ["" : 17]>
+        never (float[batch, 3] x) => (float[7, 5] y) {
+            shape = Constant <value = int64[2] {7, 5}> ()
+            y = Reshape (x, shape)
+        }
+        """
+        with pytest.raises(ForwardError, match=r"'model.onnx' can't be run at any size that was tried: ONNX Runtime"):
+            load(write(text))
+
+    def test_tensors_of_text_are_refused(self, write):
+        text = """
+        <ir_version: 8, opset_import: ["" : 17]>
+        words (string[batch] x) => (string[batch] y) { y = Identity (x) }
+        """
+        with pytest.raises(SignatureError, match="element type 8 of ONNX is not supported"):
+            load(write(text))
+
+    def test_example_inputs_are_no_business_of_a_graph(self, write):
+        with pytest.raises(UsageError, match=r"expected with an nn.Module only"):
+            load(write(linear()), example_inputs={"x": np.ones((2, 3), np.float32)})
