@@ -68,6 +68,29 @@ KINDS: dict[str, Kind] = {
         "The candidate answers otherwise than the reference at some sizes or values.",
         "Try another route; look for branches, loops and numbers that depend on a size.",
     ),
+    "values-differ": Kind(
+        "Some values give other outputs",
+        "With some kind of values (large, zero, constant, padded …) the candidate is wrong at every size tried, so no "
+        "range of sizes is right.",
+        "Look for a branch on a value, or a clamp; try another route.",
+        blocks_proof=True,
+    ),
+    "engine-not-proven": Kind(
+        "An engine was not proven",
+        "An engine that is available refuses the graph, or answers otherwise than the reference.",
+        "Use one of the engines that were proven.",
+    ),
+    "random-numbers": Kind(
+        "Random numbers drawn",
+        "The module draws random numbers in evaluation mode, so it is no function of its inputs.",
+        "Remove the noise, or make it an input.",
+        blocks_proof=True,
+    ),
+    "state-kept": Kind(
+        "Something is kept after each call",
+        "Calls change something in the module; what is proven holds for the module as it was at first.",
+        "Nothing, if no answer depends on it.",
+    ),
     "range-narrowed": Kind(
         "Range narrowed",
         "Only a part of the declared profile was proven; only that part is declared.",

@@ -9,10 +9,11 @@ from typing import Protocol
 import numpy as np
 
 from onnxwright import tolerance
-from onnxwright.backends import Array, Options, Session, Tensors
+from onnxwright.backends import Array, Session, Tensors
 from onnxwright.dtypes import is_float
-from onnxwright.errors import ForwardError, OnnxwrightError
+from onnxwright.errors import ForwardError
 from onnxwright.findings import Finding
+from onnxwright.given import GivenSession
 from onnxwright.samples import REGIMES, TYPICAL
 from onnxwright.source import Source
 
@@ -136,8 +137,15 @@ class _DoubleTwin:
         self._session = session
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
+        import torch
+
         wide = {name: array.astype(np.float64) if array.dtype == np.float32 else array for name, array in feeds.items()}
-        return self._session.run(wide)
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        try:
+            return self._session.run(wide)
+        finally:
+            torch.set_default_dtype(before)
 
 
 def _double(source: Source) -> Twin | None:
@@ -154,12 +162,6 @@ def _double(source: Source) -> Twin | None:
 
 
 def _graph_reference(source: Source, threads: int) -> Reference:
-    from onnxwright.backends.onnxruntime import OnnxRuntimeSession
-
     assert source.graph is not None
-    try:
-        session = OnnxRuntimeSession(source.graph, Options(threads), is_optimized=False)
-        twin = OnnxRuntimeSession(source.graph, Options(1), is_optimized=False)
-    except OnnxwrightError as problem:
-        raise ForwardError(f"the graph itself can't be run: {problem}") from problem
+    session, twin = GivenSession(source.graph, threads=threads), GivenSession(source.graph, threads=1)
     return Reference(session, twin, _GRAPH)

@@ -25,6 +25,8 @@ class Values(msgspec.Struct, frozen=True):
     scale: float = 1.0
     padding: str | None = None
     is_text: bool = False
+    is_whole: bool = False
+    is_constant: bool = False
 
 
 TYPICAL: Final = Values("typical")
@@ -34,9 +36,12 @@ FLIPPED: Final = Values("sign-flipped", scale=-1.0)
 SMALL: Final = Values("small", scale=0.01)
 LARGE: Final = Values("large", scale=100.0)
 ZERO: Final = Values("zero", scale=0.0)
+HUGE: Final = Values("huge", scale=1e4)
+WHOLE: Final = Values("whole and half numbers", is_whole=True, padding="holes")
+CONSTANT: Final = Values("constant", is_constant=True)
 TEXT: Final = Values("text", padding="right", is_text=True)
 
-REGIMES: Final = (TYPICAL, PADDED_RIGHT, FLIPPED, PADDED_LEFT, LARGE, ZERO, SMALL)
+REGIMES: Final = (TYPICAL, PADDED_RIGHT, FLIPPED, PADDED_LEFT, LARGE, ZERO, WHOLE, SMALL, CONSTANT, HUGE)
 """The regimes that every source can be sampled in."""
 
 
@@ -62,6 +67,10 @@ class Floats:
             drawn = rng.uniform(0.0, 2.0 * max(self.mean, 1e-3), shape)
         else:
             drawn = rng.normal(self.mean, self.deviation, shape)
+        if values.is_whole:
+            drawn = np.round(4.0 * drawn) / 2.0
+        if values.is_constant:
+            drawn = np.full(shape, np.asarray(drawn).flat[0] if np.size(drawn) else 0.0)
         return np.asarray(drawn * values.scale).astype(to_numpy(self.dtype))
 
 
@@ -76,6 +85,8 @@ class Integers:
     def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
         """Returns values of that shape; small and zero regimes keep to the least."""
         most = self.least if values.scale == 0.0 else self.most
+        if values.is_constant:
+            return np.full(shape, rng.integers(self.least, self.most, endpoint=True)).astype(to_numpy(self.dtype))
         return np.asarray(rng.integers(self.least, most, shape, endpoint=True)).astype(to_numpy(self.dtype))
 
 
@@ -90,7 +101,7 @@ class Bools:
 
 @dataclass(frozen=True)
 class Mask:
-    """Ones where a row has content, zeros where it is padded; the first row is never padded."""
+    """Ones where a row has content, zeros where it is padded or, in one regime, here and there."""
 
     dtype: str
 
@@ -100,6 +111,9 @@ class Mask:
         if values.padding is None or not shape or shape[-1] < 2:
             return mask
         rows = mask.reshape(-1, shape[-1])
+        if values.padding == "holes":
+            rows[:, 1:] = rng.random((len(rows), shape[-1] - 1)) < 0.5
+            return mask
         for row, length in zip(rows, rng.integers(1, shape[-1], len(rows), endpoint=True), strict=True):
             row[slice(length, None) if values.padding == "right" else slice(0, shape[-1] - length)] = 0
         if len(rows) > 1:
@@ -118,6 +132,8 @@ class Tokens:
     def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
         """Returns ids anywhere in the vocabulary, its two ends included; the zero regime repeats the first id."""
         most = 0 if values.scale == 0.0 else self.vocabulary - 1
+        if values.is_constant:
+            return np.full(shape, rng.integers(0, most, endpoint=True)).astype(to_numpy(self.dtype))
         ids = np.asarray(rng.integers(0, most, shape, endpoint=True)).astype(to_numpy(self.dtype))
         if ids.size > 2 and most:
             ids.flat[0], ids.flat[-1] = 0, most

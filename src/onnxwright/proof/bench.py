@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from onnxwright.backends import Session, Tensors
@@ -30,16 +31,23 @@ class Tally:
     agreed: dict[Key, Sizes] = field(default_factory=dict)
     failed: dict[Key, str] = field(default_factory=dict)
     worst: dict[Key, Worst] = field(default_factory=dict)
+    regimes: dict[str, dict[Key, bool]] = field(default_factory=dict)
     points: int = 0
 
-    def note(self, key: Key, sizes: Sizes, wrong: str | None) -> None:
+    def note(self, sizes: Sizes, values: str, wrong: str | None) -> None:
         """Takes in one point; a size agrees only while all of its points do."""
         self.points += 1
+        key = key_of(sizes)
+        self.regimes.setdefault(values, {})[key] = wrong is None
         if wrong is not None:
             self.failed.setdefault(key, wrong)
             self.agreed.pop(key, None)
         elif key not in self.failed:
             self.agreed[key] = sizes
+
+    def failing_regimes(self) -> list[str]:
+        """Names the regimes of values that were wrong at some size."""
+        return [name for name, seen in self.regimes.items() if not all(seen.values())]
 
     def worst_in(self, box: Box | None) -> Worst | None:
         """Returns the largest error seen in a box."""
@@ -102,12 +110,18 @@ class Bench:
         """Tries a size if it fits into the time that is left, stretched by `overtime`; with one regime if heavy."""
         if self.is_tried(sizes):
             return
-        most, cost = self._costliest
-        predicted = cost * volume(sizes) / most
-        if time.monotonic() + predicted > self._deadline + (overtime - 1.0) * self._seconds:
+        if self.is_too_late(sizes, overtime=overtime):
             self.untried.append(sizes)
             return
-        self.try_size(sizes, regimes=1 if predicted > _HEAVY_SHARE * self._seconds else 2)
+        self.try_size(sizes, regimes=1 if self._predict(sizes) > _HEAVY_SHARE * self._seconds else 2)
+
+    def is_too_late(self, sizes: Sizes, *, overtime: float = 1.0) -> bool:
+        """Whether a size doesn't fit into the time that is left, stretched by `overtime`."""
+        return time.monotonic() + self._predict(sizes) > self._deadline + (overtime - 1.0) * self._seconds
+
+    def _predict(self, sizes: Sizes) -> float:
+        most, cost = self._costliest
+        return cost * volume(sizes) / most
 
     def try_size(self, sizes: Sizes, *, regimes: int = 1) -> None:
         """Tries a size with typical values and, with more regimes, with others in turn."""
@@ -116,6 +130,14 @@ class Bench:
             self.try_point(sizes, values)
             if volume(sizes) >= self._costliest[0]:
                 self._costliest = (volume(sizes), time.monotonic() - begun)
+
+    def try_regime(self, name: str, many: Iterable[Sizes], tally: Tally) -> bool:
+        """Tries one regime, by its name, at sizes where it wasn't; returns whether any was tried."""
+        values = next((one for one in self._sampler.regimes if one.name == name), None)
+        fresh = [one for one in many if key_of(one) not in tally.regimes.get(name, {}) and not self.is_too_late(one)]
+        for sizes in fresh if values is not None else []:
+            self.try_point(sizes, values)
+        return values is not None and any(key_of(one) in tally.regimes.get(name, {}) for one in fresh)
 
     def try_point(self, sizes: Sizes, values: Values, *, seed: int = 0) -> None:
         """Tries one size with one regime of values."""
@@ -136,17 +158,18 @@ class Bench:
 
     def _hold(self, tally: Tally, session: Session, feeds: Tensors, expected: Tensors, at: Worst) -> None:
         key = key_of(at.sizes)
+        note = functools.partial(tally.note, at.sizes, at.values)
         try:
             answered = session.run(feeds)
         except Exception as problem:  # noqa: BLE001 - runtimes raise types of their own
-            tally.note(key, at.sizes, f"raises {type(problem).__name__}: {str(problem)[:300]}")
+            note(f"raises {type(problem).__name__}: {str(problem)[:300]}")
             return
         found = errors(expected, answered)
-        limits = self.judge.accept(found, feeds, expected)
+        limits = self.judge.accept(found, feeds, expected, answered)
         if limits is None:
-            tally.note(key, at.sizes, f"{difference(found, expected, answered)} with {at.values} values")
+            note(f"{difference(found, expected, answered)} with {at.values} values")
             return
-        tally.note(key, at.sizes, None)
+        note(None)
         output = max(found, key=lambda name: found[name])
         if key not in tally.worst or found[output] > tally.worst[key].error:
             tally.worst[key] = Worst(found[output], limits[output], output, at.sizes, at.values)

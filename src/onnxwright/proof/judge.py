@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -55,7 +55,9 @@ class Judge:
                     "non-finite-output", f"Output '{name}' of the reference holds NaN or infinity", where, key=name
                 )
 
-    def accept(self, errors: Mapping[str, float], feeds: Tensors, expected: Tensors) -> dict[str, float] | None:
+    def accept(
+        self, errors: Mapping[str, float], feeds: Tensors, expected: Tensors, answered: Tensors
+    ) -> dict[str, float] | None:
         """Returns the limit that each error keeps, or None when one keeps none.
 
         Where an error is beyond its output's limit, the noise at this very point may explain it.
@@ -64,20 +66,22 @@ class Judge:
         over = [name for name, error in errors.items() if error > limits[name]]
         if not over:
             return limits
-        if any(not np.isfinite(errors[name]) and is_float(expected[name].dtype.name) for name in over):
+        if any(not _is_comparable(expected[name], answered.get(name)) for name in over):
             return None
-        raised = self._limits_here(over, feeds, expected)
+        coarse = {name: tolerance.coarse_distance(expected[name], answered[name]) for name in over}
+        raised = self._limits_here(coarse, feeds, expected)
         is_kept = raised is not None and all(errors[name] <= raised[name] for name in over)
         return {**limits, **raised} if raised is not None and is_kept else None
 
-    def _limits_here(self, over: Sequence[str], feeds: Tensors, expected: Tensors) -> dict[str, float] | None:
+    def _limits_here(self, over: Mapping[str, float], feeds: Tensors, expected: Tensors) -> dict[str, float] | None:
         again = self._reference.session.run(feeds)
         if any(tolerance.distance(expected[name], again[name]) > tolerance.RUN_TO_RUN for name in expected):
             self._notice("nondeterministic-forward", "Two runs of PyTorch on the same inputs differ", "some sizes")
             return None
         noise = self._noise(feeds, expected)
-        for name in over:
-            if tolerance.FLOOR_MULTIPLE * noise[name] > tolerance.MOST_LIMIT:
+        for name, coarse in over.items():
+            is_noisy = tolerance.FLOOR_MULTIPLE * noise[name] > tolerance.MOST_LIMIT
+            if is_noisy and not (np.isfinite(noise[name]) and coarse <= tolerance.COARSE_LIMIT):
                 told = (
                     f"Output '{name}': float32 lies {noise[name]:.1e} from float64, so that nothing smaller can be told"
                 )
@@ -98,6 +102,13 @@ class Judge:
 
     def _notice(self, code: str, message: str, where: str, *, key: str = "") -> None:
         self._noticed.setdefault((code, key), Finding(code, f"{message}, as at {where}."))
+
+
+def _is_comparable(expected: Array, answered: Array | None) -> bool:
+    """Whether noise could explain a difference: the same shape, and NaN and infinity in the same places."""
+    if answered is None or answered.shape != expected.shape or answered.dtype != expected.dtype:
+        return False
+    return not is_float(expected.dtype.name) or np.isfinite(tolerance.distance(expected, answered))
 
 
 def errors(expected: Tensors, answered: Tensors) -> dict[str, float]:

@@ -49,7 +49,7 @@ def essential(profile: Profile, traced: Mapping[str, int], *, seed: int = 0) -> 
 def sweep(profile: Profile) -> Iterator[Sizes]:
     """Yields every size of each dim, the others at rest, ever more finely: halves, then quarters, and so on."""
     rest = resting(profile)
-    streams = [({**rest, dim: size} for size in _bisected(sizes)) for dim, sizes in profile.items()]
+    streams = [_moved(rest, dim, sizes) for dim, sizes in profile.items()]
     for group in itertools.zip_longest(*streams):
         yield from (sizes for sizes in group if sizes is not None)
 
@@ -94,6 +94,10 @@ def _bisected(sizes: Range) -> Iterator[int]:
             for half in ((low, (low + high) // 2 - 1), ((low + high) // 2 + 1, high))
             if half[0] <= half[1]
         ]
+
+
+def _moved(rest: Sizes, dim: str, sizes: Range) -> Iterator[Sizes]:
+    return ({**rest, dim: size} for size in _bisected(sizes))
 
 
 def _distinct(many: list[Sizes]) -> list[Sizes]:

@@ -28,6 +28,7 @@ _ENDS_OVERTIME = 3.0
 _MOST_ROUNDS = 40
 _INSIDE = 8
 _TOUCHING = 64
+_MOST_LANDMARKS = 17
 
 
 @dataclass(frozen=True)
@@ -96,15 +97,23 @@ def _find_box(bench: Bench, tally: Tally, plan: Plan) -> Box | None:
     """Cuts the box and tries what lies at its edges, until nothing new turns up."""
     box = _cut(bench, tally, plan)
     for _ in range(_MOST_ROUNDS):
-        fresh = (
-            [] if box is None else [one for one in _at_edges(bench, tally, box, plan) if not _is_settled(bench, one)]
-        )
-        if not fresh:
+        if box is None:
             break
+        fresh = [one for one in _at_edges(bench, tally, box, plan) if not _is_settled(bench, one)]
         for sizes in fresh:
             bench.try_affordable(sizes)
+        landmarks = _landmarks(box, plan)
+        is_new = [bench.try_regime(name, landmarks, tally) for name in tally.failing_regimes()]
+        if not fresh and not any(is_new):
+            break
         box = _cut(bench, tally, plan)
     return box
+
+
+def _landmarks(box: Box, plan: Plan) -> list[Sizes]:
+    """Where a regime of values that failed somewhere is tried again: the usual sizes and all corners of a box."""
+    usual = clamped(box, plan.profile.usual)
+    return [usual, *(dict(zip(box, end, strict=True)) for end in itertools.product(*box.values()))][:_MOST_LANDMARKS]
 
 
 def _is_settled(bench: Bench, sizes: Sizes) -> bool:
@@ -128,7 +137,9 @@ def _cut(bench: Bench, tally: Tally, plan: Plan) -> Box | None:
 def _tried(tally: Tally, plan: Plan) -> Box:
     """The profile, cut where time did not allow an end to be tried at all."""
     sizes = [dict(zip(plan.profile, key, strict=True)) for key in (*tally.agreed, *tally.failed)]
-    return {dim: (min(one[dim] for one in sizes), max(one[dim] for one in sizes)) for dim in plan.profile}
+    spans = {dim: (min(one[dim] for one in sizes), max(one[dim] for one in sizes)) for dim in plan.profile}
+    assert all(plan.whole[dim][0] <= low and high <= plan.whole[dim][1] for dim, (low, high) in spans.items())
+    return spans
 
 
 def _at_edges(bench: Bench, tally: Tally, box: Box, plan: Plan) -> Iterator[Sizes]:
@@ -170,6 +181,11 @@ def _verdict(tally: Tally, box: Box | None, findings: list[Finding], plan: Plan)
     return "proven" if box == plan.whole else "partial"
 
 
+def _hopeless(tally: Tally) -> list[str]:
+    """Regimes of values that were wrong wherever they were tried: a matter of values, which no range mends."""
+    return [name for name in tally.failing_regimes() if not any(tally.regimes[name].values())]
+
+
 def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding]:
     if bench.refused:
         points = [dict(zip(plan.profile, key, strict=True)) for key in bench.refused]
@@ -181,6 +197,8 @@ def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[F
         count = f"{len(tally.failed)} of {len(tally.failed) + len(tally.agreed)} sizes"
         at = written(dict(zip(plan.profile, key, strict=True)))
         yield Finding("outputs-differ", f"Wrong at {count}, as at {at}: {wrong}.")
+    for name in _hopeless(tally):
+        yield Finding("values-differ", f"Wrong with {name} values at every size that was tried with them.")
     if box is not None and box != plan.whole:
         yield Finding("range-narrowed", f"Asked for {written(plan.whole)}; shown for {written(box)}.")
     untried = [
