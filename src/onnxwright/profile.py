@@ -20,7 +20,7 @@ class Profile(Mapping[str, Range]):
     """Least, usual and most size for each named dim, as in `Profile(batch=(1, 8, 32), sequence=(1, 128, 512))`.
 
     Raises:
-        ProfileError: when a range is not three ordered sizes of at least zero.
+        ProfileError: when a range is not three ordered sizes, the first at least zero and the second at least one.
     """
 
     def __init__(self, ranges: Mapping[str, tuple[int, int, int]] | None = None, /, **named: tuple[int, int, int]):
@@ -71,8 +71,7 @@ def _ordered(dim: str, sizes: tuple[int, int, int]) -> Range:
     if [type(size) for size in sizes] != [int, int, int]:
         raise ProfileError(f"range of dim '{dim}': expected three whole numbers MIN, OPT, MAX, got {sizes!r}.")
     found = Range(*sizes)
-    if not 0 <= found.least <= found.usual <= found.most:
-        raise ProfileError(
-            f"range of dim '{dim}': expected 0 <= MIN <= OPT <= MAX, got {found.least}, {found.usual}, {found.most}."
-        )
+    if not (0 <= found.least <= found.usual <= found.most and found.usual > 0):
+        told = f"{found.least}, {found.usual}, {found.most}"
+        raise ProfileError(f"range of dim '{dim}': expected 0 <= MIN <= OPT <= MAX and OPT at least 1, got {told}.")
     return found

@@ -17,9 +17,9 @@ ROOT = Path(onnxwright.__path__[0])
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
     "staging settings progress",
-    "graphs and modules": "graph modules reads",
+    "graphs and modules": "graph modules reads surroundings",
     "backends": "backends",
-    "artefacts and sources": "artifact text activations tasks source loaders reference evidence pytorch proof",
+    "artefacts and sources": "artifact text activations tasks source loaders given reference evidence pytorch proof",
     "steps": "pipelines routes repairs",
     "verbs": "stages",
     "surface": "api cli __init__",

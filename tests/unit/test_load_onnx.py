@@ -194,7 +194,7 @@ class TestDamaged:
             y = Reshape (x, shape)
         }
         """
-        with pytest.raises(ForwardError, match=r"'model.onnx' can't be run at any size that was tried: ONNX Runtime"):
+        with pytest.raises(ForwardError, match="ONNX Runtime refuses these inputs"):
             load(write(text))
 
     def test_tensors_of_text_are_refused(self, write):

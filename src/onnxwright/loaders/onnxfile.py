@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxwright import dtypes
-from onnxwright.backends import Options
 from onnxwright.environment import cores
-from onnxwright.errors import EngineError, ForwardError, SourceError
-from onnxwright.loaders.probe import Probe, Run
+from onnxwright.errors import SourceError
+from onnxwright.given import GivenSession
+from onnxwright.loaders.probe import Probe
 from onnxwright.profile import Profile
 from onnxwright.samples import Bools, Floats, Integers, Mask, Meaning, Sampler
 from onnxwright.signature import Dim, Signature, TensorSpec
@@ -29,7 +29,7 @@ def load(file: Path, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
 
     Raises:
         SourceError: when the file is not a valid ONNX model, or its external data is missing or outside its folder.
-        ForwardError: when the graph can't be run, whatever the sizes.
+        ForwardError: when the graph can't be run, or refuses every size that is tried.
     """
     model = _read(file)
     inputs = tuple(_spec(value) for value in model.graph.inputs if value.name not in model.graph.initializers)
@@ -38,22 +38,15 @@ def load(file: Path, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
     wanted = default.replace(ranges)
     meanings = {value.name: _meaning(value) for value in model.graph.inputs if value.name in signature.input_names}
     sampler = Sampler(signature, meanings)
-    run = _prepared(file)
-    probe = Probe(run, sampler)
+    session = GivenSession(file, threads=cores())
+    probe = Probe(session.run, sampler)
     traced = next((sizes for sizes in _starts(wanted) if probe.try_sizes(sizes) is not None), None)
     if traced is None:
-        raise ForwardError(f"'{file.name}' can't be run at any size that was tried: {_refusal(run, sampler, wanted)}")
+        session.run(sampler.draw(wanted.least))
+        raise AssertionError("these sizes were refused a moment ago")
     profile = probe.accepted(wanted, traced, given=ranges)
-    return Source(name=file.name, sampler=sampler, profile=profile, traced=traced, graph=file)
-
-
-def _prepared(file: Path) -> Run:
-    from onnxwright.backends.onnxruntime import OnnxRuntimeSession
-
-    try:
-        return OnnxRuntimeSession(file, Options(cores()), is_optimized=False).run
-    except EngineError as problem:
-        raise ForwardError(f"the graph itself can't be run: {problem}") from problem
+    details = {"opset": model.opset_imports.get("", 0)}
+    return Source(name=file.name, sampler=sampler, profile=profile, traced=traced, graph=file, details=details)
 
 
 def _starts(profile: Profile) -> Iterator[dict[str, int]]:
@@ -61,14 +54,6 @@ def _starts(profile: Profile) -> Iterator[dict[str, int]]:
     yield {dim: max(sizes.least, min(sizes.usual, 3 + place)) for place, (dim, sizes) in enumerate(profile.items())}
     yield profile.usual
     yield profile.least
-
-
-def _refusal(run: Run, sampler: Sampler, profile: Profile) -> str:
-    try:
-        run(sampler.draw(profile.least))
-    except EngineError as refusal:
-        return str(refusal)
-    raise AssertionError("what was refused a moment ago is taken now")
 
 
 def _read(file: Path) -> onnx_ir.Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from onnxwright.backends import Array, Tensors
-from onnxwright.errors import EngineError, ForwardError
+from onnxwright.errors import ForwardError
 from onnxwright.profile import Profile
 from onnxwright.samples import Sampler
 
@@ -15,7 +15,7 @@ _FEW_ROWS = 2
 
 
 class Probe:
-    """A model that is asked whether it takes some sizes; `run` raises ForwardError or EngineError where it doesn't."""
+    """A model that is asked whether it takes some sizes; `run` raises ForwardError where it doesn't."""
 
     def __init__(self, run: Run, sampler: Sampler):
         self._run = run
@@ -25,7 +25,7 @@ class Probe:
         """Answers at these sizes, or None where the model refuses them."""
         try:
             return self._run(self._sampler.draw(sizes))
-        except (ForwardError, EngineError):
+        except ForwardError:
             return None
 
     def accepted(self, profile: Profile, sizes: Mapping[str, int], *, given: Mapping[str, object]) -> Profile:

@@ -112,7 +112,8 @@ def extent(proof: Proof) -> tuple[bool, float]:
 def _attempt(bench: Workbench, route: str) -> Outcome:
     file = bench.folder / "attempts" / route / "model.onnx"
     file.parent.mkdir(parents=True)
-    entry = Attempt(route=route, opset=bench.request.opset, verdict="error", message="")
+    opset = bench.source.details.get("opset", bench.request.opset)
+    entry = Attempt(route=route, opset=opset, verdict="error", message="")
     try:
         findings = _write_graph(bench, route, file)
     except RouteError as problem:
@@ -147,6 +148,7 @@ def _write_graph(bench: Workbench, route: str, file: Path) -> tuple[Finding, ...
 
     if bench.source.graph is not None:
         model = onnx_ir.load(bench.source.graph)
+        onnx_ir.external_data.load_to_model(model)
         findings: tuple[Finding, ...] = ()
     else:
         exported = export(bench.source, route_name=route, opset=bench.request.opset)
