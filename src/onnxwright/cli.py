@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -254,7 +255,7 @@ def _interrupt(*_: Any) -> NoReturn:
 
 def _fail(problem: BaseException) -> NoReturn:
     if "--debug" in sys.argv:
-        raise problem
+        traceback.print_exception(problem)
     code = problem.exit_code if isinstance(problem, OnnxwrightError) else 2
     message = _message(problem)
     if "--json" in sys.argv:

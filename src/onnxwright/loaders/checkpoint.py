@@ -9,12 +9,11 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from onnxwright.errors import CheckpointError, ForwardError, SourceError
+from onnxwright.errors import CheckpointError, SourceError
 from onnxwright.findings import Finding
 from onnxwright.loaders.module import Declared, listed
 from onnxwright.modules import TensorFunction
 from onnxwright.pytorch import to_tensor
-from onnxwright.reads import user_line_of
 
 PICKLED: Final = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 _WEIGHTS: Final = ("*.safetensors", "*.safetensors.index.json", *PICKLED)
@@ -81,7 +80,7 @@ def _check_shapes(mismatched: Iterable[Sequence[Any]]) -> None:
 
 
 def _reaching(names: Sequence[str], model: nn.Module, wrapped: nn.Module, declared: Declared) -> list[str]:
-    """Returns those of the named weights that an output depends on."""
+    """Returns those of the named weights that an output depends on; all of them where the model can't be run."""
     weights = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     asked = {name: weights[name] for name in names if name in weights and weights[name].is_floating_point()}
     if not asked:
@@ -95,6 +94,8 @@ def _reaching(names: Sequence[str], model: nn.Module, wrapped: nn.Module, declar
             return []
         total = torch.stack([out.float().sum() for out in outputs]).sum()
         reached: Sequence[torch.Tensor | None] = torch.autograd.grad(total, list(asked.values()), allow_unused=True)
+    except Exception:  # noqa: BLE001 - a model's forward may raise anything
+        return list(asked)
     finally:
         for name, weight in asked.items():
             weight.requires_grad_(before[name])
@@ -103,13 +104,7 @@ def _reaching(names: Sequence[str], model: nn.Module, wrapped: nn.Module, declar
 
 def _answer(wrapped: nn.Module, declared: Declared) -> tuple[torch.Tensor, ...]:
     function = TensorFunction(wrapped, tuple(declared.example), declared.outputs)
-    try:
-        answered: tuple[torch.Tensor, ...] = function(*map(to_tensor, declared.example.values()))
-    except ForwardError:
-        raise
-    except Exception as problem:  # a model's forward may raise anything
-        told = f"{type(problem).__name__} at {user_line_of(problem)}: {problem}"
-        raise ForwardError(f"the model can't be run on its example inputs: {told}") from problem
+    answered: tuple[torch.Tensor, ...] = function(*map(to_tensor, declared.example.values()))
     return answered
 
 
