@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import pickle
 import shutil
 import signal
 import subprocess
@@ -244,17 +243,28 @@ class TestModelFolder:
         damage(model / "tokenizer.json", lambda content: content[:1000])
         assert f"the tokenizer in '{model}' can't be loaded: " in refused(str(model), code=2)
 
-    def test_with_a_pickle_that_would_run_code(self, model, refused, place):
+    @pytest.mark.parametrize("is_archive", [True, False])
+    def test_with_a_pickle_that_would_run_code(self, model, refused, place, is_archive):
+        import torch
+
         class Bomb:
             def __reduce__(self):
                 return os.system, (f"touch {place / 'ran'}",)
 
         (model / "model.safetensors").unlink()
-        (model / "pytorch_model.bin").write_bytes(pickle.dumps({"classifier.bias": Bomb()}))
-        assert "can't be loaded by AutoModelForSequenceClassification: " in refused(str(model), code=2)
+        file = model / "pytorch_model.bin"
+        torch.save({"classifier.bias": Bomb()}, file, _use_new_zipfile_serialization=is_archive)
+        message = refused(str(model), code=2)
+        assert f"the pickled weights in '{model}' are not plain tensors: they hold 'posix.system', code that" in message
+        assert "Fetch them again, or have whoever made them save them as safetensors" in message
         assert not (place / "ran").exists()
-        pickle.loads((model / "pytorch_model.bin").read_bytes())
+        torch.load(file, weights_only=False)
         assert (place / "ran").exists(), "the pickle is one that runs code where it is trusted"
+
+    def test_with_a_pickle_that_is_damaged(self, model, refused):
+        (model / "model.safetensors").unlink()
+        (model / "pytorch_model.bin").write_bytes(b"garbage")
+        assert "are not plain tensors: they are damaged. Fetch them again" in refused(str(model), code=2)
 
     @pytest.mark.parametrize(
         ("change", "words"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +37,16 @@ def check_files(folder: Path) -> None:
                 opened.keys()
         except (SafetensorError, OSError) as problem:
             raise SourceError(f"'{file}' is damaged: {problem}. Fetch it again.") from problem
+
+
+def refusal_of_pickle(problem: pickle.UnpicklingError, folder: Path) -> SourceError:
+    """Tells what torch refuses to read; its own words advise to run the code."""
+    named = re.search(r"GLOBAL (\S+)", str(problem))
+    what = f"they hold '{named[1]}', code that would run when they are read" if named else "they are damaged"
+    return SourceError(
+        f"the pickled weights in '{folder}' are not plain tensors: {what}. "
+        "Fetch them again, or have whoever made them save them as safetensors."
+    )
 
 
 def check(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -144,7 +145,9 @@ def _load_model(folder: Path, config: Any, chosen: Task, *, is_code_trusted: boo
             trust_remote_code=is_code_trusted,
             local_files_only=True,
         )
-    except Exception as problem:  # from damaged pickles to unknown architectures, each with a type of its own
+    except pickle.UnpicklingError as problem:
+        raise checkpoint.refusal_of_pickle(problem, folder) from problem
+    except Exception as problem:  # from unknown architectures to missing files, each with a type of its own
         raise SourceError(f"'{folder}' can't be loaded by {auto.__name__}: {_first_lines(problem)}") from problem
     return model, report
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from onnxwright.errors import CheckpointError, SourceError, accepted
+from onnxwright.loaders.checkpoint import refusal_of_pickle
 from onnxwright.settings import read_json, read_settings
 from onnxwright.tasks import MASK
 from onnxwright.tasks.embedding import HIDDEN_STATES, SENTENCE_EMBEDDING
@@ -252,7 +253,9 @@ def _weights(folder: Path) -> dict[str, Tensor]:
         if pickled.is_file():
             loaded: dict[str, Tensor] = torch.load(pickled, weights_only=True, map_location="cpu")
             return loaded
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as problem:
+    except pickle.UnpicklingError as problem:
+        raise refusal_of_pickle(problem, folder) from problem
+    except (SafetensorError, RuntimeError, EOFError, OSError) as problem:
         raise SourceError(f"the weights in '{folder}' can't be read: {problem}") from problem
     raise SourceError(f"'{folder.name}': no weights; expected model.safetensors or pytorch_model.bin.")
 
