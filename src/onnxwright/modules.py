@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from onnxwright.errors import ForwardError
+from onnxwright.surroundings import variables_of
 
 
 class TensorFunction(nn.Module):
@@ -131,12 +132,20 @@ def evaluation(module: nn.Module) -> Iterator[None]:
 
 
 class Pristine:
-    """The state of a module as it was at first: attributes, containers and buffers, put back on demand."""
+    """The state of a module as it was at first, put back on demand.
+
+    Attributes, containers and buffers; and what its own code keeps in closures and globals.
+    """
 
     def __init__(self, module: nn.Module):
         self._parts = [(name, part, dict(part.__dict__)) for name, part in module.named_modules()]
         self._containers = [kept for name, _, saved in self._parts for kept in _containers(name, saved)]
         self._buffers = [(name, buffer, buffer.detach().clone()) for name, buffer in module.named_buffers()]
+        self._variables = [(variable, variable.read()) for variable in variables_of(module)]
+        for variable, value in self._variables:
+            self._containers += _nested(variable.name, value)
+            if isinstance(value, Tensor):
+                self._buffers.append((variable.name, value, value.detach().clone()))
         self._versions = [(name, weight, weight._version) for name, weight in module.named_parameters()]
 
     def restore(self) -> None:
@@ -144,6 +153,9 @@ class Pristine:
         for _, part, saved in self._parts:
             part.__dict__.clear()
             part.__dict__.update(saved)
+        for variable, value in self._variables:
+            if variable.read() is not value:
+                variable.write(value)
         for kept in self._containers:
             if not kept.is_unchanged():
                 kept.restore()
@@ -160,6 +172,7 @@ class Pristine:
             for key in {**saved, **part.__dict__}
             if saved.get(key) is not part.__dict__.get(key)
         ]
+        changed += [variable.name for variable, value in self._variables if variable.read() is not value]
         changed += [kept.name for kept in self._containers if not kept.is_unchanged()]
         changed += [name for name, buffer, value in self._buffers if not torch.equal(buffer, value)]
         changed += [name for name, weight, version in self._versions if weight._version != version]

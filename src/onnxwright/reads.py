@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -30,13 +30,25 @@ _READERS = {
     "tolist": "reads a value with .tolist()",
     "numpy": "hands a value to numpy",
     "__array__": "hands a value to numpy",
+    "__dlpack__": "hands a value to another library",
+    "data_ptr": "asks for the address of a value",
+    "storage": "asks for the memory of a value",
+    "untyped_storage": "asks for the memory of a value",
     "__repr__": "prints a value",
     "__format__": "prints a value",
     "is_nonzero": "branches on a value",
     "equal": "compares a value",
     "allclose": "compares a value",
 }
-_SHAPE_ONLY = {"aten::size", "aten::sym_size", "aten::zeros_like", "aten::ones_like", "aten::empty_like"}
+_SHAPE_ONLY = {
+    f"aten::{name}"
+    for name in (
+        *("size", "sym_size", "sym_stride", "sym_numel", "sym_storage_offset", "stride", "numel", "dim"),
+        *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "is_same_size"),
+        *("new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"),
+    )
+}
+"""Operators that look at a tensor's shape and type, and at none of its values."""
 
 
 class Read(NamedTuple):
@@ -54,30 +66,24 @@ class ValueReads:
 
     def __init__(self) -> None:
         self.found: list[Read] = []
-        self._tainted = _Tainted()
+        self._storages: dict[int, StorageWeakRef] = {}
         self._entered = contextlib.ExitStack()
 
     def mark(self, tensors: Iterable[Any]) -> None:
-        """Declares that these tensors carry values of the inputs."""
-        for tensor in tensors:
-            if isinstance(tensor, Tensor):
-                self._tainted.add(tensor)
-
-    def mark_written(self, tensors: Iterable[Any]) -> None:
-        """Declares that values of the inputs were written into these tensors, and so into whatever shares them."""
-        for tensor in tensors:
-            if isinstance(tensor, Tensor):
-                self._tainted.add_storage(tensor)
+        """Declares that these tensors, and whatever shares their memory, carry values of the inputs."""
+        for storage in filter(None, map(_storage, tensors)):
+            self._storages[storage._cdata] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]  # torch's
 
     def carries(self, values: Iterable[Any]) -> bool:
         """Whether any of these is a tensor that carries values of the inputs."""
-        return any(isinstance(value, Tensor) and value in self._tainted for value in values)
+        kept = (self._storages.get(storage._cdata) for storage in filter(None, map(_storage, values)))
+        return any(one is not None and not one.expired() for one in kept)  # type: ignore[no-untyped-call]  # torch's
 
     def note(self, what: str) -> None:
-        """Records a read at the innermost line of Python that is not torch's own."""
-        read = Read(user_line(), what)
-        if read not in self.found:
-            self.found.append(read)
+        """Records a read at the innermost line of Python that is not torch's own; the first one of each line."""
+        where = user_line()
+        if where not in (read.where for read in self.found):
+            self.found.append(Read(where, what))
 
     def __enter__(self) -> Self:
         self._entered.enter_context(_Follow(self))
@@ -88,26 +94,11 @@ class ValueReads:
         self._entered.close()
 
 
-class _Tainted:
-    """Tensors by identity, since torch compares them by value, and storages, so that a write taints all their views."""
-
-    def __init__(self) -> None:
-        self._tensors: dict[int, weakref.ref[Tensor]] = {}
-        self._storages: dict[int, torch.UntypedStorage] = {}
-
-    def add(self, tensor: Tensor) -> None:
-        key = id(tensor)
-        self._tensors[key] = weakref.ref(tensor, lambda _: self._tensors.pop(key, None))
-
-    def add_storage(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        self._storages[storage._cdata] = storage
-
-    def __contains__(self, tensor: Tensor) -> bool:
-        kept = self._tensors.get(id(tensor))
-        if kept is not None and kept() is tensor:
-            return True
-        return bool(self._storages) and tensor.untyped_storage()._cdata in self._storages
+def _storage(value: Any) -> torch.UntypedStorage | None:
+    """The memory of a tensor, asked for past the methods that are watched; sparse tensors have none of their own."""
+    if not isinstance(value, Tensor) or value.layout is not torch.strided:
+        return None
+    return torch._C.TensorBase.untyped_storage(value)
 
 
 class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
@@ -117,11 +108,11 @@ class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         answer = func(*args, **(kwargs or {}))
-        if func._schema.name not in _SHAPE_ONLY:
-            leaves = tree_leaves((args, kwargs or {}))
-            if self._reads.carries(leaves):
-                self._reads.mark(tree_leaves(answer))
-                self._reads.mark_written(_written(func, args))
+        if func._schema.name not in _SHAPE_ONLY and self._reads.carries(tree_leaves((args, kwargs or {}))):
+            answered = tree_leaves(answer)
+            if any(isinstance(one, (bool, int, float, complex)) for one in answered):
+                self._reads.note("reads a value")
+            self._reads.mark([*answered, *_written(func, args)])
         return answer
 
 

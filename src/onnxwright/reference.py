@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +19,7 @@ from onnxwright.given import GivenSession
 from onnxwright.samples import REGIMES, TYPICAL
 from onnxwright.source import Source
 
+_MANY_CALLS = 12
 _DOUBLE = "PyTorch in float64 against float32"
 _THREADS = "the reference on one thread against several, since float64 could not run"
 _GRAPH = "the graph on one thread against several, since it has no float64 twin"
@@ -48,6 +51,15 @@ class Reference:
         return {name: _noise(answered[name], precise[name]) for name in answered}
 
 
+def sizes_asked_for(source: Source, *, seconds: float) -> tuple[dict[str, int], ...]:
+    """Returns sizes at which the module's own code, as far as it can be followed, takes another way."""
+    if source.module is None or not source.profile:
+        return ()
+    from onnxwright.conditions import telling_sizes
+
+    return tuple(telling_sizes(source.module, source.sampler, source.profile, source.traced, seconds))
+
+
 def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Reference:
     """Prepares the reference of a source, and its twin."""
     if source.module is None:
@@ -69,37 +81,81 @@ def examine(source: Source, *, threads: int) -> tuple[Finding, ...]:
         return ()
     session = PyTorchSession(source.module, source.signature, threads=threads)
     feeds = source.sampler.draw(source.traced)
-    first, again = session.run(feeds), session.run(feeds)
-    restored = _differing(first, again)
-    if restored:
-        message = f"Two runs of PyTorch on the same inputs differ in {_named(restored)}."
+    dice = _Dice()
+    differing = _differing(session.run(feeds), session.run(feeds))
+    if differing:
+        message = f"Two runs of PyTorch on the same inputs differ in {_named(differing)}."
         return (Finding("nondeterministic-forward", message),)
-    return _state_findings(source, session, feeds)
+    state = _state_findings(source, session, feeds)
+    thrown = dice.thrown()
+    if thrown:
+        return (*state, Finding("random-numbers", f"A call draws random numbers from {', '.join(thrown)}."))
+    return state
+
+
+class _Dice:
+    """The states of the random generators that Python code draws from."""
+
+    def __init__(self) -> None:
+        self._before = self._states()
+
+    def thrown(self) -> list[str]:
+        """Names the generators that were drawn from since."""
+        return [name for name, state in self._states().items() if state != self._before[name]]
+
+    @staticmethod
+    def _states() -> dict[str, object]:
+        import torch
+
+        numpy_state = np.random.get_state(legacy=False)  # the generator that users' code shares
+        return {
+            "torch": torch.get_rng_state().numpy().tobytes(),
+            "random": random.getstate(),
+            "numpy": repr(numpy_state),
+        }
 
 
 def _state_findings(source: Source, session: _Stateful, feeds: Tensors) -> tuple[Finding, ...]:
-    others = [
+    """Compares calls from the first state with calls after others: after usual, large and many equal ones."""
+    draw = source.sampler.draw
+    small = [
         {**source.traced, dim: size} for dim, sizes in source.profile.items() for size in _other(source, dim, sizes)
     ]
-    tried = [source.sampler.draw(sizes, seed=1) for sizes in ({**source.traced}, *others)]
-    tried.append(source.sampler.draw(source.traced, REGIMES[1], seed=2))
-    for later in tried:
-        try:
-            fresh = session.run(later)
-        except ForwardError:
-            continue
-        session.run(feeds)
-        changed = session.changes()
-        try:
-            differing = _differing(fresh, session.run_again(later))
-            what = f"the answer in {_named(differing)} depends on the call before it"
-        except ForwardError as problem:
-            differing, what = ["all"], f"a call that works alone fails after another one ({problem})"
+    large = [{**source.traced, dim: sizes.most} for dim, sizes in source.profile.items()]
+    later = [draw(sizes, seed=1) for sizes in ({**source.traced}, *small)] + [draw(source.traced, REGIMES[1], seed=2)]
+    pairs = [([one], asked) for one in (feeds, *map(draw, large)) for asked in later]
+    for earlier, asked in (*pairs, ([feeds] * _MANY_CALLS, feeds)):
+        found = _compare_after(session, earlier, asked)
+        if found is not None:
+            return (found,)
+    return _kept_findings(session, feeds)
+
+
+def _compare_after(session: _Stateful, earlier: Sequence[Tensors], asked: Tensors) -> Finding | None:
+    try:
+        fresh = session.run(asked)
         session.restore()
-        if differing:
-            kept = f" It keeps {', '.join(map(repr, changed[:5]))}." if changed else ""
-            return (Finding("state-between-calls", f"{what[0].upper()}{what[1:]}.{kept}"),)
-    return ()
+        for feeds in earlier:
+            session.run_again(feeds)
+    except ForwardError:
+        session.restore()
+        return None
+    changed = session.changes()
+    try:
+        differing = _differing(fresh, session.run_again(asked))
+        what = f"The answer in {_named(differing)} depends on the calls before it."
+    except ForwardError as problem:
+        differing, what = ["all"], f"A call that works alone fails after another one ({problem})."
+    session.restore()
+    kept = f" It keeps {', '.join(map(repr, changed[:5]))}." if changed else ""
+    return Finding("state-between-calls", f"{what}{kept}") if differing else None
+
+
+def _kept_findings(session: _Stateful, feeds: Tensors) -> tuple[Finding, ...]:
+    session.run(feeds)
+    kept = session.changes()
+    session.restore()
+    return (Finding("state-kept", f"A call changes {', '.join(map(repr, kept[:5]))}."),) if kept else ()
 
 
 class _Stateful(Protocol):
@@ -111,7 +167,7 @@ class _Stateful(Protocol):
 
 def _other(source: Source, dim: str, sizes: tuple[int, int, int]) -> list[int]:
     traced = source.traced[dim]
-    return [size for size in {traced - 1, traced + 1, traced + 3} if sizes[0] <= size <= sizes[2]]
+    return [size for size in sorted({sizes[0], traced - 1, traced + 1}) if sizes[0] <= size <= sizes[2]]
 
 
 def _differing(one: Tensors, other: Tensors) -> list[str]:

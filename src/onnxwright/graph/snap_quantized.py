@@ -37,7 +37,7 @@ def _snap(graph: ir.Graph, node: ir.Node, constants: list[Array]) -> None:
     snapped.dtype, snapped.shape = ir.DataType.FLOAT, ir.Shape(on_grid.shape)
     graph.initializers[name] = snapped
     node.replace_input_with(0, snapped)
-    if original is not None and original.name in graph.initializers and not original.uses():
+    if original is not None and original.name and original.name in graph.initializers and not original.uses():
         del graph.initializers[original.name]
 
 

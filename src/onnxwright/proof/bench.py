@@ -135,9 +135,11 @@ class Bench:
         """Tries one regime, by its name, at sizes where it wasn't; returns whether any was tried."""
         values = next((one for one in self._sampler.regimes if one.name == name), None)
         fresh = [one for one in many if key_of(one) not in tally.regimes.get(name, {}) and not self.is_too_late(one)]
-        for sizes in fresh if values is not None else []:
+        if values is None:
+            return False
+        for sizes in fresh:
             self.try_point(sizes, values)
-        return values is not None and any(key_of(one) in tally.regimes.get(name, {}) for one in fresh)
+        return any(key_of(one) in tally.regimes.get(name, {}) for one in fresh)
 
     def try_point(self, sizes: Sizes, values: Values, *, seed: int = 0) -> None:
         """Tries one size with one regime of values."""

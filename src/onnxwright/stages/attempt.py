@@ -37,6 +37,7 @@ class Workbench:
     reference: Reference
     engines: Sequence[str]
     folder: Path
+    asked: tuple[dict[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _attempt(bench: Workbench, route: str) -> Outcome:
     if not sessions:
         return _ended(replace(entry, message="; ".join(refusals.values()), findings=findings), file)
     request, source = bench.request, bench.source
-    plan = Plan(source.profile, source.traced, BUDGETS[request.proof], request.seed)
+    plan = Plan(source.profile, source.traced, BUDGETS[request.proof], request.seed, bench.asked)
     proofs = prove(bench.reference, sessions, source.sampler, plan)
     shown = Outcome(entry, file, sessions, proofs, refusals).proof
     journal = replace(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from onnxwright import backends, environment, evidence, files
 from onnxwright.artifact import Package
 from onnxwright.backends import Options, Session
 from onnxwright.errors import EngineError, ProofError
+from onnxwright.findings import Finding
 from onnxwright.manifest import (
     Attempt,
     Default,
@@ -25,7 +27,7 @@ from onnxwright.manifest import (
 from onnxwright.profile import Profile
 from onnxwright.progress import Progress, Silence
 from onnxwright.proof.lattice import ends, resting, volume
-from onnxwright.reference import examine, reference_of
+from onnxwright.reference import examine, reference_of, sizes_asked_for
 from onnxwright.samples import PADDED_RIGHT, TYPICAL
 from onnxwright.source import Source
 from onnxwright.stages import measure as measuring
@@ -39,6 +41,7 @@ GRAPH: Final = "onnx/model.onnx"
 EVIDENCE: Final = "proof/evidence.npz"
 VARIANT: Final = "fp32"
 _TIMED_SECONDS = 12.0
+_ASKING_SECONDS = 3.0
 _EVIDENCE_SEED = 7
 
 
@@ -57,9 +60,10 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             source = load_request(request)
             _tell(source, progress)
         with progress.stage("examine"):
-            refuse_what_is_no_function(source)
+            source = replace(source, findings=(*source.findings, *examined(source)))
+            asked = sizes_asked_for(source, seconds=_ASKING_SECONDS)
             reference = reference_of(source, threads=environment.cores(), device=request.device)
-        bench = Workbench(request, source, reference, engines, folder)
+        bench = Workbench(request, source, reference, engines, folder, asked)
         outcomes = attempt_all(bench, progress)
         chosen = best(outcomes)
         _keep(chosen.file, folder / GRAPH)
@@ -87,18 +91,20 @@ def load_request(request: Request) -> Source:
     )
 
 
-def refuse_what_is_no_function(source: Source) -> None:
-    """Refuses a module to which nothing can be equal.
+def examined(source: Source) -> tuple[Finding, ...]:
+    """Returns what is noteworthy about a module, and refuses one to which nothing can be equal.
 
     Raises:
         ProofError: when its answers differ from call to call.
     """
-    blocking = tuple(found for found in examine(source, threads=environment.cores()) if found.blocks_proof)
+    findings = examine(source, threads=environment.cores())
+    blocking = tuple(found for found in findings if found.blocks_proof)
     if blocking:
         told = " ".join(found.message for found in blocking)
         raise ProofError(
             f"'{source.name}' is no function of its inputs, so nothing can be equal to it. {told}", findings=blocking
         )
+    return findings
 
 
 def _tell(source: Source, progress: Progress) -> None:

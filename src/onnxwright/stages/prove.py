@@ -39,6 +39,8 @@ class Plan:
     traced: Mapping[str, int]
     seconds: float = BUDGETS["normal"]
     seed: int = 0
+    asked: tuple[Sizes, ...] = ()
+    """Sizes on the other side of what the module's code asks of sizes."""
 
     @property
     def whole(self) -> Box:
@@ -63,6 +65,8 @@ def _try_lattice(bench: Bench, plan: Plan) -> None:
     bench.try_given()
     for sizes in sorted(ends(plan.profile), key=volume):
         bench.try_affordable(sizes, overtime=_ENDS_OVERTIME)
+    for sizes in sorted(plan.asked, key=volume):
+        bench.try_affordable(sizes)
     telling = essential(plan.profile, plan.traced, seed=plan.seed)
     for sizes in sorted([*telling, *corners(plan.profile)], key=volume):
         bench.try_affordable(sizes)

@@ -1,0 +1,156 @@
+"""What a module's code asks of its sizes, so that a proof tries sizes on both sides of every question.
+
+The module runs on fake tensors with symbolic sizes; each branch, comparison or conversion that depends on a size leaves
+a condition. Sizes at which one turns out otherwise are found by evaluating it over the profile, and the module is run
+again from there, since its code may ask something else on the other side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from onnxwright.modules import Pristine, TensorFunction, evaluation
+from onnxwright.profile import Profile
+from onnxwright.pytorch import to_tensor
+from onnxwright.samples import Sampler
+from onnxwright.signature import Signature
+
+Sizes = dict[str, int]
+
+_MOST_RUNS = 12
+_MOST_POINTS = 40_000
+_MACHINERY = ("_subclasses", "_prims", "_prims_common", "_refs", "_decomp", "_meta_registrations", "_library", "fx")
+_NAMES = {"math": math, "min": min, "max": max, "abs": abs, "int": int, "float": float, "__builtins__": {}}
+
+
+class Condition(NamedTuple):
+    """A question about sizes: Python that is true or false for given dims, and where it is asked."""
+
+    code: str
+    dims: tuple[str, ...]
+    where: str
+
+
+def telling_sizes(
+    module: nn.Module, sampler: Sampler, profile: Profile, start: Mapping[str, int], seconds: float
+) -> list[Sizes]:
+    """Returns sizes in the profile at which the module's code takes another way than at the ones before."""
+    deadline = time.monotonic() + seconds
+    waiting, found, asked = [dict(start)], [dict(start)], set()
+    for _ in range(_MOST_RUNS):
+        if not waiting or time.monotonic() > deadline:
+            break
+        base = waiting.pop(0)
+        for condition in conditions_at(module, sampler, base):
+            if condition not in asked:
+                asked.add(condition)
+                fresh = [sizes for sizes in _other_side(condition, base, profile) if sizes not in found]
+                found += fresh
+                waiting += fresh[:1]
+    return found[1:]
+
+
+def conditions_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int]) -> list[Condition]:
+    """Returns the conditions on sizes that the module meets when it runs at given ones; as far as fake tensors go."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    signature = sampler.signature
+    function = TensorFunction(module, signature.input_names, signature.output_names)
+    environment = ShapeEnv(specialize_zero_one=False, duck_shape=False)
+    mode = FakeTensorMode(shape_env=environment, allow_non_fake_inputs=True)
+    fakes, symbols = _fake(mode, signature, sampler.draw(sizes))
+    pristine = Pristine(module)
+    # What can't run on fake tensors (numpy, a branch on a value) ends the run; the conditions until then count.
+    with evaluation(module), contextlib.suppress(Exception), mode, torch.no_grad():
+        function(*fakes)
+    pristine.restore()
+    return list(dict.fromkeys(_conditions(environment, symbols)))
+
+
+def _fake(mode: Any, signature: Signature, feeds: Mapping[str, Any]) -> tuple[list[torch.Tensor], dict[Any, str]]:
+    from torch.fx.experimental.symbolic_shapes import DimDynamic, StatelessSymbolicContext
+
+    fakes, symbols = [], {}
+    for spec in signature.inputs:
+        kinds = [DimDynamic.DYNAMIC if isinstance(dim, str) else DimDynamic.STATIC for dim in spec.shape]
+        context: Any = StatelessSymbolicContext(dynamic_sizes=kinds)
+        fake = mode.from_tensor(to_tensor(feeds[spec.name]), symbolic_context=context)
+        named = ((axis, dim) for axis, dim in enumerate(spec.shape) if isinstance(dim, str))
+        symbols.update({fake.shape[axis].node.expr: dim for axis, dim in named})
+        fakes.append(fake)
+    return fakes, symbols
+
+
+def _conditions(environment: Any, symbols: Mapping[Any, str]) -> Iterator[Condition]:
+    from torch.utils._sympy.printers import PythonPrinter
+
+    known = {symbol: dim for symbol, dim in symbols.items() if symbol.is_Symbol}
+    for guard in environment.guards:
+        where = str(guard.sloc)
+        places = {replaced: known[symbol] for symbol, replaced in environment.replacements.items() if symbol in known}
+        names = {**{symbol: dim for symbol, dim in places.items() if symbol.is_Symbol}, **known}
+        if _is_machinery(guard) or not guard.expr.free_symbols <= names.keys():
+            continue
+        dims = tuple(dict.fromkeys(names[symbol] for symbol in sorted(guard.expr.free_symbols, key=str)))
+        # Two inputs that share a dim have a symbol each; as variables of one name they are always equal.
+        code = PythonPrinter().doprint(guard.expr)
+        renamed = {str(symbol): f"dims[{names[symbol]!r}]" for symbol in guard.expr.free_symbols}
+        yield Condition(_replaced(code, renamed), dims, where)
+
+
+def _replaced(code: str, names: Mapping[str, str]) -> str:
+    import re
+
+    return re.sub(r"\b[A-Za-z_]\w*\b", lambda word: names.get(word.group(), word.group()), code)
+
+
+def _is_machinery(guard: Any) -> bool:
+    """Whether a condition is torch's own about layouts and broadcasting, which it asks on every road."""
+    frame = getattr(guard.sloc, "framework_loc", None)
+    file = getattr(frame, "filename", "")
+    root = Path(torch.__file__).parent
+    return Path(file).is_relative_to(root) and Path(file).relative_to(root).parts[0].removesuffix(".py") in _MACHINERY
+
+
+def _other_side(condition: Condition, base: Mapping[str, int], profile: Profile) -> list[Sizes]:
+    """Returns sizes at which a condition is otherwise than at the base: nearest, least and most in volume."""
+    code = compile(condition.code, condition.where, "eval")
+    truth = _evaluate(code, base)
+    points = [dict(point) for point in _grid(condition.dims, base, profile)]
+    turned = [point for point in points if _evaluate(code, point) not in (truth, None)]
+    if truth is None or not turned:
+        return []
+    nearest = min(turned, key=lambda point: sum(abs(math.log((point[dim] + 1) / (base[dim] + 1))) for dim in base))
+    by_volume = sorted(turned, key=lambda point: math.prod(max(size, 1) for size in point.values()))
+    return [nearest, by_volume[0], by_volume[-1]]
+
+
+def _evaluate(code: Any, sizes: Mapping[str, int]) -> bool | None:
+    try:
+        return bool(eval(code, {**_NAMES, "dims": sizes}))  # noqa: S307 - torch printed it, from sizes and operators
+    except (ArithmeticError, NameError, TypeError, ValueError):
+        return None
+
+
+def _grid(dims: Sequence[str], base: Mapping[str, int], profile: Profile) -> Iterator[Sizes]:
+    """All sizes of the dims asked about, the others at the base; thinned evenly where there are too many."""
+    each = max(2, int(_MOST_POINTS ** (1 / max(len(dims), 1))))
+    axes = [_span(profile[dim].least, profile[dim].most, each) for dim in dims]
+    return ({**base, **dict(zip(dims, point, strict=True))} for point in itertools.product(*axes))
+
+
+def _span(least: int, most: int, count: int) -> list[int]:
+    if most - least < count:
+        return list(range(least, most + 1))
+    return sorted({int(size) for size in np.linspace(least, most, count)})
