@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from onnxwright.errors import OnnxwrightError, ProfileError, UsageError
+from onnxwright.errors import ModelError, OnnxwrightError, ProfileError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -115,7 +115,6 @@ def prove(
 ) -> None:
     """Prove a package again on this machine, from the answers that it carries; needs no PyTorch."""
     from onnxwright.artifact import Package
-    from onnxwright.errors import ProofError
     from onnxwright.stages.prove_package import prove_package
 
     proofs = prove_package(Package.open(package), engine or ["auto"])
@@ -123,10 +122,8 @@ def prove(
     lines = [_proof_line(name, found) for name, found in proofs.items()]
     _print("\n".join(lines), {name: _builtins(found) for name, found in proofs.items()}, as_json=as_json)
     if failed:
-        findings = tuple(finding for name in failed for finding in proofs[name].findings)
-        raise ProofError(
-            f"not proven here: {', '.join(failed)}. Convert the model again on this machine.", findings=findings
-        )
+        typer.echo(f"error: not proven here: {', '.join(failed)}. Convert the model again on this machine.", err=True)
+        raise typer.Exit(code=ModelError.exit_code)
 
 
 @app.command()
@@ -141,6 +138,7 @@ def run(
     ] = None,
     engine: Annotated[str, typer.Option(help="auto, or an engine that the package was proven with.")] = "auto",
     batch_size: Annotated[int | None, typer.Option(help="Rows in one call; within the proven range.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list of all answers, not lines.")] = False,
 ) -> None:
     """Answer texts with a package: one JSON line each, in order. Needs no PyTorch."""
     from onnxwright.stages.run import read_texts
@@ -151,8 +149,9 @@ def run(
     if pair and len(pair) != len(text or []):
         raise UsageError(f"--text-pair: expected one for each --text, got {len(pair)} for {len(text or [])}.")
     texts: Any = read_texts(file) if file is not None else list(zip(text or [], pair, strict=True)) if pair else text
-    for found in answer(package, texts, engine=engine, batch_size=batch_size):
-        typer.echo(json.dumps(_builtins(found), ensure_ascii=False))
+    answers = map(_builtins, answer(package, texts, engine=engine, batch_size=batch_size))
+    for shown in [list(answers)] if as_json else answers:
+        typer.echo(json.dumps(shown, ensure_ascii=False))
 
 
 @app.command()
@@ -184,7 +183,7 @@ def main() -> NoReturn:
     """Runs the command line, and exits with 0, 1 or 2."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="onnxwright", standalone_mode=False)
     except SystemExit:
         raise
     except BaseException as problem:  # noqa: BLE001 - the one place where errors become exit codes
@@ -209,11 +208,11 @@ class _Stages:
         begun = time.monotonic()
         with self._console.status(f"{title} …"):
             yield
-        self._console.print(f"{title}: {time.monotonic() - begun:.1f} s", highlight=False, markup=False)
+        self._console.print(f"{title}: {time.monotonic() - begun:.1f} s", highlight=False, markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Prints one line."""
-        self._console.print(f"  {text}", highlight=False, markup=False)
+        self._console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _ranges(batch: Triple | None, sequence: Triple | None, dims: list[str]) -> dict[str, Triple]:
