@@ -42,7 +42,7 @@ def staged(out: Path, *, is_forced: bool) -> Iterator[Path]:
         _move(staging, out)
     except BaseException as failure:
         shutil.rmtree(staging, ignore_errors=True)
-        if _is_full(failure):
+        if is_full(failure):
             raise OutputError(
                 f"output '{out}': no space left on the device. Free some, or write elsewhere."
             ) from failure
@@ -88,7 +88,7 @@ def _create(staging: Path, out: Path) -> None:
     try:
         staging.mkdir()
     except OSError as refusal:
-        if _is_full(refusal):
+        if is_full(refusal):
             raise
         reason = refusal.strerror or str(refusal)
         raise OutputError(
@@ -147,7 +147,7 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _is_full(failure: BaseException | None) -> bool:
+def is_full(failure: BaseException | None) -> bool:
     """Whether a full disk is behind a failure, however many exceptions were raised on top of it."""
     seen: set[int] = set()
     while failure is not None and id(failure) not in seen:

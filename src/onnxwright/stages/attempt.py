@@ -21,6 +21,7 @@ from onnxwright.source import Source
 from onnxwright.stages.export import export
 from onnxwright.stages.prove import BUDGETS, Plan, prove
 from onnxwright.stages.request import Request
+from onnxwright.staging import is_full
 
 GIVEN = "given"
 """The route of a source that is a graph already."""
@@ -118,6 +119,8 @@ def _attempt(bench: Workbench, route: str) -> Outcome:
     try:
         findings = _write_graph(bench, route, file)
     except RouteError as problem:
+        if is_full(problem):
+            raise
         return _ended(replace(entry, message=f"can't export it: {problem}"), file)
     blocking = [found for found in findings if found.blocks_proof]
     if blocking:
