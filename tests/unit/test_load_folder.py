@@ -294,14 +294,33 @@ class TestPooling:
         assert answered["sentence_embedding"] == pytest.approx(expected, abs=1e-5)
         assert source.signature.outputs[1].shape == ("batch", 16 * len(modes))
 
-    @pytest.mark.parametrize("named", ["mean", ["mean"]])
-    def test_may_be_named(self, folder, named):
-        add_modules(folder, "Pooling", pooling={"pooling_mode": named})
+    @pytest.mark.parametrize(
+        ("config", "modes"),
+        [
+            ({"pooling_mode": "max"}, ["max"]),
+            ({"pooling_mode": "Max", "pooling_mode_cls_token": True}, ["max"]),
+            ({"pooling_mode": ["mean", "cls"]}, ["cls", "mean"]),
+            ({"pooling_mode": "mean_sqrt_len_tokens"}, ["mean_sqrt_len"]),
+            ({"pooling_mode_cls_token": True}, ["cls", "mean"]),
+            ({}, ["mean"]),
+        ],
+    )
+    def test_may_be_named_or_left_to_the_default(self, folder, config, modes):
+        add_modules(folder, "Pooling", pooling=config)
         source = load(folder)
         feeds = source.sampler.draw({"batch": 4, "sequence": 11}, PADDED_RIGHT)
         answered = run(source, feeds)
-        expected = pooled("mean", answered["last_hidden_state"], feeds["attention_mask"])
+        states = answered["last_hidden_state"]
+        expected = np.concatenate([pooled(mode, states, feeds["attention_mask"]) for mode in modes], 1)
         assert answered["sentence_embedding"] == pytest.approx(expected, abs=1e-5)
+
+    def test_that_leaves_the_prompt_out_is_refused(self, folder):
+        add_modules(folder, "Pooling", pooling={"pooling_mode": "mean", "include_prompt": False})
+        load(folder)
+        prompts = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
+        write_json(folder / "config_sentence_transformers.json", prompts)
+        with pytest.raises(SourceError, match=r"leaves the prompt out of the vector, which no graph can"):
+            load(folder)
 
     def test_is_followed_by_dense_layers_and_normalization(self, folder):
         kinds = ("Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
@@ -355,7 +374,7 @@ class TestPooling:
             ((), None, r"expected a Pooling module next to the Transformer"),
             (("Pooling",), None, r"'1_Pooling/config.json' is missing, but modules.json names it"),
             (("Pooling",), {"pooling_mode": "median"}, r"pooling mode median; expected one of cls, lasttoken, max"),
-            (("Pooling",), {}, r"pooling mode missing; expected one of cls"),
+            (("Pooling",), {"pooling_mode_mean_tokens": False}, r"pooling mode missing; expected one of cls"),
         ],
     )
     def test_that_is_not_known_is_refused(self, folder, kinds, pooling, words):

@@ -168,6 +168,7 @@ _MODES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "weightedmean": _weighted_mean,
     "lasttoken": _last,
 }
+_DEFAULT_MODE = "mean"
 _FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -180,17 +181,27 @@ _FLAGS = {
 
 def _read_pooling(folder: Path) -> nn.Module:
     config = _config(folder)
-    named = config.get("pooling_mode")
-    modes = tuple(mode for flag, mode in _FLAGS.items() if config.get(flag))
-    if named:
-        modes = tuple(named.split("+")) if isinstance(named, str) else tuple(named)
+    modes = _named_modes(config.get("pooling_mode")) or [
+        mode for flag, mode in _FLAGS.items() if config.get(flag, mode == _DEFAULT_MODE)
+    ]
     unknown = [mode for mode in modes if mode not in _MODES]
     if unknown or not modes:
         raise SourceError(
-            f"'{folder.name}/config.json': pooling mode {', '.join(map(str, unknown)) or 'missing'}; "
+            f"'{folder.name}/config.json': pooling mode {', '.join(unknown) or 'missing'}; "
             f"expected {accepted('', _MODES)}."
         )
-    return Pooling(modes)
+    prompts = read_settings(folder.parent / "config_sentence_transformers.json")
+    if not config.get("include_prompt", True) and prompts.get("default_prompt_name"):
+        raise SourceError(
+            f"'{folder.name}/config.json': leaves the prompt out of the vector, which no graph can: it doesn't know "
+            "where the prompt ends. Take default_prompt_name out of config_sentence_transformers.json."
+        )
+    return Pooling(tuple(mode for mode in _MODES if mode in modes))
+
+
+def _named_modes(named: Any) -> list[str]:
+    listed = named.split("+") if isinstance(named, str) else named or []
+    return [str(mode).lower().removesuffix("_tokens") for mode in listed]
 
 
 def _read_normalize(_: Path) -> nn.Module:
