@@ -13,7 +13,7 @@ from onnxwright.backends import Array, Ran, Tensors
 from onnxwright.dtypes import from_torch
 from onnxwright.errors import ForwardError
 from onnxwright.modules import Pristine, TensorFunction, evaluation
-from onnxwright.reads import user_line_of
+from onnxwright.reads import ValueReads, user_line_of
 from onnxwright.signature import Signature
 
 NAME = "pytorch"
@@ -46,6 +46,15 @@ class PyTorchSession:
         with evaluation(self._module):
             return self._unguarded.run(feeds)
 
+    def depends_on_chance(self, feeds: Tensors) -> bool:
+        """Whether numbers that torch's random generators give reach an output, or are read by Python."""
+        self._pristine.restore()
+        watch = ValueReads(is_chance_followed=True)
+        with evaluation(self._module), torch.no_grad(), watch:
+            answered = self._unguarded.function(*map(to_tensor, feeds.values()))
+        self._pristine.restore()
+        return bool(watch.found) or watch.carries(answered)
+
     def changes(self) -> list[str]:
         """Names what calls since the last `run` began have changed in the module."""
         return self._pristine.changes()
@@ -59,7 +68,7 @@ class UnguardedSession:
     """A module called as a user calls it, for measuring: whoever holds it keeps the module in evaluation mode."""
 
     def __init__(self, module: nn.Module, signature: Signature, *, threads: int, device: str = "cpu"):
-        self._function = TensorFunction(module, signature.input_names, signature.output_names or None)
+        self.function = TensorFunction(module, signature.input_names, signature.output_names or None)
         self._device = device
         floats = [from_torch(parameter.dtype) for parameter in module.parameters() if parameter.is_floating_point()]
         self.ran = Ran(
@@ -79,7 +88,7 @@ class UnguardedSession:
         tensors = [to_tensor(array).to(self._device) for array in feeds.values()]
         with _threads(self.ran.threads), torch.no_grad():
             try:
-                named = self._function.named(tensors)
+                named = self.function.named(tensors)
             except ForwardError:
                 raise
             except (Exception, SystemExit) as problem:  # a user's forward may raise anything

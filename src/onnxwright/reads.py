@@ -61,10 +61,12 @@ class Read(NamedTuple):
 class ValueReads:
     """Collects the reads of tensors that come from the inputs, while it is entered.
 
-    Works in eager mode and under TorchScript tracing alike.
+    Works in eager mode and under TorchScript tracing alike. With `is_chance_followed`, tensors that come from torch's
+    random generators are followed likewise.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_chance_followed: bool = False) -> None:
+        self.is_chance_followed = is_chance_followed
         self.found: list[Read] = []
         self._storages: dict[int, StorageWeakRef] = {}
         self._entered = contextlib.ExitStack()
@@ -108,6 +110,8 @@ class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         answer = func(*args, **(kwargs or {}))
+        if self._reads.is_chance_followed and torch.Tag.nondeterministic_seeded in func.tags:
+            self._reads.mark(tree_leaves(answer))
         if func._schema.name not in _SHAPE_ONLY and self._reads.carries(tree_leaves((args, kwargs or {}))):
             answered = tree_leaves(answer)
             if any(isinstance(one, (bool, int, float, complex)) for one in answered):

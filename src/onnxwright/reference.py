@@ -88,6 +88,8 @@ def examine(source: Source, *, threads: int) -> tuple[Finding, ...]:
         return (Finding("nondeterministic-forward", message),)
     state = _state_findings(source, session, feeds)
     thrown = dice.thrown()
+    if thrown == ["torch"] and not session.depends_on_chance(feeds):
+        return state
     if thrown:
         return (*state, Finding("random-numbers", f"A call draws random numbers from {', '.join(thrown)}."))
     return state

@@ -28,6 +28,11 @@ class Values(msgspec.Struct, frozen=True):
     is_whole: bool = False
     is_constant: bool = False
 
+    @property
+    def is_extreme(self) -> bool:
+        """Whether rounding can drown what a model computes from such values: they are there to show branches."""
+        return abs(self.scale) != 1.0 or self.is_constant
+
 
 TYPICAL: Final = Values("typical")
 PADDED_RIGHT: Final = Values("padded right", padding="right")
@@ -39,9 +44,10 @@ ZERO: Final = Values("zero", scale=0.0)
 HUGE: Final = Values("huge", scale=1e4)
 WHOLE: Final = Values("whole and half numbers", is_whole=True, padding="holes")
 CONSTANT: Final = Values("constant", is_constant=True)
+EMPTY: Final = Values("masked throughout", padding="empty")
 TEXT: Final = Values("text", padding="right", is_text=True)
 
-REGIMES: Final = (TYPICAL, PADDED_RIGHT, FLIPPED, PADDED_LEFT, LARGE, ZERO, WHOLE, SMALL, CONSTANT, HUGE)
+REGIMES: Final = (TYPICAL, PADDED_RIGHT, FLIPPED, PADDED_LEFT, LARGE, ZERO, WHOLE, SMALL, CONSTANT, HUGE, EMPTY)
 """The regimes that every source can be sampled in."""
 
 
@@ -111,6 +117,9 @@ class Mask:
         if values.padding is None or not shape or shape[-1] < 2:
             return mask
         rows = mask.reshape(-1, shape[-1])
+        if values.padding == "empty":
+            rows[:] = 0
+            return mask
         if values.padding == "holes":
             rows[:, 1:] = rng.random((len(rows), shape[-1] - 1)) < 0.5
             return mask

@@ -450,6 +450,7 @@ PROVEN: dict[str, Callable[[], Case]] = {
 """Cases that some route converts over the whole profile."""
 
 RIGHT_OR_REFUSED: dict[str, Callable[[], Case]] = {
+    "slow-counter": lambda: _sequences(Counter(400)),
     "pair-equality": lambda: _sequences(PairEquality()),
     "pair-window": lambda: _sequences(PairWindow()),
     "ratio-branch": lambda: _sequences(RatioBranch()),
@@ -481,7 +482,6 @@ REFUSED: dict[str, Callable[[], Case]] = {
     "closure-cache": lambda: _sequences(ClosureCache()),
     "global-cache": lambda: _sequences(_forgetful(GlobalCache())),
     "counter": lambda: _sequences(Counter(3)),
-    "slow-counter": lambda: _sequences(Counter(400)),
     "rare-dropout": lambda: _sequences(RareDropout()),
     "rare-coin": lambda: _sequences(RareCoin()),
     "export-branch": lambda: _sequences(ExportBranch()),

@@ -13,15 +13,29 @@ from onnxwright.errors import ForwardError
 from onnxwright.manifest import Worst
 from onnxwright.profile import Profile
 from onnxwright.proof.box import Box, contains
-from onnxwright.proof.judge import Judge, difference, errors
+from onnxwright.proof.judge import Judge, difference, errors, is_negligible
 from onnxwright.proof.lattice import Sizes, volume
 from onnxwright.reference import Reference
 from onnxwright.samples import TYPICAL, Sampler, Values
+from onnxwright.tolerance import MOST_LIMIT
 
 Key = tuple[int, ...]
 
 _HEAVY_SHARE = 0.01
 """A size that takes more than this share of the time is tried with one regime of values only."""
+
+
+_GIVEN = Values("given")
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One call of the reference: sizes, regime of values, inputs and answer."""
+
+    sizes: Sizes
+    values: Values
+    feeds: Tensors
+    expected: Tensors
 
 
 @dataclass
@@ -104,7 +118,7 @@ class Bench:
         for feeds in self._sampler.given:
             sizes = self._sampler.signature.bind(feeds)
             if contains(whole, sizes):
-                self._compare(sizes, "given", feeds, is_typical=False)
+                self._compare(sizes, _GIVEN, feeds)
 
     def try_affordable(self, sizes: Sizes, *, overtime: float = 1.0) -> None:
         """Tries a size if it fits into the time that is left, stretched by `overtime`; with one regime if heavy."""
@@ -143,38 +157,39 @@ class Bench:
 
     def try_point(self, sizes: Sizes, values: Values, *, seed: int = 0) -> None:
         """Tries one size with one regime of values."""
-        feeds = self._sampler.draw(sizes, values, seed=seed)
-        self._compare(sizes, values.name, feeds, is_typical=values is TYPICAL)
+        self._compare(sizes, values, self._sampler.draw(sizes, values, seed=seed))
 
-    def _compare(self, sizes: Sizes, values: str, feeds: Tensors, *, is_typical: bool) -> None:
+    def _compare(self, sizes: Sizes, values: Values, feeds: Tensors) -> None:
         try:
             expected = self._reference.run(feeds)
         except ForwardError as refusal:
             # Other values may be refused for what they are, which says nothing about the size.
-            if is_typical:
+            if values is TYPICAL:
                 self.refused[key_of(sizes)] = str(refusal)
             return
-        self.judge.look_at(feeds, expected, f"{written(sizes)}, {values} values")
+        self.judge.look_at(feeds, expected, f"{written(sizes)}, {values.name} values")
         for name, session in self._candidates.items():
-            self._hold(self.tallies[name], session, feeds, expected, Worst(0.0, 0.0, "", sizes, values))
+            self._hold(self.tallies[name], session, _Point(sizes, values, feeds, expected))
 
-    def _hold(self, tally: Tally, session: Session, feeds: Tensors, expected: Tensors, at: Worst) -> None:
-        key = key_of(at.sizes)
-        note = functools.partial(tally.note, at.sizes, at.values)
+    def _hold(self, tally: Tally, session: Session, point: _Point) -> None:
+        key, expected = key_of(point.sizes), point.expected
+        note = functools.partial(tally.note, point.sizes, point.values.name)
         try:
-            answered = session.run(feeds)
+            answered = session.run(point.feeds)
         except Exception as problem:  # noqa: BLE001 - runtimes raise types of their own
             note(f"raises {type(problem).__name__}: {str(problem)[:300]}")
             return
         found = errors(expected, answered)
-        limits = self.judge.accept(found, feeds, expected, answered)
+        limits = self.judge.accept(found, point.feeds, expected, answered)
         if limits is None:
-            note(f"{difference(found, expected, answered)} with {at.values} values")
+            if not (point.values.is_extreme and is_negligible(expected, answered, point.feeds)):
+                note(f"{difference(found, expected, answered)} with {point.values.name} values")
             return
         note(None)
         output = max(found, key=lambda name: found[name])
-        if key not in tally.worst or found[output] > tally.worst[key].error:
-            tally.worst[key] = Worst(found[output], limits[output], output, at.sizes, at.values)
+        is_telling = limits[output] <= MOST_LIMIT
+        if is_telling and (key not in tally.worst or found[output] > tally.worst[key].error):
+            tally.worst[key] = Worst(found[output], limits[output], output, point.sizes, point.values.name)
 
 
 def key_of(sizes: Mapping[str, int]) -> Key:
