@@ -198,7 +198,7 @@ def _manifest(
         signature=source.signature,
         profile={dim: (sizes.least, sizes.usual, sizes.most) for dim, sizes in source.profile.items()},
         proof=chosen.proof,
-        findings=tuple(dict.fromkeys((*source.findings, *chosen.journal.findings))),
+        findings=tuple(dict.fromkeys((*source.findings, *chosen.journal.findings, *_left_out(chosen)))),
         attempts=tuple(journal),
         variants={VARIANT: variant},
         default=Default(VARIANT, _fastest(chosen, measurements)),
@@ -216,6 +216,18 @@ def _engine_proofs(chosen: Outcome) -> dict[str, EngineProof]:
         name: EngineProof(executed=False, proof=None, message=reason) for name, reason in chosen.refusals.items()
     }
     return {**shown, **refused}
+
+
+def _left_out(chosen: Outcome) -> Iterator[Finding]:
+    """Says of each engine that can't be used with this package why."""
+    for name, reason in chosen.refusals.items():
+        yield Finding("engine-not-proven", f"{name}: {reason}")
+    for name, proof in chosen.proofs.items():
+        if proof.verdict == "failed":
+            told = " ".join(
+                found.message for found in proof.findings if found.blocks_proof or found.code == "outputs-differ"
+            )
+            yield Finding("engine-not-proven", f"{name}: {told}")
 
 
 def _fastest(chosen: Outcome, measurements: Mapping[str, Measurement]) -> str:
