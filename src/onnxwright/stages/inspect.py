@@ -164,7 +164,12 @@ def _proof_rows(proof: Proof) -> Iterator[Sequence[str]]:
     yield "proof", f"{proof.points} points", f"{proof.candidate} against {proof.reference}"
     if proof.worst is not None:
         worst = proof.worst
-        yield "worst", f"{worst.error:.2g} of {worst.limit:.2g}", worst.output, f"at {in_sizes(worst.sizes)}, values {worst.values}"
+        yield (
+            "worst",
+            f"{worst.error:.2g} of {worst.limit:.2g}",
+            worst.output,
+            f"at {in_sizes(worst.sizes)}, values {worst.values}",
+        )
     for output, limit in proof.tolerance.limits.items():
         yield "tolerance", f"{limit:.2g}", output, f"{proof.tolerance.name}, from {proof.tolerance.origin}"
 
