@@ -19,7 +19,8 @@ LAYERS = {
     "staging settings progress",
     "graphs and modules": "graph modules reads surroundings",
     "backends": "backends",
-    "artefacts and sources": "artifact text activations tasks source loaders given reference evidence pytorch proof conditions",
+    "artefacts and sources": "artifact text activations tasks source loaders given reference evidence pytorch proof "
+    "conditions",
     "steps": "pipelines routes repairs",
     "verbs": "stages",
     "surface": "api cli __init__",
