@@ -101,7 +101,9 @@ def main() -> None:
     """Compares on MiniLM and on a model of BERT's base size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=6)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--only", choices=("MiniLM-L6", "bert-base (random)"), help="one model instead of both")
+    given = parser.parse_args()
+    rounds = given.rounds
     draw, rows = random.Random(0), []
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "bert-base"
@@ -110,7 +112,8 @@ def main() -> None:
         writer.start()
         writer.join()
         for name, model in (("MiniLM-L6", minilm()), ("bert-base (random)", base)):
-            rows += report(name, compare(model, rounds, draw))
+            if given.only in (None, name):
+                rows += report(name, compare(model, rounds, draw))
     keep("convert_cost", {"rounds": rounds, "limit": LIMIT, "rows": rows})
 
 
