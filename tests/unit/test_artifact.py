@@ -154,7 +154,7 @@ class TestStaged:
             pytest.skip("no /dev/full")
         with pytest.raises(OSError, match="No space left") as full:
             Path("/dev/full").write_bytes(b"x")
-        assert staging._is_full(full.value)
+        assert staging.is_full(full.value)
 
     def test_other_errors_pass(self, tmp_path):
         with pytest.raises(OSError, match="Bad"), staged(tmp_path / "out", is_forced=False):

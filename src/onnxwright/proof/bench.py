@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from onnxwright.backends import Session, Tensors
 from onnxwright.errors import ForwardError
@@ -25,7 +26,8 @@ _HEAVY_SHARE = 0.01
 """A size that takes more than this share of the time is tried with one regime of values only."""
 
 
-_GIVEN = Values("given")
+GIVEN: Final = Values("given")
+"""The inputs that came with the source or the call."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Tally:
     agreed: dict[Key, Sizes] = field(default_factory=dict)
     failed: dict[Key, str] = field(default_factory=dict)
     worst: dict[Key, Worst] = field(default_factory=dict)
-    regimes: dict[str, dict[Key, bool]] = field(default_factory=dict)
+    regimes: dict[str, dict[Key, bool | None]] = field(default_factory=dict)
+    """What came of each regime of values at each size; None where nothing could be told."""
     points: int = 0
 
     def note(self, sizes: Sizes, values: str, wrong: str | None) -> None:
@@ -61,7 +64,11 @@ class Tally:
 
     def failing_regimes(self) -> list[str]:
         """Names the regimes of values that were wrong at some size."""
-        return [name for name, seen in self.regimes.items() if not all(seen.values())]
+        return [name for name, seen in self.regimes.items() if False in seen.values()]
+
+    def leave_open(self, sizes: Sizes, values: str) -> None:
+        """Takes in a point that tells nothing."""
+        self.regimes.setdefault(values, {}).setdefault(key_of(sizes), None)
 
     def worst_in(self, box: Box | None) -> Worst | None:
         """Returns the largest error seen in a box."""
@@ -118,7 +125,7 @@ class Bench:
         for feeds in self._sampler.given:
             sizes = self._sampler.signature.bind(feeds)
             if contains(whole, sizes):
-                self._compare(sizes, _GIVEN, feeds)
+                self._compare(sizes, GIVEN, feeds)
 
     def try_affordable(self, sizes: Sizes, *, overtime: float = 1.0) -> None:
         """Tries a size if it fits into the time that is left, stretched by `overtime`; with one regime if heavy."""
@@ -166,6 +173,8 @@ class Bench:
             # Other values may be refused for what they are, which says nothing about the size.
             if values is TYPICAL:
                 self.refused[key_of(sizes)] = str(refusal)
+            for tally in self.tallies.values():
+                tally.leave_open(sizes, values.name)
             return
         self.judge.look_at(feeds, expected, f"{written(sizes)}, {values.name} values")
         for name, session in self._candidates.items():
@@ -182,7 +191,9 @@ class Bench:
         found = errors(expected, answered)
         limits = self.judge.accept(found, point.feeds, expected, answered)
         if limits is None:
-            if not (point.values.is_extreme and is_negligible(expected, answered, point.feeds)):
+            if point.values.is_extreme and is_negligible(expected, answered, point.feeds):
+                tally.leave_open(point.sizes, point.values.name)
+            else:
                 note(f"{difference(found, expected, answered)} with {point.values.name} values")
             return
         note(None)

@@ -14,7 +14,7 @@ from onnxwright.backends import Session
 from onnxwright.findings import Finding
 from onnxwright.manifest import Proof, Verdict
 from onnxwright.profile import Profile
-from onnxwright.proof.bench import Bench, Tally, key_of, written
+from onnxwright.proof.bench import GIVEN, Bench, Tally, key_of, written
 from onnxwright.proof.box import Box, clamped, contains, distance, largest_box, nearest
 from onnxwright.proof.lattice import Sizes, corners, ends, essential, resting, sweep, volume
 from onnxwright.reference import Reference
@@ -81,7 +81,7 @@ def _try_lattice(bench: Bench, plan: Plan) -> None:
 def _conclude(bench: Bench, name: str, session: Session, plan: Plan) -> Proof:
     tally = bench.tallies[name]
     box = _find_box(bench, tally, plan)
-    findings = [*bench.judge.findings, *_told(bench, tally, box, plan)]
+    findings = [*bench.judge.findings, *_told(bench, tally, box, plan), *_wrong_values(tally, box, plan)]
     verdict = _verdict(tally, box, findings, plan)
     ran = session.ran
     return Proof(
@@ -185,9 +185,15 @@ def _verdict(tally: Tally, box: Box | None, findings: list[Finding], plan: Plan)
     return "proven" if box == plan.whole else "partial"
 
 
-def _hopeless(tally: Tally) -> list[str]:
-    """Regimes of values that were wrong wherever they were tried: a matter of values, which no range mends."""
-    return [name for name in tally.failing_regimes() if not any(tally.regimes[name].values())]
+def _wrong_values(tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding]:
+    """Regimes of values that were wrong somewhere and not shown right in what is left: no range of sizes mends them."""
+    landmarks = [key_of(sizes) for sizes in _landmarks(box, plan)] if box is not None else []
+    for name in tally.failing_regimes():
+        seen = tally.regimes[name]
+        if name != GIVEN.name and (
+            True not in seen.values() or any(seen.get(key, False) is False for key in landmarks)
+        ):
+            yield Finding("values-differ", f"Wrong with {name} values, and not shown right with them at any range.")
 
 
 def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding]:
@@ -201,8 +207,6 @@ def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[F
         count = f"{len(tally.failed)} of {len(tally.failed) + len(tally.agreed)} sizes"
         at = written(dict(zip(plan.profile, key, strict=True)))
         yield Finding("outputs-differ", f"Wrong at {count}, as at {at}: {wrong}.")
-    for name in _hopeless(tally):
-        yield Finding("values-differ", f"Wrong with {name} values at every size that was tried with them.")
     if box is not None and box != plan.whole:
         yield Finding("range-narrowed", f"Asked for {written(plan.whole)}; shown for {written(box)}.")
     untried = [
