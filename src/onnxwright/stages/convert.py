@@ -41,7 +41,7 @@ GRAPH: Final = "onnx/model.onnx"
 EVIDENCE: Final = "proof/evidence.npz"
 VARIANT: Final = "fp32"
 _TIMED_SECONDS = 12.0
-_ASKING_SECONDS = 3.0
+_ASKING_SECONDS = 2.0
 _EVIDENCE_SEED = 7
 
 
