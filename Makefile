@@ -18,6 +18,7 @@ $(READY): pyproject.toml constraints.txt
 
 # The main job on all-MiniLM-L6-v2, whose weights come inside a Python package.
 demo: $(READY)
+	mkdir -p build
 	$(BIN)/onnxwright convert $(MINILM) -o build/minilm --force
 	$(BIN)/onnxwright run build/minilm --text "A guitar is a stringed instrument."
 

@@ -112,11 +112,6 @@ KINDS: dict[str, Kind] = {
         "Look for weights without training, sums that cancel, or missing normalization.",
         blocks_proof=True,
     ),
-    "unused-input": Kind(
-        "Unused input",
-        "No output depends on this input.",
-        "Leave it out of the example inputs.",
-    ),
     "unused-weights": Kind(
         "Weights that reach no output",
         "The checkpoint lacks these weights, and no declared output depends on them.",
@@ -131,10 +126,5 @@ KINDS: dict[str, Kind] = {
         "Output that is not a tensor",
         "The module returns something that a graph can't.",
         "Return tensors.",
-    ),
-    "route-failed": Kind(
-        "Route failed",
-        "The exporter raised.",
-        "See the message; another route may take the module.",
     ),
 }

@@ -10,7 +10,6 @@ from onnxwright.dtypes import is_float
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-EXACT: Final = "exact"
 SAME_PRECISION: Final = "same-precision"
 
 RUN_TO_RUN: Final = 1e-6
