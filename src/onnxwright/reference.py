@@ -125,9 +125,10 @@ def _state_findings(source: Source, session: _Stateful, feeds: Tensors) -> tuple
     ]
     large = [{**source.traced, dim: sizes.most} for dim, sizes in source.profile.items()]
     later = [draw(sizes, seed=1) for sizes in ({**source.traced}, *small)] + [draw(source.traced, REGIMES[1], seed=2)]
-    after_usual = [([feeds], asked) for asked in later]
-    after_large = [([draw(sizes)], feeds) for sizes in large]
-    for earlier, asked in (*after_usual, *after_large, ([feeds] * _MANY_CALLS, feeds)):
+    after_usual: list[tuple[list[Tensors], Tensors]] = [([feeds], asked) for asked in later]
+    after_large: list[tuple[list[Tensors], Tensors]] = [([draw(sizes)], feeds) for sizes in large]
+    after_many: list[tuple[list[Tensors], Tensors]] = [([feeds] * _MANY_CALLS, feeds)]
+    for earlier, asked in (*after_usual, *after_large, *after_many):
         found = _compare_after(session, earlier, asked)
         if found is not None:
             return (found,)
