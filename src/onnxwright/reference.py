@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +21,7 @@ from onnxwright.samples import REGIMES, TYPICAL
 from onnxwright.source import Source
 
 _MANY_CALLS = 6
+_STATE_SECONDS = 3.0
 _DOUBLE = "PyTorch in float64 against float32"
 _THREADS = "the reference on one thread against several, since float64 could not run"
 _GRAPH = "the graph on one thread against several, since it has no float64 twin"
@@ -128,7 +130,10 @@ def _state_findings(source: Source, session: _Stateful, feeds: Tensors) -> tuple
     after_usual: list[tuple[list[Tensors], Tensors]] = [([feeds], asked) for asked in later]
     after_large: list[tuple[list[Tensors], Tensors]] = [([draw(sizes)], feeds) for sizes in large]
     after_many: list[tuple[list[Tensors], Tensors]] = [([feeds] * _MANY_CALLS, feeds)]
-    for earlier, asked in (*after_usual, *after_large, *after_many):
+    deadline = time.monotonic() + _STATE_SECONDS
+    for earlier, asked in (*after_usual, *after_many, *after_large):
+        if time.monotonic() > deadline:
+            break
         found = _compare_after(session, earlier, asked)
         if found is not None:
             return (found,)
