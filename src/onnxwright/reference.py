@@ -69,7 +69,7 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     from onnxwright.pytorch import PyTorchSession
 
     session = PyTorchSession(source.module, source.signature, threads=threads, device=device)
-    double = _double(source)
+    double = _double(source, threads)
     if double is not None:
         return Reference(session, double, _DOUBLE)
     return Reference(session, PyTorchSession(source.module, source.signature, threads=1, device=device), _THREADS)
@@ -213,13 +213,13 @@ class _DoubleTwin:
             torch.set_default_dtype(before)
 
 
-def _double(source: Source) -> Twin | None:
+def _double(source: Source, threads: int) -> Twin | None:
     from onnxwright.pytorch import PyTorchSession
 
     assert source.module is not None
     try:
         module = copy.deepcopy(source.module).double()
-        twin = _DoubleTwin(PyTorchSession(module, source.signature, threads=1))
+        twin = _DoubleTwin(PyTorchSession(module, source.signature, threads=threads))
         twin.run(source.sampler.draw(source.traced, TYPICAL))
     except Exception:  # noqa: BLE001 - modules that can't be copied, or that name float32 in their code
         return None

@@ -170,7 +170,7 @@ def _keep_evidence(bench: Workbench, chosen: Outcome) -> Evidence:
     within = _narrowed(bench.source.profile, chosen)
     sizes = sorted([resting(within), *ends(within)], key=volume)
     draw = bench.source.sampler.draw
-    feeds = [draw(one, values, seed=_EVIDENCE_SEED) for one in sizes for values in (TYPICAL, PADDED_RIGHT)]
+    feeds = [draw(one, TYPICAL if place % 2 else PADDED_RIGHT, seed=_EVIDENCE_SEED) for place, one in enumerate(sizes)]
     points = evidence.collect(bench.reference, feeds, chosen.proof.tolerance.limits)
     file = bench.folder / EVIDENCE
     file.parent.mkdir()
