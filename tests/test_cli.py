@@ -4,7 +4,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,27 +12,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from onnxwright import cli
 from onnxwright.artifact import Package, write_manifest
 from onnxwright.files import digest
 
 COMMAND = str(Path(sys.executable).with_name("onnxwright"))
 QUICK = ("--proof", "quick", "--no-measure", "--engine", "onnxruntime")
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs the command line in this process; returns exit code, standard output and standard error."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["onnxwright", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code, *capsys.readouterr()
-
-    yield run
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

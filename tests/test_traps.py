@@ -116,7 +116,7 @@ def test_a_branch_on_a_value_is_refused_by_tracing_with_its_line(tmp_path):
     with pytest.raises(ow.ProofError, match=r"branches on a value.*traps\.py:\d+") as refusal:
         ow.convert(module, tmp_path / "out", example_inputs=example, dims=dims, route="trace", **QUICK)
 
-    assert [found.code for found in refusal.value.findings] == ["value-read-in-python"]
+    assert [found.code for found in refusal.value.findings] == ["value-branch-frozen"]
 
 
 def test_the_module_is_handed_back_as_it_came(tmp_path):

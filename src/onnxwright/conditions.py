@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,11 +22,11 @@ from torch import nn
 
 from onnxwright.modules import Pristine, TensorFunction, evaluation
 from onnxwright.profile import Profile
+from onnxwright.proof.box import distance
+from onnxwright.proof.lattice import Sizes, volume
 from onnxwright.pytorch import to_tensor
 from onnxwright.samples import Sampler
 from onnxwright.signature import Signature
-
-Sizes = dict[str, int]
 
 _MOST_RUNS = 12
 _MOST_POINTS = 40_000
@@ -96,22 +97,19 @@ def _conditions(environment: Any, symbols: Mapping[Any, str]) -> Iterator[Condit
     from torch.utils._sympy.printers import PythonPrinter
 
     known = {symbol: dim for symbol, dim in symbols.items() if symbol.is_Symbol}
+    places = {replaced: known[symbol] for symbol, replaced in environment.replacements.items() if symbol in known}
+    names = {**{symbol: dim for symbol, dim in places.items() if symbol.is_Symbol}, **known}
     for guard in environment.guards:
-        where = str(guard.sloc)
-        places = {replaced: known[symbol] for symbol, replaced in environment.replacements.items() if symbol in known}
-        names = {**{symbol: dim for symbol, dim in places.items() if symbol.is_Symbol}, **known}
         if _is_machinery(guard) or not guard.expr.free_symbols <= names.keys():
             continue
         dims = tuple(dict.fromkeys(names[symbol] for symbol in sorted(guard.expr.free_symbols, key=str)))
         # Two inputs that share a dim have a symbol each; as variables of one name they are always equal.
         code = PythonPrinter().doprint(guard.expr)
         renamed = {str(symbol): f"dims[{names[symbol]!r}]" for symbol in guard.expr.free_symbols}
-        yield Condition(_replaced(code, renamed), dims, where)
+        yield Condition(_replaced(code, renamed), dims, str(guard.sloc))
 
 
 def _replaced(code: str, names: Mapping[str, str]) -> str:
-    import re
-
     return re.sub(r"\b[A-Za-z_]\w*\b", lambda word: names.get(word.group(), word.group()), code)
 
 
@@ -131,9 +129,9 @@ def _other_side(condition: Condition, base: Mapping[str, int], profile: Profile)
     turned = [point for point in points if _evaluate(code, point) not in (truth, None)]
     if truth is None or not turned:
         return []
-    nearest = min(turned, key=lambda point: sum(abs(math.log((point[dim] + 1) / (base[dim] + 1))) for dim in base))
-    by_volume = sorted(turned, key=lambda point: math.prod(max(size, 1) for size in point.values()))
-    return [nearest, by_volume[0], by_volume[-1]]
+    by_volume = sorted(turned, key=volume)
+    by_distance = sorted(turned, key=lambda point: distance(point, base))
+    return [by_distance[0], by_volume[0], by_volume[-1]]
 
 
 def _evaluate(code: Any, sizes: Mapping[str, int]) -> bool | None:

@@ -6,12 +6,19 @@ import msgspec
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was found: its code, one sentence, where it is, and the repair that mends it."""
+    """One thing that was found: its code, one sentence, where it is, what shows it, and the repair that mends it.
+
+    `where` is `file.py:line` of the user's code, or `node NAME` of a graph; `module` is the path of the submodule that
+    was running; `excerpt` holds that line with its neighbours, each led by its number, as they were then.
+    """
 
     code: str
     message: str
     where: str | None = None
     repair: str | None = None
+    module: str | None = None
+    evidence: str | None = None
+    excerpt: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.code not in KINDS:
@@ -45,12 +52,86 @@ KINDS: dict[str, Kind] = {
         "Compute what is kept from the inputs, or make it an input.",
         blocks_proof=True,
     ),
-    "value-read-in-python": Kind(
-        "Value read in Python",
-        "Python reads a value that depends on an input (a branch, `.item()`, `.tolist()`, numpy): a traced graph "
-        "keeps what it was for the example.",
-        "Use the dynamo or the script route, or write it with tensor operations (`torch.where`, `torch.cond`).",
+    "shape-branch-frozen": Kind(
+        "Shape branch frozen",
+        "Python decides by a size, and the exporter kept what it decided for the sample.",
+        "Compute it with tensor operations, or export by the script route, which keeps branches.",
+    ),
+    "value-branch-frozen": Kind(
+        "Value branch frozen",
+        "Python decides by a value that depends on an input, and the exporter kept what it decided for the sample.",
+        "Write it with `torch.where` or `torch.cond`, or export by the script route, which keeps branches.",
         blocks_proof=True,
+    ),
+    "loop-unrolled": Kind(
+        "Loop unrolled",
+        "Python loops as often as a size or a value says, and the exporter kept the rounds of the sample.",
+        "Write it with tensor operations, or export by the script route, which keeps loops.",
+    ),
+    "scalar-from-tensor": Kind(
+        "Python number taken from a tensor",
+        "`.item()`, `.tolist()`, `int()` or `float()` takes a value that depends on an input out of the graph, which "
+        "keeps what it was for the sample.",
+        "Keep it a tensor, or export by the dynamo route, which follows such numbers.",
+        blocks_proof=True,
+    ),
+    "numpy-outside-graph": Kind(
+        "Computed outside the graph",
+        "Numpy, or another library, computes with a value that depends on an input, and the graph keeps what came "
+        "of it for the sample.",
+        "Write it with torch, or export by the dynamo route, which follows numpy.",
+        blocks_proof=True,
+    ),
+    "constant-from-sample": Kind(
+        "Constant that depends on the sample",
+        "Two exports from two samples differ in a constant or in an operator, so it was computed from the sample.",
+        "Compute it from the inputs with tensor operations, or export by the dynamo route.",
+    ),
+    "dynamic-axis-lost": Kind(
+        "Dynamic axis lost",
+        "An axis that is declared dynamic has the size of the sample in the graph.",
+        "Look for `int(x.shape[i])`, `.view` with a number, or a cached table; try another route.",
+    ),
+    "batch-frozen": Kind(
+        "Batch frozen",
+        "The graph takes only batches of the sample's size.",
+        "Look for `.view(1, …)`, `.squeeze()` or a loop over rows; try another route.",
+    ),
+    "axes-merged": Kind(
+        "Axes merged or renamed",
+        "The exporter made one dim of two, or called a dim otherwise than the signature does.",
+        "Look for operators that need equal sizes (an addition, a concatenation); declare one dim for both.",
+    ),
+    "guard-dropped": Kind(
+        "Assumption dropped by the exporter",
+        "`torch.export` assumed something of the inputs that does not hold over the whole profile, and the ONNX graph "
+        "does not check it.",
+        "Narrow the profile to what is assumed, or mend the line.",
+    ),
+    "training-mode": Kind(
+        "Left in training mode",
+        "A submodule is in training mode, or switches itself into it, so that it answers otherwise than in production.",
+        "Call `.eval()`; pass `training=self.training` where a functional form is called.",
+    ),
+    "dtype-narrowed": Kind(
+        "Element type narrowed",
+        "An output has fewer bits in the candidate than the module answers with.",
+        "Cast inside the module, so that both sides say the same.",
+    ),
+    "output-aliases-input": Kind(
+        "Output aliases an input",
+        "The module answers with memory of an input, or writes into an input; a graph always answers with a copy.",
+        "Clone what is returned, and don't write into inputs.",
+    ),
+    "rows-influence-each-other": Kind(
+        "Rows influence each other",
+        "A row alone gets another answer than the same row in a batch.",
+        "Nothing, if that is meant; else look for statistics over the batch, or scales computed from it.",
+    ),
+    "unused-input-dropped": Kind(
+        "Unused input dropped",
+        "No output depends on this input, so the exporter dropped it; the graph takes it and ignores it.",
+        "Remove it from the signature, or use it.",
     ),
     "non-finite-output": Kind(
         "NaN or infinity in an output",
@@ -90,6 +171,11 @@ KINDS: dict[str, Kind] = {
         "Something is kept after each call",
         "Calls change something in the module; what is proven holds for the module as it was at first.",
         "Nothing, if no answer depends on it.",
+    ),
+    "scattered-failures": Kind(
+        "Failures without the shape of a box",
+        "Sizes that fail lie between sizes that agree (odd lengths, say), so that no range but a small one is right.",
+        "Pad to the sizes that agree, or mend the code that the other findings point at.",
     ),
     "range-narrowed": Kind(
         "Range narrowed",

@@ -29,16 +29,57 @@ class Worst(msgspec.Struct, frozen=True):
 
 
 class Tolerance(msgspec.Struct, frozen=True):
-    """How far an output may lie from the reference, by its name, and where that number comes from."""
+    """How far each output may lie from the reference, and where that number comes from.
+
+    `floors` are the noise of the reference itself, and a limit is `multiple` times that, or the least limit of the
+    output's class where that is greater. `classes` says for each output which class it is held to.
+    """
 
     name: str
     limits: dict[str, float]
     floors: dict[str, float]
     origin: str
+    multiple: float = 0.0
+    classes: dict[str, str] = {}
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A size at which the candidate is wrong, and in what way."""
+
+    sizes: dict[str, int]
+    message: str
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """One place on the way to a wrong output: what runs there, and how far apart reference and candidate are."""
+
+    module: str
+    where: str | None
+    error: float
+
+
+class Divergence(msgspec.Struct, frozen=True):
+    """Where a candidate first leaves the reference: the submodule, the line of Python and the node of the graph.
+
+    `growth` are the steps before and after it, in the order in which they run.
+    """
+
+    sizes: dict[str, int]
+    values: str
+    module: str
+    where: str | None
+    node: str | None
+    error: float
+    growth: tuple[Drift, ...] = ()
+    message: str = ""
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """What was shown of a candidate against a reference."""
+    """What was shown of a candidate against a reference.
+
+    `sizes` are those at which every point agreed; `failures` those at which one did not; `refused` those that the
+    reference itself doesn't take; `untried` those that the time did not allow.
+    """
 
     verdict: Verdict
     range: dict[str, tuple[int, int]]
@@ -48,6 +89,10 @@ class Proof(msgspec.Struct, frozen=True):
     reference: str
     candidate: str
     sizes: tuple[dict[str, int], ...] = ()
+    failures: tuple[Failure, ...] = ()
+    refused: tuple[dict[str, int], ...] = ()
+    untried: tuple[dict[str, int], ...] = ()
+    divergence: Divergence | None = None
     findings: tuple[Finding, ...] = ()
 
 

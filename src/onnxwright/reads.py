@@ -20,26 +20,31 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+_BRANCH = "value-branch-frozen"
+_SCALAR = "scalar-from-tensor"
+_OUTSIDE = "numpy-outside-graph"
+
 _READERS = {
-    "__bool__": "branches on a value",
-    "__int__": "makes an int of a value",
-    "__float__": "makes a float of a value",
-    "__complex__": "makes a complex number of a value",
-    "__index__": "counts with a value",
-    "item": "reads a value with .item()",
-    "tolist": "reads a value with .tolist()",
-    "numpy": "hands a value to numpy",
-    "__array__": "hands a value to numpy",
-    "__dlpack__": "hands a value to another library",
-    "data_ptr": "asks for the address of a value",
-    "storage": "asks for the memory of a value",
-    "untyped_storage": "asks for the memory of a value",
-    "__repr__": "prints a value",
-    "__format__": "prints a value",
-    "is_nonzero": "branches on a value",
-    "equal": "compares a value",
-    "allclose": "compares a value",
+    "__bool__": (_BRANCH, "branches on a value"),
+    "__int__": (_SCALAR, "makes an int of a value"),
+    "__float__": (_SCALAR, "makes a float of a value"),
+    "__complex__": (_SCALAR, "makes a complex number of a value"),
+    "__index__": (_SCALAR, "counts with a value"),
+    "item": (_SCALAR, "reads a value with .item()"),
+    "tolist": (_SCALAR, "reads a value with .tolist()"),
+    "numpy": (_OUTSIDE, "hands a value to numpy"),
+    "__array__": (_OUTSIDE, "hands a value to numpy"),
+    "__dlpack__": (_OUTSIDE, "hands a value to another library"),
+    "data_ptr": (_OUTSIDE, "asks for the address of a value"),
+    "storage": (_OUTSIDE, "asks for the memory of a value"),
+    "untyped_storage": (_OUTSIDE, "asks for the memory of a value"),
+    "__repr__": (_OUTSIDE, "prints a value"),
+    "__format__": (_OUTSIDE, "prints a value"),
+    "is_nonzero": (_BRANCH, "branches on a value"),
+    "equal": (_BRANCH, "compares a value"),
+    "allclose": (_BRANCH, "compares a value"),
 }
+"""The methods by which Python reads a tensor: what such a read is called among the findings, and in words."""
 _SHAPE_ONLY = {
     f"aten::{name}"
     for name in (
@@ -56,6 +61,7 @@ class Read(NamedTuple):
 
     where: str
     what: str
+    code: str
 
 
 class ValueReads:
@@ -81,11 +87,11 @@ class ValueReads:
         kept = (self._storages.get(storage._cdata) for storage in filter(None, map(_storage, values)))
         return any(one is not None and not one.expired() for one in kept)  # type: ignore[no-untyped-call]  # torch's
 
-    def note(self, what: str) -> None:
+    def note(self, what: str, code: str = _SCALAR) -> None:
         """Records a read at the innermost line of Python that is not torch's own; the first one of each line."""
         where = user_line()
         if where not in (read.where for read in self.found):
-            self.found.append(Read(where, what))
+            self.found.append(Read(where, what, code))
 
     def __enter__(self) -> Self:
         self._entered.enter_context(_Follow(self))
@@ -128,16 +134,16 @@ def _watched(reads: ValueReads) -> Iterator[None]:
     operator, and TorchScript writes that frame into the graph as where the operator comes from.
     """
     with contextlib.ExitStack() as stack:
-        for name, what in _READERS.items():
-            stack.enter_context(_replaced(name, _noting(getattr(Tensor, name), reads, what)))
+        for name, (code, what) in _READERS.items():
+            stack.enter_context(_replaced(name, _noting(getattr(Tensor, name), reads, what, code)))
         yield
 
 
-def _noting(method: Callable[..., Any], reads: ValueReads, what: str) -> Callable[..., Any]:
+def _noting(method: Callable[..., Any], reads: ValueReads, what: str, code: str) -> Callable[..., Any]:
     @functools.wraps(method)
     def read(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         if reads.carries((tensor, *args)):
-            reads.note(what)
+            reads.note(what, code)
         return method(tensor, *args, **kwargs)
 
     return read

@@ -112,7 +112,11 @@ class Bench:
 
     def failed(self, tally: Tally) -> list[Sizes]:
         """Returns the sizes at which a candidate is wrong or the reference refuses."""
-        return [dict(zip(self._profile, key, strict=True)) for key in (*tally.failed, *self.refused)]
+        return [self.sizes_of(key) for key in (*tally.failed, *self.refused)]
+
+    def sizes_of(self, key: Key) -> Sizes:
+        """Names the sizes of a key."""
+        return dict(zip(self._profile, key, strict=True))
 
     def try_regimes(self, sizes: Sizes, *, seed: int) -> None:
         """Tries one size with every regime of values."""

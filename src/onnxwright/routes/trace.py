@@ -102,7 +102,7 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
 
 def _finding(read: Read) -> Finding:
     message = f"Python {read.what} that depends on an input; the traced graph keeps what it was for the sample."
-    return Finding("value-read-in-python", message, where=read.where, repair="route dynamo or script")
+    return Finding(read.code, message, where=read.where, repair="route dynamo or script")
 
 
 def _attention_for(opset: int) -> contextlib.AbstractContextManager[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -80,7 +81,7 @@ def attempt_all(bench: Workbench, progress: Progress) -> list[Outcome]:
             begun = time.monotonic()
             tried = _attempt(bench, name)
             journal = replace(tried.journal, seconds=round(time.monotonic() - begun, 2))
-            outcomes.append(Outcome(journal, tried.file, tried.sessions, tried.proofs, tried.refusals))
+            outcomes.append(dataclasses.replace(tried, journal=journal))
             progress.note(f"{name}: {journal.message}")
         if outcomes[-1].is_complete:
             break

@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxwright.backends import Session
 from onnxwright.findings import Finding
-from onnxwright.manifest import Proof, Verdict
+from onnxwright.manifest import Failure, Proof, Verdict
 from onnxwright.profile import Profile
 from onnxwright.proof.bench import GIVEN, Bench, Tally, key_of, written
 from onnxwright.proof.box import Box, clamped, contains, distance, largest_box, nearest
@@ -93,6 +93,9 @@ def _conclude(bench: Bench, name: str, session: Session, plan: Plan) -> Proof:
         reference=bench.reference_label,
         candidate=f"{ran.backend} {ran.version} {ran.provider} {ran.precision}",
         sizes=tuple(tally.agreed.values()),
+        failures=tuple(Failure(bench.sizes_of(key), wrong) for key, wrong in tally.failed.items()),
+        refused=tuple(bench.sizes_of(key) for key in bench.refused),
+        untried=tuple(sizes for sizes in bench.untried if not bench.is_tried(sizes)),
         findings=tuple(findings),
     )
 
@@ -117,7 +120,11 @@ def _find_box(bench: Bench, tally: Tally, plan: Plan) -> Box | None:
 def _landmarks(box: Box, plan: Plan) -> list[Sizes]:
     """Where a regime of values that failed somewhere is tried again: the usual sizes and all corners of a box."""
     usual = clamped(box, plan.profile.usual)
-    return [usual, *(dict(zip(box, end, strict=True)) for end in itertools.product(*box.values()))][:_MOST_LANDMARKS]
+    return [usual, *_corners(box)][:_MOST_LANDMARKS]
+
+
+def _corners(box: Box) -> Iterator[Sizes]:
+    return (dict(zip(box, corner, strict=True)) for corner in itertools.product(*box.values()))
 
 
 def _is_settled(bench: Bench, sizes: Sizes) -> bool:
@@ -135,12 +142,12 @@ def _cut(bench: Bench, tally: Tally, plan: Plan) -> Box | None:
 
     agreed = list(tally.agreed.values())
     failed = sorted(bench.failed(tally), key=lambda point: distance(point, anchor))
-    return largest_box(_tried(tally, plan), agreed, failed, anchor, agrees)
+    return largest_box(_tried(bench, tally, plan), agreed, failed, anchor, agrees)
 
 
-def _tried(tally: Tally, plan: Plan) -> Box:
+def _tried(bench: Bench, tally: Tally, plan: Plan) -> Box:
     """The profile, cut where time did not allow an end to be tried at all."""
-    sizes = [dict(zip(plan.profile, key, strict=True)) for key in (*tally.agreed, *tally.failed)]
+    sizes = [bench.sizes_of(key) for key in (*tally.agreed, *tally.failed)]
     spans = {dim: (min(one[dim] for one in sizes), max(one[dim] for one in sizes)) for dim in plan.profile}
     assert all(plan.whole[dim][0] <= low and high <= plan.whole[dim][1] for dim, (low, high) in spans.items())
     return spans
@@ -159,7 +166,7 @@ def _at_edges(bench: Bench, tally: Tally, box: Box, plan: Plan) -> Iterator[Size
         yield from _halfway(box, dim, [one for one in failed if contains({**box, dim: plan.whole[dim]}, one)])
     touching = sorted((clamped(box, point) for point in failed), key=volume)
     yield from touching[:: max(1, len(touching) // _TOUCHING)]
-    yield from (dict(zip(box, end, strict=True)) for end in itertools.product(*box.values()))
+    yield from _corners(box)
     rng = np.random.default_rng([plan.seed, *(end for both in box.values() for end in both)])
     for _ in range(_INSIDE):
         yield {dim: int(rng.integers(low, high, endpoint=True)) for dim, (low, high) in box.items()}
@@ -198,14 +205,14 @@ def _wrong_values(tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding
 
 def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding]:
     if bench.refused:
-        points = [dict(zip(plan.profile, key, strict=True)) for key in bench.refused]
+        points = [bench.sizes_of(key) for key in bench.refused]
         spans = {dim: (min(one[dim] for one in points), max(one[dim] for one in points)) for dim in plan.profile}
         why = next(iter(bench.refused.values()))
         yield Finding("reference-refuses-size", f"The model itself raises at {written(spans)}: {why}")
     if tally.failed:
         key, wrong = next(iter(tally.failed.items()))
         count = f"{len(tally.failed)} of {len(tally.failed) + len(tally.agreed)} sizes"
-        at = written(dict(zip(plan.profile, key, strict=True)))
+        at = written(bench.sizes_of(key))
         yield Finding("outputs-differ", f"Wrong at {count}, as at {at}: {wrong}.")
     if box is not None and box != plan.whole:
         yield Finding("range-narrowed", f"Asked for {written(plan.whole)}; shown for {written(box)}.")
