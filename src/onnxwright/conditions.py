@@ -13,7 +13,7 @@ import itertools
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
@@ -56,6 +56,11 @@ class Condition(NamedTuple):
         except (ArithmeticError, NameError, TypeError, ValueError):
             return None
 
+    @property
+    def is_merge(self) -> bool:
+        """Whether it says that two dims are one."""
+        return len(self.dims) == 2 and "==" in self.code
+
     def __str__(self) -> str:
         return re.sub(r"dims\['([^']*)'\]", r"\1", self.code)
 
@@ -65,6 +70,12 @@ class Asked(NamedTuple):
 
     conditions: tuple[Condition, ...] = ()
     sizes: tuple[Sizes, ...] = ()
+
+    def and_of(self, assumed: Iterable[Condition], base: Mapping[str, int], profile: Profile) -> Asked:
+        """Returns it with what an exporter takes for granted, and sizes at which that doesn't hold."""
+        fresh = [condition for condition in dict.fromkeys(assumed) if condition not in self.conditions]
+        sizes = [one for condition in fresh for one in other_side(condition, base, profile)]
+        return Asked((*self.conditions, *fresh), (*self.sizes, *sizes))
 
 
 def ask(module: nn.Module, sampler: Sampler, profile: Profile, start: Mapping[str, int], seconds: float) -> Asked:
@@ -79,7 +90,7 @@ def ask(module: nn.Module, sampler: Sampler, profile: Profile, start: Mapping[st
         for condition in conditions_at(module, sampler, base):
             if condition not in asked:
                 asked[condition] = None
-                fresh = [sizes for sizes in _other_side(condition, base, profile) if sizes not in found]
+                fresh = [sizes for sizes in other_side(condition, base, profile) if sizes not in found]
                 found += fresh
                 waiting += fresh[:1]
     return Asked(tuple(asked), tuple(found[1:]))
@@ -102,7 +113,7 @@ def conditions_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int])
     with evaluation(module), whereabouts, contextlib.suppress(Exception), mode, torch.no_grad():
         function(*fakes)
     pristine.restore()
-    return list(dict.fromkeys(_conditions(environment, guards, symbols)))
+    return list(dict.fromkeys(translated(environment, zip(guards, guards.places, strict=True), symbols)))
 
 
 class _Placed(list[Any]):
@@ -132,16 +143,21 @@ def _fake(mode: Any, signature: Signature, feeds: Mapping[str, Any]) -> tuple[li
     return fakes, symbols
 
 
-def _conditions(environment: Any, guards: _Placed, symbols: Mapping[Any, str]) -> Iterator[Condition]:
+def translated(
+    environment: Any, placed: Iterable[tuple[Any, Place]], symbols: Mapping[Any, str]
+) -> Iterator[Condition]:
+    """Yields the guards of a shape environment that ask about named dims alone; `symbols` say which dim each is."""
     from torch.utils._sympy.printers import PythonPrinter
 
     known = {symbol: dim for symbol, dim in symbols.items() if symbol.is_Symbol}
     places = {replaced: known[symbol] for symbol, replaced in environment.replacements.items() if symbol in known}
     names = {**{symbol: dim for symbol, dim in places.items() if symbol.is_Symbol}, **known}
-    for guard, place in zip(guards, guards.places, strict=True):
-        if _is_machinery(guard) or not guard.expr.free_symbols <= names.keys():
+    for guard, place in placed:
+        if not guard.expr.free_symbols <= names.keys():
             continue
         dims = tuple(dict.fromkeys(names[symbol] for symbol in sorted(guard.expr.free_symbols, key=str)))
+        if _is_machinery(guard) and not (len(dims) == 2 and guard.expr.is_Relational and guard.expr.rel_op == "=="):
+            continue
         # Two inputs that share a dim have a symbol each; as variables of one name they are always equal.
         code = PythonPrinter().doprint(guard.expr)
         renamed = {str(symbol): f"dims[{names[symbol]!r}]" for symbol in guard.expr.free_symbols}
@@ -160,7 +176,7 @@ def _is_machinery(guard: Any) -> bool:
     return Path(file).is_relative_to(root) and Path(file).relative_to(root).parts[0].removesuffix(".py") in _MACHINERY
 
 
-def _other_side(condition: Condition, base: Mapping[str, int], profile: Profile) -> list[Sizes]:
+def other_side(condition: Condition, base: Mapping[str, int], profile: Profile) -> list[Sizes]:
     """Returns sizes at which a condition is otherwise than at the base: nearest, least and most in volume."""
     truth = condition.holds(base)
     points = [dict(point) for point in _grid(condition.dims, base, profile)]

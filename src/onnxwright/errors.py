@@ -82,7 +82,11 @@ class ForwardError(ModelError):
 
 
 class RouteError(ModelError):
-    """A route can't export this module."""
+    """A route can't export this module; what was found on the way comes with it."""
+
+    def __init__(self, message: str, *, findings: tuple[Finding, ...] = ()):
+        super().__init__(message)
+        self.findings = findings
 
 
 class ProofError(ModelError):

@@ -74,6 +74,11 @@ class Place(NamedTuple):
         return Finding(code, message, str(self.line), repair, self.module, evidence, self.line.excerpt())
 
 
+def found_at(place: Place | None, code: str, message: str) -> Finding:
+    """Returns a finding about a place, if there is one that can be named."""
+    return place.finding(code, message) if place is not None else Finding(code, message)
+
+
 class Whereabouts:
     """Knows which submodule of a module is running, while it is entered."""
 

@@ -43,7 +43,7 @@ class Tolerance(msgspec.Struct, frozen=True):
     classes: dict[str, str] = {}
 
 
-Wrong = Literal["values", "shape", "raises"]
+Wrong = Literal["values", "shape", "raises", "narrowed"]
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from onnxwright.findings import Finding
 from onnxwright.given import GivenSession
 from onnxwright.samples import REGIMES, TYPICAL
 from onnxwright.source import Source
+
+if TYPE_CHECKING:
+    from onnxwright.behaviour import Behaviour
 
 _MANY_CALLS = 6
 _STATE_SECONDS = 3.0
@@ -68,27 +71,33 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
 
 def examine(source: Source, *, threads: int) -> tuple[Finding, ...]:
     """Looks whether the module is a function of its inputs: the same answer each time, whatever came before."""
+    from onnxwright.behaviour import Behaviour
+    from onnxwright.calls import departure
+    from onnxwright.lines import found_at
     from onnxwright.pytorch import PyTorchSession
 
     if source.module is None:
         return ()
     session = PyTorchSession(source.module, source.signature, threads=threads)
+    behaviour = Behaviour(source.module, source.signature)
     feeds = source.sampler.draw(source.traced)
-    dice = _Dice()
+    dice = Dice()
     differing = _differing(session.run(feeds), session.run(feeds))
     if differing:
         message = f"Two runs of PyTorch on the same inputs differ in {_named(differing)}."
-        return (Finding("nondeterministic-forward", message),)
-    state = _state_findings(source, session, feeds)
+        place = departure(behaviour.log(feeds), behaviour.log(feeds), tolerance.RUN_TO_RUN)
+        return (found_at(place, "nondeterministic-forward", message),)
+    state = (*_state_findings(source, session, behaviour, feeds), *behaviour.findings(feeds))
     thrown = dice.thrown()
     if thrown == ["torch"] and not session.depends_on_chance(feeds):
         return state
     if thrown:
-        return (*state, Finding("random-numbers", f"A call draws random numbers from {', '.join(thrown)}."))
+        message = f"A call draws random numbers from {', '.join(thrown)}."
+        return (*state, found_at(behaviour.first_draw(feeds), "random-numbers", message))
     return state
 
 
-class _Dice:
+class Dice:
     """The states of the random generators that Python code draws from."""
 
     def __init__(self) -> None:
@@ -110,7 +119,7 @@ class _Dice:
         }
 
 
-def _state_findings(source: Source, session: _Stateful, feeds: Tensors) -> tuple[Finding, ...]:
+def _state_findings(source: Source, session: _Stateful, behaviour: Behaviour, feeds: Tensors) -> tuple[Finding, ...]:
     """Compares calls from the first state with calls after others: after usual, large and many equal ones."""
     draw = source.sampler.draw
     small = [
@@ -125,13 +134,18 @@ def _state_findings(source: Source, session: _Stateful, feeds: Tensors) -> tuple
     for earlier, asked in (*after_usual, *after_many, *after_large):
         if time.monotonic() > deadline:
             break
-        found = _compare_after(session, earlier, asked)
+        found = _compare_after(session, behaviour, earlier, asked)
         if found is not None:
             return (found,)
     return _kept_findings(session, feeds)
 
 
-def _compare_after(session: _Stateful, earlier: Sequence[Tensors], asked: Tensors) -> Finding | None:
+def _compare_after(
+    session: _Stateful, behaviour: Behaviour, earlier: Sequence[Tensors], asked: Tensors
+) -> Finding | None:
+    from onnxwright.calls import departure
+    from onnxwright.lines import found_at
+
     try:
         fresh = session.run(asked)
         session.restore()
@@ -147,8 +161,11 @@ def _compare_after(session: _Stateful, earlier: Sequence[Tensors], asked: Tensor
     except ForwardError as problem:
         differing, what = ["all"], f"A call that works alone fails after another one ({problem})."
     session.restore()
+    if not differing:
+        return None
     kept = f" It keeps {', '.join(map(repr, changed[:5]))}." if changed else ""
-    return Finding("state-between-calls", f"{what}{kept}") if differing else None
+    place = departure(behaviour.log(asked), behaviour.log(*earlier, asked), tolerance.RUN_TO_RUN)
+    return found_at(place, "state-between-calls", f"{what}{kept}")
 
 
 def _kept_findings(session: _Stateful, feeds: Tensors) -> tuple[Finding, ...]:

@@ -25,6 +25,30 @@ def conform(model: ir.Model, signature: Signature) -> ir.Model:
     return model
 
 
+def unused_inputs(model: ir.Model) -> list[str]:
+    """Names the inputs on which no output depends."""
+    waiting, reached = list(model.graph.outputs), set[ir.Value]()
+    while waiting:
+        value = waiting.pop()
+        if value in reached:
+            continue
+        reached.add(value)
+        node = value.producer()
+        if node is not None:
+            waiting += [one for one in _read_by(node) if one is not None]
+    return [str(value.name) for value in model.graph.inputs if value not in reached]
+
+
+def _read_by(node: ir.Node) -> list[ir.Value | None]:
+    """The inputs of a node, and what the bodies inside it read."""
+    found = list(node.inputs)
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            inner = attribute.as_graph()
+            found += [*inner.outputs, *(value for one in inner.all_nodes() for value in one.inputs)]
+    return found
+
+
 def _conform_inputs(graph: ir.Graph, specs: Sequence[TensorSpec]) -> None:
     by_name = {value.name: value for value in graph.inputs}
     if set(by_name) - {spec.name for spec in specs}:

@@ -148,6 +148,8 @@ def difference(found: Mapping[str, float], expected: Tensors, answered: Tensors)
     if name not in answered:
         return "shape", f"output '{name}' is missing"
     want, got = expected[name], answered[name]
+    if want.shape == got.shape and _is_narrowed(want, got):
+        return "narrowed", f"output '{name}' has lost bits: {_described(want)} is computed in fewer"
     if want.shape != got.shape or want.dtype != got.dtype:
         return "shape", f"output '{name}' is {_described(got)}, expected {_described(want)}"
     if not np.isfinite(found[name]):
@@ -156,6 +158,15 @@ def difference(found: Mapping[str, float], expected: Tensors, answered: Tensors)
             f"output '{name}' differs in {'NaN or infinity' if is_float(want.dtype.name) else 'whole numbers'}",
         )
     return "values", f"output '{name}' is off by {found[name]:.1e}"
+
+
+def _is_narrowed(want: Array, got: Array) -> bool:
+    """Whether an answer has the digits of a smaller element type: its own, or that of what it was computed in."""
+    if want.dtype != got.dtype:
+        return want.dtype.kind == got.dtype.kind and got.dtype.itemsize < want.dtype.itemsize
+    if want.dtype == np.float64:
+        return tolerance.distance(want, got) <= tolerance.LEAST_LIMIT
+    return want.dtype == np.int64 and np.array_equal(want.astype(np.int32), got.astype(np.int32))
 
 
 def _described(array: Array) -> str:

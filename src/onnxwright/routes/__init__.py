@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import onnx_ir
     from torch import Tensor, nn
 
+    from onnxwright.conditions import Condition
     from onnxwright.signature import Signature
 
 
@@ -37,10 +38,33 @@ class Task:
 
 @dataclass(frozen=True)
 class Exported:
-    """A graph, and what was seen on the way to it."""
+    """A graph, what was seen on the way to it, and what the exporter took for granted of sizes."""
 
     model: onnx_ir.Model
     findings: tuple[Finding, ...] = ()
+    assumed: tuple[Condition, ...] = ()
+
+
+def conformed(model: onnx_ir.Model, task: Task, findings: Iterable[Finding] = ()) -> Exported:
+    """Holds a graph to the signature, and says which inputs it doesn't use.
+
+    Raises:
+        RouteError: when inputs or outputs are missing or have another type.
+    """
+    from onnxwright.graph.boundary import conform, unused_inputs
+    from onnxwright.lines import Place, found_at, line_of_forward
+
+    conform(model, task.signature)
+    line = line_of_forward(task.module)
+    unused = (
+        found_at(
+            Place("", line) if line is not None else None,
+            "unused-input-dropped",
+            f"No output of the graph depends on the input '{name}'.",
+        )
+        for name in unused_inputs(model)
+    )
+    return Exported(model, (*findings, *unused))
 
 
 class Route(Protocol):

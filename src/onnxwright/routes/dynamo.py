@@ -5,17 +5,25 @@ It refuses a branch on a value and keeps `.item()`; what it assumes of sizes sho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import onnx_ir as ir
 import torch
 from torch.export import Dim
 
+from onnxwright.conditions import Condition, translated
 from onnxwright.errors import RouteError
-from onnxwright.graph.boundary import conform
+from onnxwright.findings import Finding
+from onnxwright.lines import Line, Place, found_at, line_of_forward, user_line
 from onnxwright.modules import TensorFunction
-from onnxwright.routes import Exported, Task, silence, told
+from onnxwright.routes import Exported, Task, conformed, silence, told
 from onnxwright.signature import Signature
+
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+_NOT_NEGATIVE = re.compile(r"u\d+ >= 0")
 
 
 class Dynamo:
@@ -48,7 +56,8 @@ class Dynamo:
         model: ir.Model = converted.model
         if model.opset_imports.get("") != task.opset:
             raise RouteError(f"the exporter wrote opset {model.opset_imports.get('')}; asked for {task.opset}.")
-        return Exported(conform(model, task.signature))
+        assumed = tuple(_assumed(program, task))
+        return replace(conformed(model, task, _one_a_line(_dropped(program))), assumed=assumed)
 
 
 def _program(function: torch.nn.Module, task: Task) -> torch.export.ExportedProgram:
@@ -61,6 +70,59 @@ def _program(function: torch.nn.Module, task: Task) -> torch.export.ExportedProg
             return torch.export.export(function, arguments, dynamic_shapes=shapes, strict=True)
         except Exception:  # noqa: BLE001 - the first refusal is the one to tell
             raise first from None
+
+
+def _assumed(program: torch.export.ExportedProgram, task: Task) -> Iterator[Condition]:
+    """What `torch.export` takes for granted of sizes: the ONNX exporter drops all of it."""
+    inputs = [node.meta["val"] for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
+    axes = [
+        (tensor.shape[axis], dim)
+        for tensor, spec in zip(inputs, task.signature.inputs, strict=True)
+        for axis, dim in enumerate(spec.shape)
+        if isinstance(dim, str)
+    ]
+    symbols: dict[Any, str] = {}
+    root = Place("", line_of_forward(task.module) or user_line())
+    for size, dim in axes:
+        if isinstance(size, int):
+            yield Condition(f"dims[{dim!r}] == {size}", (dim,), root)
+        elif symbols.setdefault(size.node.expr, dim) != dim:
+            other = symbols[size.node.expr]
+            yield Condition(f"dims[{dim!r}] == dims[{other!r}]", (dim, other), root)
+    environment = next((size.node.shape_env for size, _ in axes if not isinstance(size, int)), None)
+    if environment is not None:
+        placed = [(guard, _place(guard) or root) for guard in environment.guards]
+        yield from translated(environment, placed, symbols)
+
+
+def _place(guard: Any) -> Place | None:
+    frame: Any = guard.sloc.framework_loc
+    if frame is None or isinstance(frame, str):
+        return None
+    line = Line(frame.filename, frame.lineno)
+    return Place("", line) if line.is_users else None
+
+
+def _dropped(program: torch.export.ExportedProgram) -> Iterator[Finding]:
+    """Assertions about values that come from the inputs, which the ONNX graph won't make."""
+    for node in program.graph.nodes:
+        if node.target is not torch.ops.aten._assert_scalar.default:
+            continue
+        answer: Any = getattr(node.args[0], "meta", {}).get("val")
+        if not isinstance(answer, torch.SymBool):
+            continue
+        asserted = answer.node.expr
+        is_of_values = any(symbol.name.startswith("u") for symbol in asserted.free_symbols)
+        if not is_of_values or _NOT_NEGATIVE.fullmatch(str(asserted)):
+            continue
+        lines = [Line(file, int(number)) for file, number in _FRAME.findall(node.meta.get("stack_trace") or "")]
+        place = next((Place("", line) for line in reversed(lines) if line.is_users), None)
+        message = f"`torch.export` assumes `{asserted}`, and the graph does not check it."
+        yield found_at(place, "guard-dropped", message)
+
+
+def _one_a_line(findings: Iterable[Finding]) -> list[Finding]:
+    return list({found.where: found for found in findings}.values())
 
 
 def _symbolic(signature: Signature) -> Iterator[dict[int, object]]:

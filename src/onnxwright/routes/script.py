@@ -6,7 +6,7 @@ import torch
 
 from onnxwright.errors import RouteError
 from onnxwright.modules import TensorFunction
-from onnxwright.routes import Exported, Task, silence, told
+from onnxwright.routes import Exported, Task, conformed, silence, told
 from onnxwright.routes.trace import ROUTE as TRACE
 from onnxwright.routes.trace import traced
 
@@ -33,7 +33,7 @@ class Script:
                 )
             except Exception as problem:  # the compiler raises types of its own, and whatever `inspect` raises
                 raise RouteError(told(problem)) from problem
-        return Exported(traced(flat, task))
+        return conformed(traced(flat, task), task)
 
 
 ROUTE = Script()

@@ -18,12 +18,11 @@ from torch import Tensor, nn
 from onnxwright.differences import differences
 from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
-from onnxwright.graph.boundary import conform
 from onnxwright.graph.snap_quantized import snap_quantized
 from onnxwright.lines import Whereabouts
 from onnxwright.modules import Pristine, TensorFunction
 from onnxwright.reads import Read, ValueReads
-from onnxwright.routes import Exported, Task, silence, told
+from onnxwright.routes import Exported, Task, conformed, silence, told
 from onnxwright.routes.plain_attention import plain_attention
 
 _SDPA_OPSET = 14
@@ -46,7 +45,7 @@ class Trace:
             frozen = differences(task.module, task.signature, task.sample, task.twin) if task.twin else []
         function = TensorFunction(task.module, task.signature.input_names, task.signature.output_names)
         findings = [*map(_finding, reads), *(found.finding() for found in frozen)]
-        return Exported(traced(function, task), tuple(_one_a_line(findings)))
+        return conformed(traced(function, task), task, _one_a_line(findings))
 
 
 class _Watched(TensorFunction):
@@ -104,7 +103,7 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
             raise RouteError(told(problem)) from problem
         model = ir.load(file)
         ir.external_data.load_to_model(model)
-    return conform(snap_quantized(model), signature)
+    return snap_quantized(model)
 
 
 def _finding(read: Read) -> Finding:

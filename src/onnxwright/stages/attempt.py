@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from onnxwright import backends, environment, files
 from onnxwright.backends import Options, Session
 from onnxwright.errors import EngineError, ProofError, RouteError
-from onnxwright.findings import Finding
 from onnxwright.manifest import Attempt, Proof
 from onnxwright.progress import Progress
 from onnxwright.reference import Reference
+from onnxwright.routes import Exported
 from onnxwright.source import Source
-from onnxwright.stages.explain import with_evidence
+from onnxwright.stages.explain import merged, with_evidence
 from onnxwright.stages.export import export
 from onnxwright.stages.prove import BUDGETS, Plan, prove
 from onnxwright.stages.request import Request
@@ -29,6 +29,7 @@ from onnxwright.staging import is_full
 if TYPE_CHECKING:
     from onnxwright.conditions import Asked
 
+TRACE = "trace"
 GIVEN = "given"
 """The route of a source that is a graph already."""
 
@@ -127,11 +128,12 @@ def _attempt(bench: Workbench, route: str) -> Outcome:
     opset = bench.source.details.get("opset", bench.request.opset)
     entry = Attempt(route=route, opset=opset, verdict="error", message="")
     try:
-        findings = _write_graph(bench, route, file)
+        exported = _write_graph(bench, route, file)
     except RouteError as problem:
         if is_full(problem):
             raise
-        return _ended(replace(entry, message=f"can't export it: {problem}"), file)
+        return _ended(replace(entry, message=f"can't export it: {problem}", findings=problem.findings), file)
+    findings, asked = exported.findings, bench.asked
     blocking = [found for found in findings if found.blocks_proof]
     if blocking:
         told = "; ".join(f"{found.message} ({found.where})" for found in blocking)
@@ -140,11 +142,16 @@ def _attempt(bench: Workbench, route: str) -> Outcome:
     if not sessions:
         return _ended(replace(entry, message="; ".join(refusals.values()), findings=findings), file)
     request, source = bench.request, bench.source
-    plan = Plan(
-        source.profile, source.traced, BUDGETS[request.proof], request.seed, bench.asked.sizes if bench.asked else ()
-    )
+    if asked is not None:
+        findings = (*findings, *merged(exported.assumed, asked))
+        asked = asked.and_of(exported.assumed, source.traced, source.profile)
+    plan = Plan(source.profile, source.traced, BUDGETS[request.proof], request.seed, asked.sizes if asked else ())
     shown_by_points = prove(bench.reference, sessions, source.sampler, plan)
-    proofs = {name: with_evidence(source, bench.asked, proof, findings) for name, proof in shown_by_points.items()}
+    is_traced = route == TRACE
+    proofs = {
+        name: with_evidence(source, asked, proof, findings, is_traced=is_traced)
+        for name, proof in shown_by_points.items()
+    }
     shown = Outcome(entry, file, sessions, proofs, refusals).proof
     journal = replace(
         entry,
@@ -160,19 +167,18 @@ def _ended(journal: Attempt, file: Path) -> Outcome:
     return Outcome(journal, file, {}, {}, {})
 
 
-def _write_graph(bench: Workbench, route: str, file: Path) -> tuple[Finding, ...]:
+def _write_graph(bench: Workbench, route: str, file: Path) -> Exported:
     import onnx_ir
 
     if bench.source.graph is not None:
-        model = onnx_ir.load(bench.source.graph)
-        onnx_ir.external_data.load_to_model(model)
-        findings: tuple[Finding, ...] = ()
+        exported = Exported(onnx_ir.load(bench.source.graph))
+        onnx_ir.external_data.load_to_model(exported.model)
     else:
         exported = export(bench.source, route_name=route, opset=bench.request.opset)
-        model, findings = exported.model, exported.findings
+    model = exported.model
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
     onnx_ir.save(model, file, external_data=files.data_file(file).name if size > _LARGEST_FILE else None)
-    return findings
+    return exported
 
 
 def _prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dict[str, str]]:

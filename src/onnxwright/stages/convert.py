@@ -27,7 +27,7 @@ from onnxwright.manifest import (
 from onnxwright.profile import Profile
 from onnxwright.progress import Progress, Silence
 from onnxwright.proof.lattice import ends, resting, volume
-from onnxwright.reference import examine, reference_of
+from onnxwright.reference import Reference, examine, reference_of
 from onnxwright.samples import PADDED_RIGHT, TYPICAL
 from onnxwright.source import Source
 from onnxwright.stages import measure as measuring
@@ -66,6 +66,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             source = replace(source, findings=(*source.findings, *examined(source)))
             asked = _asked(source)
             reference = reference_of(source, threads=environment.cores(), device=request.device)
+            source = replace(source, findings=(*source.findings, *_rows(source, reference)))
         bench = Workbench(request, source, reference, engines, folder, asked)
         outcomes = attempt_all(bench, progress)
         chosen = best(outcomes)
@@ -117,6 +118,14 @@ def _asked(source: Source) -> Asked | None:
     from onnxwright.conditions import ask
 
     return ask(source.module, source.sampler, source.profile, source.traced, _ASKING_SECONDS)
+
+
+def _rows(source: Source, reference: Reference) -> tuple[Finding, ...]:
+    if source.module is None:
+        return ()
+    from onnxwright.behaviour import rows_finding
+
+    return rows_finding(source, reference)
 
 
 def _tell(source: Source, progress: Progress) -> None:

@@ -24,12 +24,13 @@ _FROZEN = ("shape-branch-frozen", "loop-unrolled", "constant-from-sample")
 _DECIDED = {"branch": "The branch", "loop": "The loop", "other": "What is computed"}
 
 
-def explain(source: Source, asked: Asked | None, proof: Proof) -> tuple[Finding, ...]:
+def explain(source: Source, asked: Asked | None, proof: Proof, *, is_traced: bool) -> tuple[Finding, ...]:
     """Returns the lines that account for the sizes at which a candidate failed, those that the code asks about first.
 
     A condition that the module's code asks of sizes accounts for a failure when it turns out otherwise there than at
     the traced sizes, and nowhere where the candidate agreed. Where none does, two traces are held against each other,
-    from the traced sizes and from the nearest that failed.
+    from the traced sizes and from the nearest that failed; of a candidate that was not traced, only what differs at
+    lines that ask about sizes.
     """
     if source.module is None or not proof.failures:
         return ()
@@ -37,7 +38,8 @@ def explain(source: Source, asked: Asked | None, proof: Proof) -> tuple[Finding,
     parted = _differences(source, _nearest(source, proof))
     found = [_of_condition(one, source, proof, parted) for one in conditions]
     if not found:
-        found = [_of_difference(one, source, proof) for one in parted]
+        lines = {one.place.line for one in asked.conditions} if asked is not None else set()
+        found = [_of_difference(one, source, proof) for one in parted if is_traced or one.place.line in lines]
     return tuple({one.where: one for one in reversed(found)}.values())[::-1][:_MOST_EXPLANATIONS]
 
 
@@ -83,8 +85,7 @@ def _of_condition(condition: Condition, source: Source, proof: Proof, parted: Se
     told = next((one for one in parted if one.place.line == place.line), None)
     if told is not None:
         evidence += f" Of two traces {told.what}."
-    equal = set(condition.dims) if "==" in condition.code and len(condition.dims) == 2 else set()
-    code = "axes-merged" if equal else _code(kind, nearest, source, proof)
+    code = "axes-merged" if condition.is_merge else _code(kind, nearest, source, proof)
     message = (
         f"{_decided(place, kind)} once, at {_sizes(condition_sizes(condition, source))}; {_right(proof, nearest)}."
     )
@@ -135,14 +136,54 @@ def _sizes(sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{dim} = {size}" for dim, size in sizes.items())
 
 
-def with_evidence(source: Source, asked: Asked | None, proof: Proof, seen: Sequence[Finding]) -> Proof:
+def merged(assumed: Sequence[Condition], asked: Asked) -> tuple[Finding, ...]:
+    """Says which dims an exporter made one, at the line that asks for it."""
+    pairs = {frozenset(one.dims): one for one in reversed(assumed) if one.is_merge}
+    places = {frozenset(one.dims): one.place for one in reversed(asked.conditions) if one.is_merge}
+    return tuple(
+        places.get(dims, one.place).finding(
+            "axes-merged",
+            f"The exporter made one dim of {' and '.join(map(repr, sorted(dims)))}.",
+            evidence=f"It takes for granted that `{one}`.",
+        )
+        for dims, one in pairs.items()
+    )
+
+
+def with_evidence(
+    source: Source, asked: Asked | None, proof: Proof, seen: Sequence[Finding], *, is_traced: bool
+) -> Proof:
     """Returns a proof with the lines that account for its failures, and with what the export has seen.
 
     What was frozen, but shows at no size that was tried, is not shown to be harmless: the proof fails then.
     """
-    found = explain(source, asked, proof)
+    found = [*explain(source, asked, proof, is_traced=is_traced), *_narrowed(source, proof)]
+    proof = replace(proof, findings=tuple(_with_place(source, one) for one in proof.findings))
     frozen = [one for one in seen if one.code in _FROZEN]
     if proof.verdict == "proven" and frozen:
         return replace(proof, verdict="failed", range={}, findings=(*frozen, *proof.findings))
     told = {one.where for one in found}
     return replace(proof, findings=(*found, *(one for one in seen if one.where not in told), *proof.findings))
+
+
+def _narrowed(source: Source, proof: Proof) -> Iterator[Finding]:
+    from onnxwright.behaviour import Behaviour
+    from onnxwright.lines import found_at
+
+    failure = next((one for one in proof.failures if one.kind == "narrowed"), None)
+    if failure is None or source.module is None:
+        return
+    place = Behaviour(source.module, source.signature).first_wide(source.sampler.draw(failure.sizes))
+    yield found_at(place, "dtype-narrowed", f"{proof.candidate}, as at {_sizes(failure.sizes)}: {failure.message}.")
+
+
+def _with_place(source: Source, finding: Finding) -> Finding:
+    """Says where NaN comes from, which a proof can't see."""
+    if finding.code != "non-finite-output" or source.module is None:
+        return finding
+    from onnxwright.behaviour import Behaviour
+
+    behaviour = Behaviour(source.module, source.signature)
+    draws = (source.sampler.draw(source.traced, values) for values in source.sampler.regimes)
+    place = next(filter(None, map(behaviour.first_nan, draws)), None)
+    return finding if place is None else place.finding(finding.code, finding.message)

@@ -18,7 +18,7 @@ from onnxwright.proof.bench import GIVEN, Bench, Tally, key_of, written
 from onnxwright.proof.box import Box, clamped, contains, distance, largest_box, nearest
 from onnxwright.proof.lattice import Sizes, corners, ends, essential, neighbours, resting, sweep, volume
 from onnxwright.reference import Reference
-from onnxwright.samples import Sampler
+from onnxwright.samples import TYPICAL, Sampler
 
 BUDGETS: Final = {"quick": 5.0, "normal": 15.0, "thorough": 900.0}
 """Seconds for one proof, by name."""
@@ -232,8 +232,9 @@ def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[F
 
 def _scattered(tally: Tally, box: Box) -> Iterator[Finding]:
     """Says where failures lie between sizes that agree, so that no box could hold what is right."""
+    wrong = [failure.sizes for failure in tally.failed.values() if failure.values == TYPICAL.name]
     for dim in box:
-        failed = sorted(_alone(dim, [failure.sizes for failure in tally.failed.values()], box))
+        failed = sorted(_alone(dim, wrong, box))
         agreed = sorted(_alone(dim, tally.agreed.values(), box))
         between = [size for size in failed if agreed and agreed[0] < size < agreed[-1]]
         islands = sum(one in agreed for one, size in itertools.pairwise(sorted({*agreed, *failed})) if size in failed)
