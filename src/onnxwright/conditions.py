@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import math
 import re
 import time
@@ -73,10 +74,21 @@ def conditions_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int])
     fakes, symbols = _fake(mode, signature, sampler.draw(sizes))
     pristine = Pristine(module)
     # What can't run on fake tensors (numpy, a branch on a value) ends the run; the conditions until then count.
-    with evaluation(module), contextlib.suppress(Exception), mode, torch.no_grad():
+    with evaluation(module), _unlogged(), contextlib.suppress(Exception), mode, torch.no_grad():
         function(*fakes)
     pristine.restore()
     return list(dict.fromkeys(_conditions(environment, symbols)))
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keeps torch from logging what its fake tensors can't follow, with the whole stack."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _fake(mode: Any, signature: Signature, feeds: Mapping[str, Any]) -> tuple[list[torch.Tensor], dict[Any, str]]:

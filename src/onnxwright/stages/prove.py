@@ -216,10 +216,15 @@ def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[F
         yield Finding("outputs-differ", f"Wrong at {count}, as at {at}: {wrong}.")
     if box is not None and box != plan.whole:
         yield Finding("range-narrowed", f"Asked for {written(plan.whole)}; shown for {written(box)}.")
-    untried = [
-        sizes for sizes in bench.untried if not bench.is_tried(sizes) and box is not None and contains(box, sizes)
-    ]
-    if untried:
-        largest = "; ".join(written(sizes) for sizes in sorted(untried, key=volume)[-3:])
-        more = f" and {len(untried) - 3} more" if len(untried) > 3 else ""
-        yield Finding("not-tried", f"Not tried, for lack of time: {largest}{more}.")
+    untried = [sizes for sizes in bench.untried if not bench.is_tried(sizes) and box is not None]
+    inside = [sizes for sizes in untried if box is not None and contains(box, sizes)]
+    if inside:
+        yield Finding("not-tried", f"Not tried, for lack of time: {_largest(inside)}.")
+    outside = [sizes for sizes in untried if sizes not in inside]
+    if outside:
+        yield Finding("not-tried", f"Outside of what is shown, not tried for lack of time: {_largest(outside)}.")
+
+
+def _largest(many: list[Sizes]) -> str:
+    more = f" and {len(many) - 3} more" if len(many) > 3 else ""
+    return "; ".join(written(sizes) for sizes in sorted(many, key=volume)[-3:]) + more
