@@ -28,7 +28,7 @@ MEANINGS: Final = {
     AGREED: "agreed",
     FAILED: "failed",
     REFUSED: "refused by the model",
-    UNTRIED: "not tried for lack of time",
+    UNTRIED: "not tried",
     NOTHING: "nothing tried",
 }
 """What each symbol says of the sizes in a cell; where several hold, the one that weighs most in `_WEIGHTS` is shown."""
@@ -192,7 +192,7 @@ def _written(grid: Grid) -> Iterator[str]:
         is_inside = framed is not None and framed[0] <= number <= framed[1]
         if framed is not None and number == framed[0]:
             yield f"{'':{margin}} {_rule(columns)}"
-        yield f"{label:>{margin}} {_row(columns, row, is_inside=is_inside)}"
+        yield f"{label:>{margin}} {_row(columns, row, is_inside=is_inside)}".rstrip()
         if framed is not None and number == framed[1]:
             yield f"{'':{margin}} {_rule(columns)}"
     yield from _elsewhere(grid)

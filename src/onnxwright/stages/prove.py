@@ -208,7 +208,7 @@ def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[F
         points = [bench.sizes_of(key) for key in bench.refused]
         spans = {dim: (min(one[dim] for one in points), max(one[dim] for one in points)) for dim in plan.profile}
         why = next(iter(bench.refused.values()))
-        yield Finding("reference-refuses-size", f"The model itself raises at {written(spans)}: {why}")
+        yield Finding("reference-refuses-size", f"The model itself refuses {written(spans)}: {why}")
     if tally.failed:
         key, wrong = next(iter(tally.failed.items()))
         count = f"{len(tally.failed)} of {len(tally.failed) + len(tally.agreed)} sizes"
