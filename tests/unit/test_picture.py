@@ -22,7 +22,7 @@ def shown(proof_of):
         return msgspec.structs.replace(
             proof_of(ranges, "partial"),
             sizes=tuple(agreed),
-            failures=tuple(Failure(sizes, "wrong") for sizes in failed),
+            failures=tuple(Failure(sizes, "values", "wrong") for sizes in failed),
             refused=tuple(refused),
             untried=tuple(untried),
         )
