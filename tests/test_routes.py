@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional
 
 import onnxwright as ow
-from onnxwright.routes import routes
+from onnxwright.errors import RouteError
+from onnxwright.routes import routes, told
 from onnxwright.stages.export import export
 from onnxwright.stages.load import load
 
@@ -257,3 +258,46 @@ def test_the_state_of_the_module_is_put_back():
     export(sourced(module, x=torch.rand(2, 9)))
 
     assert (module.calls, module.seen, module.total.item()) == (0, [], 0.0)
+
+
+OF_THE_EXPORT = """Failed to export. \x1b[96mThis is step 1/3\x1b[0m.
+- Debug it and submit a PR to PyTorch.
+
+## Exception summary
+
+<class 'E'>: Could not guard on Eq(u0, 1)
+
+(Refer to the full stack trace above for more information.)"""
+OF_A_GUARD = """Could not guard on Eq(u0, 1).
+Caused by: (_export/utils.py:1)
+For more information, run with TORCH_LOGS="dynamic"
+
+For C++ stack trace, run with EXTENDED
+
+The following call raised this error:
+  File "own.py", line 7, in forward"""
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (OF_THE_EXPORT, "<class 'E'>: Could not guard on Eq(u0, 1)"),
+        (OF_A_GUARD, 'Could not guard on Eq(u0, 1). The following call raised this error: File "own.py", line 7, in f'),
+        ("Export failed on an operator. Please open a bug to request it.", "Export failed on an operator."),
+        ("\x1b[1mForty\x1b[0m words on the report of a bug-free line", "Forty words on the report of a bug-free line"),
+        ("Please report a bug to PyTorch", "Please report a bug to PyTorch"),
+    ],
+)
+def test_an_error_of_an_exporter_is_told_without_colours_and_advice_to_developers(problem, words):
+    said = told(ValueError(problem))
+
+    assert said.startswith(f"ValueError: {words}")
+    assert "\x1b" not in said
+    assert "more information" not in said
+
+
+def test_what_dynamo_refuses_is_told_with_the_users_line():
+    with pytest.raises(RouteError, match=r"Could not guard on data-dependent.*test_routes\.py\", line") as refusal:
+        export(sourced(reading(READS["branch"][0]), x=torch.rand(2, 9)), route_name="dynamo")
+
+    assert "TORCH_LOGS" not in str(refusal.value)

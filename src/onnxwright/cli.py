@@ -157,11 +157,22 @@ def run(
 @app.command()
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A package folder or a .onnx file.")],
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the sizes of a package's proof into a .svg or .png file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file that lies at --picture.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show what a package or an ONNX file is, what was proven of it, and what was measured."""
     from onnxwright.stages.inspect import inspect as look
 
+    if picture is not None:
+        from onnxwright.artifact import Package
+        from onnxwright.stages.picture import draw
+
+        draw(Package.open(path), picture, is_forced=force)
+    elif force:
+        raise UsageError("--force: expected with --picture, whose file it replaces. Leave it out.")
     report = look(path)
     _print(report.text, _builtins(report), as_json=as_json)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import logging
 import math
 import re
 import time
@@ -110,7 +111,7 @@ def conditions_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int])
     # What can't run on fake tensors (numpy, a branch on a value) ends the run; the conditions until then count.
     whereabouts = Whereabouts(module)
     environment.guards = guards = _Placed(whereabouts)
-    with evaluation(module), whereabouts, contextlib.suppress(Exception), mode, torch.no_grad():
+    with evaluation(module), whereabouts, _unlogged(), contextlib.suppress(Exception), mode, torch.no_grad():
         function(*fakes)
     pristine.restore()
     return list(dict.fromkeys(translated(environment, zip(guards, guards.places, strict=True), symbols)))
@@ -127,6 +128,17 @@ class _Placed(list[Any]):
     def append(self, guard: Any) -> None:
         super().append(guard)
         self.places.append(self._whereabouts.place)
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keeps torch from logging what its fake tensors can't follow, with the whole stack."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _fake(mode: Any, signature: Signature, feeds: Mapping[str, Any]) -> tuple[list[torch.Tensor], dict[Any, str]]:

@@ -24,8 +24,6 @@ _ONNX_CODES = {
     "float64": 11,
     "uint32": 12,
     "uint64": 13,
-    "complex64": 14,
-    "complex128": 15,
     "bfloat16": 16,
 }
 _NAMES = {code: name for name, code in _ONNX_CODES.items()}

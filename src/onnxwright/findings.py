@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 
@@ -39,7 +41,7 @@ class Kind(msgspec.Struct, frozen=True):
     blocks_proof: bool = False
 
 
-KINDS: dict[str, Kind] = {
+KINDS: Final[dict[str, Kind]] = {
     "nondeterministic-forward": Kind(
         "Nondeterministic forward",
         "Two runs of PyTorch on the same inputs from the same state differ, so there is nothing to be equal to.",
@@ -140,7 +142,7 @@ KINDS: dict[str, Kind] = {
     ),
     "vacuous-output": Kind(
         "Output without evidence",
-        "At every point tried the reference answers only NaN or infinity, so agreeing with it shows nothing.",
+        "At every point tried the reference answers only NaN, infinity or no element: agreeing with it shows nothing.",
         "Check the weights and the example inputs.",
         blocks_proof=True,
     ),
@@ -184,7 +186,8 @@ KINDS: dict[str, Kind] = {
     ),
     "reference-refuses-size": Kind(
         "PyTorch refuses a size",
-        "The module itself raises at these sizes, so they lie outside its range.",
+        "The module itself raises at these sizes, or answers there with other outputs, types or axes than for the "
+        "example, so they lie outside its range.",
         "Narrow the profile to what the model takes.",
     ),
     "not-tried": Kind(
@@ -214,3 +217,32 @@ KINDS: dict[str, Kind] = {
         "Return tensors.",
     ),
 }
+
+
+def page() -> str:
+    """Returns the documentation page of all findings, in Markdown."""
+    listed = sorted(KINDS.items())
+    rows = (f"| [`{code}`](#{code}) | {kind.title} | {'yes' if kind.blocks_proof else ''} |" for code, kind in listed)
+    parts = (_section(code, kind) for code, kind in listed)
+    return "\n".join([_HEAD, *rows, "", "\n".join(parts)])
+
+
+_HEAD: Final = """# Findings
+
+Whatever onnxwright notices about a model, a graph or a proof has one of these codes. `onnxwright inspect` shows the
+findings of a package, and an error of a failed conversion holds them (`error.findings`, or `--json`). While a finding
+that blocks a proof stands, nothing is called proven.
+
+This page is written by `make docs` from `src/onnxwright/findings.py`.
+
+| code | in words | blocks a proof |
+|---|---|---|"""
+
+
+def _section(code: str, kind: Kind) -> str:
+    blocks = "It blocks a proof. " if kind.blocks_proof else ""
+    return f"## {code}\n**{kind.title}.** {kind.meaning}\n\n{blocks}What to do: {_as_clause(kind.remedy)}\n"
+
+
+def _as_clause(remedy: str) -> str:
+    return remedy[0].lower() + remedy[1:] if remedy[0].isalpha() else remedy

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Self
 import torch
 from torch import nn
 
+from onnxwright.excerpts import excerpt
 from onnxwright.findings import Finding
 
 Kind = Literal["branch", "loop", "other"]
@@ -56,11 +57,7 @@ class Line(NamedTuple):
 
     def excerpt(self, around: int = 1) -> tuple[str, ...]:
         """Returns the line and its neighbours, numbered, the line itself marked; nothing where there is no source."""
-        numbers = range(max(1, self.number - around), self.number + around + 1)
-        texts = [(number, linecache.getline(self.file, number).rstrip()) for number in numbers]
-        if not linecache.getline(self.file, self.number):
-            return ()
-        return tuple(f"{'>' if number == self.number else ' '} {number:4}  {text}" for number, text in texts if text)
+        return excerpt(Path(self.file), self.number, around)
 
 
 class Place(NamedTuple):

@@ -19,13 +19,17 @@ class TensorFunction(nn.Module):
     """A module as a plain function: tensors in the order of `inputs`, a flat tuple of tensors out.
 
     Nested outputs (tuple, list, mapping, dataclass) are flattened in order; `outputs` picks and orders them by name.
+    With `is_whole` they are all that there may be.
     """
 
-    def __init__(self, module: nn.Module, inputs: Sequence[str], outputs: Sequence[str] | None = None):
+    def __init__(
+        self, module: nn.Module, inputs: Sequence[str], outputs: Sequence[str] | None = None, *, is_whole: bool = False
+    ):
         super().__init__()
         self.module = module
         self._inputs = tuple(inputs)
         self._outputs = None if outputs is None else tuple(outputs)
+        self._is_whole = is_whole
         # Only this module's own flag: the legacy exporter puts all submodules into the mode that it finds here.
         self.training = False
 
@@ -41,6 +45,12 @@ class TensorFunction(nn.Module):
         missing = [name for name in self._outputs if name not in found]
         if missing:
             raise ForwardError(f"output '{missing[0]}': not answered at these sizes; got {', '.join(found)}.")
+        extra = [name for name in found if name not in self._outputs]
+        if extra and self._is_whole:
+            raise ForwardError(
+                f"output '{extra[0]}': answered at these sizes, but not for the example; expected "
+                f"{', '.join(self._outputs)} only. Return the same outputs at all sizes."
+            )
         return {name: found[name] for name in self._outputs}
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -85,12 +95,8 @@ def flatten(answer: object) -> dict[str, Tensor]:
 
 
 def skipped_outputs(answer: object) -> dict[str, str]:
-    """Names the parts of a nested answer that no graph can answer (numbers, strings, objects), with their types."""
-    return {
-        _name(path): type(leaf).__name__
-        for path, leaf in _leaves(answer, ())
-        if leaf is not None and not isinstance(leaf, Tensor)
-    }
+    """Names the parts of a nested answer that no graph answers (None, numbers, strings, objects), with their types."""
+    return {_name(path): type(leaf).__name__ for path, leaf in _leaves(answer, ()) if not isinstance(leaf, Tensor)}
 
 
 def _name(path: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from onnxwright.backends import Array, Ran, Tensors
-from onnxwright.dtypes import from_torch
+from onnxwright.dtypes import from_torch, is_known
 from onnxwright.errors import ForwardError
 from onnxwright.lines import user_line_of
 from onnxwright.modules import Pristine, TensorFunction, evaluation
@@ -21,12 +21,17 @@ NAME = "pytorch"
 
 
 class PyTorchSession:
-    """A module that answers each call from the same state, in evaluation mode, without gradients."""
+    """A module that answers each call from the same state, in evaluation mode, without gradients.
 
-    def __init__(self, module: nn.Module, signature: Signature, *, threads: int, device: str = "cpu"):
+    With `is_whole`, an output that the signature doesn't name is an error; else it is left out.
+    """
+
+    def __init__(
+        self, module: nn.Module, signature: Signature, *, threads: int, device: str = "cpu", is_whole: bool = False
+    ):
         self._module = module
         self._pristine = Pristine(module)
-        self._unguarded = UnguardedSession(module, signature, threads=threads, device=device)
+        self._unguarded = UnguardedSession(module, signature, threads=threads, device=device, is_whole=is_whole)
 
     @property
     def ran(self) -> Ran:
@@ -68,8 +73,10 @@ class PyTorchSession:
 class UnguardedSession:
     """A module called as a user calls it, for measuring: whoever holds it keeps the module in evaluation mode."""
 
-    def __init__(self, module: nn.Module, signature: Signature, *, threads: int, device: str = "cpu"):
-        self.function = TensorFunction(module, signature.input_names, signature.output_names or None)
+    def __init__(
+        self, module: nn.Module, signature: Signature, *, threads: int, device: str = "cpu", is_whole: bool = False
+    ):
+        self.function = TensorFunction(module, signature.input_names, signature.output_names or None, is_whole=is_whole)
         self._device = device
         floats = [from_torch(parameter.dtype) for parameter in module.parameters() if parameter.is_floating_point()]
         self.ran = Ran(
@@ -84,7 +91,7 @@ class UnguardedSession:
         """Answers `{output name: array}` for `{input name: array}`.
 
         Raises:
-            ForwardError: when the module raises.
+            ForwardError: when the module raises, or answers something that is not a dense tensor of real numbers.
         """
         tensors = [to_tensor(array).to(self._device) for array in feeds.values()]
         with _threads(self.ran.threads), torch.no_grad():
@@ -94,6 +101,8 @@ class UnguardedSession:
                 raise
             except (Exception, SystemExit) as problem:  # a user's forward may raise anything
                 raise ForwardError(f"{type(problem).__name__} at {user_line_of(problem)}: {problem}") from problem
+        for name, tensor in named.items():
+            _check_kind(name, tensor)
         return {name: to_array(tensor) for name, tensor in named.items()}
 
 
@@ -113,6 +122,19 @@ def to_array(tensor: Tensor) -> Array:
         bits: Array = plain.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16).copy()
         return bits
     return plain.numpy().copy()
+
+
+def _check_kind(name: str, tensor: Tensor) -> None:
+    dtype = from_torch(tensor.dtype)
+    if tensor.layout is not torch.strided:
+        kind, remedy = f"{tensor.layout} {dtype}", "Return `.to_dense()` of it."
+    elif tensor.is_complex():
+        kind, remedy = dtype, "Return `torch.view_as_real(...)` of it, or its parts."
+    elif not is_known(dtype):
+        kind, remedy = dtype, "Cast it inside the module."
+    else:
+        return
+    raise ForwardError(f"output '{name}': expected a dense tensor of real numbers or bools, got {kind}. {remedy}")
 
 
 @contextlib.contextmanager

@@ -62,7 +62,7 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
         return _graph_reference(source, threads)
     from onnxwright.pytorch import PyTorchSession
 
-    session = PyTorchSession(source.module, source.signature, threads=threads, device=device)
+    session = PyTorchSession(source.module, source.signature, threads=threads, device=device, is_whole=source.is_whole)
     double = _double(source, threads)
     if double is not None:
         return Reference(session, double, _DOUBLE)
@@ -222,11 +222,14 @@ class _DoubleTwin:
 
 
 def _double(source: Source, threads: int) -> Twin | None:
+    import torch
+
     from onnxwright.pytorch import PyTorchSession
 
     assert source.module is not None
     try:
-        module = copy.deepcopy(source.module).double()
+        with torch.no_grad():  # else the weights of a copied TorchScript module are no leaves
+            module = copy.deepcopy(source.module).double()
         twin = _DoubleTwin(PyTorchSession(module, source.signature, threads=threads))
         twin.run(source.sampler.draw(source.traced, TYPICAL))
     except Exception:  # noqa: BLE001 - modules that can't be copied, or that name float32 in their code

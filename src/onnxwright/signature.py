@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from onnxwright.errors import SignatureError
+from onnxwright.errors import ForwardError, SignatureError
 
 Dim = int | str
 """A size that is fixed, or the name of one that may vary."""
@@ -75,6 +75,20 @@ class Signature(msgspec.Struct, frozen=True):
                 if (isinstance(dim, int) and size != dim) or sizes.setdefault(str(dim), size) != size:
                     raise SignatureError(_wrong_size(spec, array, dim, sizes))
         return {dim: sizes[dim] for dim in self.dims}
+
+    def check_answer(self, answered: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Holds what a model answers to the element types and the numbers of axes of the outputs.
+
+        Raises:
+            ForwardError: when an output has others at these sizes than were declared.
+        """
+        for spec in self.outputs:
+            array = answered[spec.name]
+            if array.dtype.name != spec.dtype or array.ndim != len(spec.shape):
+                raise ForwardError(
+                    f"output '{spec.name}': expected {spec} as for the example, got "
+                    f"{array.dtype.name}{list(array.shape)} at these sizes. Return the same type and axes at all sizes."
+                )
 
 
 def _named_axes(spec: TensorSpec) -> Iterator[tuple[int, str]]:

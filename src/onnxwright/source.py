@@ -21,7 +21,7 @@ class Source:
     """A model ready to be converted; exactly one of `module` and `graph` is there.
 
     `traced` are the sizes at which it is exported: distinct and larger than one where the model allows, so that no
-    size is frozen by coincidence.
+    size is frozen by coincidence. With `is_whole`, the signature names all that the module answers at these sizes.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Source:
     folder: Path | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    is_whole: bool = False
 
     @property
     def signature(self) -> Signature:

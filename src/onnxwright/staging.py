@@ -1,4 +1,4 @@
-"""Writes a folder whole or not at all: it grows under a hidden name beside its place and is moved there at the end."""
+"""Writes a folder or a file whole or not at all: under a hidden name beside its place, to which it moves at the end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -36,16 +36,39 @@ def staged(out: Path, *, is_forced: bool) -> Iterator[Path]:
     _check_place(out, is_forced=is_forced)
     staging = _new_sibling(out, _PARTIAL)
     try:
-        _create(staging, out)
+        _create(staging.mkdir, out)
         yield staging
         _check_place(out, is_forced=is_forced)
         _move(staging, out)
     except BaseException as failure:
         shutil.rmtree(staging, ignore_errors=True)
-        if is_full(failure):
-            raise OutputError(
-                f"output '{out}': no space left on the device. Free some, or write elsewhere."
-            ) from failure
+        _refuse_if_full(failure, out)
+        raise
+
+
+@contextmanager
+def staged_file(out: Path, *, is_forced: bool) -> Iterator[Path]:
+    """Yields the name of a new file beside `out`, and makes it `out` when the block ends without an exception.
+
+    Raises:
+        OutputError: when `out` exists (with `is_forced`: when it is a folder), when its folder doesn't exist or can't
+            be written, or when there is no space left.
+    """
+    out = Path(os.path.abspath(out))  # noqa: PTH100 - `resolve` would follow a link that stands at `out`
+    _check_file_place(out, is_forced=is_forced)
+    for partial in _left_behind(out, _PARTIAL):
+        partial.unlink(missing_ok=True)
+    draft = _new_sibling(out, _PARTIAL)
+    try:
+        _create(draft.touch, out)
+        yield draft
+        sync(draft)
+        _check_file_place(out, is_forced=is_forced)
+        draft.replace(out)
+        sync(out.parent)
+    except BaseException as failure:
+        draft.unlink(missing_ok=True)
+        _refuse_if_full(failure, out)
         raise
 
 
@@ -66,9 +89,26 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _check_place(out: Path, *, is_forced: bool) -> None:
+def _refuse_if_full(failure: BaseException, out: Path) -> None:
+    if is_full(failure):
+        raise OutputError(f"output '{out}': no space left on the device. Free some, or write elsewhere.") from failure
+
+
+def _check_parent(out: Path) -> None:
     if not out.parent.is_dir():
         raise OutputError(f"output '{out}': its parent folder doesn't exist. Create '{out.parent}' first.")
+
+
+def _check_file_place(out: Path, *, is_forced: bool) -> None:
+    _check_parent(out)
+    if out.is_dir():
+        raise OutputError(f"output '{out}': expected the name of a file, got a folder. Choose another name.")
+    if os.path.lexists(out) and not is_forced:
+        raise OutputError(f"output '{out}' exists already. Choose another name, or replace it with --force.")
+
+
+def _check_place(out: Path, *, is_forced: bool) -> None:
+    _check_parent(out)
     if not os.path.lexists(out):
         return
     if out.is_symlink() or not out.is_dir():
@@ -84,9 +124,9 @@ def _check_place(out: Path, *, is_forced: bool) -> None:
         )
 
 
-def _create(staging: Path, out: Path) -> None:
+def _create(make: Callable[[], None], out: Path) -> None:
     try:
-        staging.mkdir()
+        make()
     except OSError as refusal:
         if is_full(refusal):
             raise

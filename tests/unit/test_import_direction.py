@@ -16,7 +16,7 @@ ROOT = Path(onnxwright.__path__[0])
 # Low to high. A module imports from its own layer and from those below; a package counts as one entry.
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
-    "staging settings progress",
+    "staging settings progress excerpts",
     "graphs and modules": "graph lines modules calls reads surroundings",
     "backends": "backends",
     "artefacts and sources": "artifact text activations tasks source loaders given reference evidence pytorch proof "
@@ -28,7 +28,7 @@ LAYERS = {
 RANK = {entry: rank for rank, entries in enumerate(LAYERS.values()) for entry in entries.split()}
 LAYER = {entry: layer for layer, entries in LAYERS.items() for entry in entries.split()}
 
-HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "jinja2"}
+HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "jinja2", "matplotlib"}
 # Packages whose every module is imported to find out what is there, also where no heavy library is installed.
 PLUGINS = {"backends", "tasks"}
 EXITS = {"print", "exit", "quit", "sys.exit", "os._exit", "SystemExit"}

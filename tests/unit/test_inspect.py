@@ -11,7 +11,7 @@ import pytest
 from onnxwright.errors import MissingExtraError, SourceError
 from onnxwright.files import digest
 from onnxwright.findings import Finding
-from onnxwright.manifest import Attempt, EngineProof, Evidence, Latency, Measurement, Step
+from onnxwright.manifest import Attempt, Divergence, Drift, EngineProof, Evidence, Latency, Measurement, Step
 from onnxwright.stages.inspect import GraphReport, PackageReport, Report, in_comparison, in_range, in_ranges, inspect
 
 BRANCHING = """
@@ -49,6 +49,14 @@ def told(counting, proof_of):
         task="embedding",
         findings=(
             Finding("range-narrowed", "Only to 16 <b>tokens</b>.", where="model.py:7", repair="plain-attention"),
+            Finding(
+                "value-branch-frozen",
+                "Branches.",
+                where="model.py:41",
+                module="encoder.layer.0",
+                evidence="Relu at 1, Sigmoid at 2",
+                excerpt=("  40  y = x", "> 41  if y.sum() > 0:", "  42      y = -y"),
+            ),
         ),
         attempts=(
             Attempt("trace", 17, "failed", "outputs differ", seconds=1.5),
@@ -104,6 +112,37 @@ class TestPackage:
     def test_each_line_begins_with_what_it_is(self, told):
         kinds = {line.split("  ")[0] for line in inspect(told).text.splitlines()}
         assert {"package", "verdict", "input", "output", "variant", "engine", "measured", "finding"} <= kinds
+
+    def test_shows_a_finding_with_its_lines_of_source(self, told):
+        told = inspect(told).text.splitlines()
+        at = next(number for number, line in enumerate(told) if "value-branch-frozen" in line)
+        column = told[at].index("Branches.")
+        assert told[at][column:] == "Branches. model.py:41 in encoder.layer.0"
+        assert [line[column:] for line in told[at + 1 : at + 5]] == [
+            "evidence: Relu at 1, Sigmoid at 2",
+            "    40  y = x",
+            "  > 41  if y.sum() > 0:",
+            "    42      y = -y",
+        ]
+        assert all(line.startswith("finding") for line in told[at : at + 5])
+        assert not told[at + 5].startswith("finding")
+
+    def test_shows_where_a_candidate_leaves_the_reference(self, counting, proof_of):
+        growth = (Drift("", "model.py:3", 1e-8), Drift("encoder.norm", "model.py:9", 0.25))
+        divergence = Divergence(
+            {"batch": 2, "sequence": 5}, "large", "encoder.norm", "model.py:9", "/norm/Div", 0.25, growth, "No epsilon."
+        )
+        proof = msgspec.structs.replace(proof_of({"batch": (1, 4), "sequence": (1, 16)}), divergence=divergence)
+        assert lines(inspect(counting(proof=proof)), "diverges") == [
+            ["diverges", "at", "batch", "2,", "sequence", "5,", "values", "large"],
+            ["diverges", "in", "encoder.norm", "model.py:9"],
+            ["diverges", "node", "/norm/Div"],
+            ["diverges", "error", "0.25"],
+            ["diverges", "growth", "1e-08", "the", "module", "itself", "model.py:3"],
+            ["diverges", "growth", "0.25", "encoder.norm", "model.py:9"],
+            ["diverges", "because", "No", "epsilon."],
+        ]
+        assert lines(inspect(counting("other")), "diverges") == []
 
     def test_json_holds_the_manifest(self, told):
         report = inspect(told)

@@ -41,7 +41,17 @@ def full(manifest):
     )
     return msgspec.structs.replace(
         manifest,
-        findings=(Finding("range-narrowed", HOSTILE, where="model.py:7", repair="plain-attention"),),
+        findings=(
+            Finding(
+                "range-narrowed",
+                HOSTILE,
+                where="model.py:7",
+                repair="plain-attention",
+                module=f"module {HOSTILE}",
+                evidence=f"seen {HOSTILE}",
+                excerpt=("> 7  if x < y:  # <script>",),
+            ),
+        ),
         attempts=(
             Attempt("trace", 17, "failed", HOSTILE),
             Attempt("dynamo", 18, "proven", "whole profile", ranges, 6.25),
@@ -245,6 +255,16 @@ class TestPages:
         rows = [line for line in pages["README.md"].splitlines() if line.startswith("| range-narrowed")]
         assert len(rows) == 1
         assert len(re.findall(r"(?<!\\)\|", rows[0])) == 5
+
+    def test_report_shows_the_lines_of_a_finding_and_the_picture(self, staged):
+        manifest = full(staged[1])
+        sizes = ({"batch": 1, "sequence": 2}, {"batch": 4, "sequence": 16})
+        proof = msgspec.structs.replace(manifest.proof, sizes=sizes)
+        page = render_pages(msgspec.structs.replace(manifest, proof=proof))["report.html"]
+        assert "&gt; 7  if x &lt; y:  # &lt;script&gt;" in page
+        assert "In <code>module &lt;script&gt;" in page
+        assert "Evidence: seen &lt;script&gt;" in page
+        assert "<pre>batch 1 to 4 down, sequence 2 to 16 across" in page
 
     def test_html_is_well_formed(self, staged):
         void = {"meta", "br", "link"}

@@ -90,10 +90,10 @@ def settle(module: nn.Module, declared: Declared, ranges: Mapping[str, tuple[int
         ForwardError: when the module raises at the example's own sizes.
     """
     example_sizes = Signature(declared.inputs, ()).bind(declared.example)
-    probe = _probe(module, declared)
     default = Profile({dim: _default_range(dim, size, declared.limits) for dim, size in example_sizes.items()})
     wanted = default.replace(ranges)
     answer, findings = _first_answer(module, declared)
+    probe = _probe(module, declared, answer)
     shapes = [_shapes(answer)]
     sizes = [example_sizes]
     for tried in _probe_sizes(example_sizes, wanted):
@@ -103,8 +103,17 @@ def settle(module: nn.Module, declared: Declared, ranges: Mapping[str, tuple[int
             shapes.append(_shapes(answered))
     signature = Signature(declared.inputs, tuple(_output_specs(sizes, shapes)))
     profile = probe.accepted(wanted, sizes[-1], given=ranges)
+    findings += tuple(_narrowings(probe, wanted, profile, sizes[-1]))
     sampler = Sampler(signature, declared.meanings, given=(declared.example,))
-    return Source(sampler=sampler, profile=profile, traced=sizes[-1], module=module, findings=findings, **about)
+    return Source(
+        sampler=sampler,
+        profile=profile,
+        traced=sizes[-1],
+        module=module,
+        findings=findings,
+        is_whole=not declared.outputs,
+        **about,
+    )
 
 
 def by_name(module: nn.Module, example_inputs: Any) -> dict[str, Tensor]:
@@ -154,12 +163,16 @@ def _session(module: nn.Module, declared: Declared) -> PyTorchSession:
     return PyTorchSession(module, Signature(declared.inputs, outputs), threads=cores())
 
 
-def _probe(module: nn.Module, declared: Declared) -> Probe:
-    session = _session(module, declared)
+def _probe(module: nn.Module, declared: Declared, first: Tensors | None = None) -> Probe:
+    """Asks a module, and takes for a refusal what isn't of the kind of its `first` answer."""
+    outputs = tuple(TensorSpec(name, array.dtype.name, array.shape) for name, array in (first or {}).items())
+    signature = Signature(declared.inputs, outputs)
+    session = PyTorchSession(module, signature, threads=cores(), is_whole=not declared.outputs)
 
     def run(feeds: Tensors) -> dict[str, Array]:
         answered = session.run(feeds)
         session.restore()
+        signature.check_answer(answered)
         return answered
 
     return Probe(run, Sampler(Signature(declared.inputs, ()), declared.meanings))
@@ -171,13 +184,24 @@ def _first_answer(module: nn.Module, declared: Declared) -> tuple[dict[str, Arra
         answered = session.run(declared.example)
     except ForwardError as problem:
         raise ForwardError(
-            f"the module can't be run on its example inputs: {problem}. Mend forward, or the example inputs."
+            f"the module can't be run on its example inputs: {str(problem).rstrip('.')}. "
+            "Mend forward, or the example inputs."
         ) from problem
     taken = [name for name in answered if name in declared.example]
     if taken:
         raise ForwardError(f"output '{taken[0]}': an input has this name. Return it under a name of its own.")
     session.restore()
     return answered, () if declared.outputs else _skipped(module, declared)
+
+
+def _narrowings(probe: Probe, wanted: Profile, profile: Profile, sizes: Mapping[str, int]) -> Iterator[Finding]:
+    """Says of each default range that the module doesn't take as a whole where it ends, and why."""
+    for dim, (least, _, most) in profile.items():
+        for end, beyond, asked in ((least, least - 1, wanted[dim].least), (most, most + 1, wanted[dim].most)):
+            if end != asked:
+                why = probe.refusal({**sizes, dim: beyond}) or "together with usual sizes of the other dims"
+                told = f"Dim '{dim}': the default range ends at {end} and not at {asked}, since the module refuses"
+                yield Finding("reference-refuses-size", f"{told} {beyond}: {why}")
 
 
 def _skipped(module: nn.Module, declared: Declared) -> tuple[Finding, ...]:

@@ -28,6 +28,14 @@ class Probe:
         except ForwardError:
             return None
 
+    def refusal(self, sizes: Mapping[str, int]) -> str | None:
+        """Says why the model refuses these sizes, or None where it answers."""
+        try:
+            self._run(self._sampler.draw(sizes))
+        except ForwardError as problem:
+            return str(problem)
+        return None
+
     def accepted(self, profile: Profile, sizes: Mapping[str, int], *, given: Mapping[str, object]) -> Profile:
         """Shrinks every range to what the model takes, starting from sizes that it does take; not those `given`."""
         return profile.replace({dim: self._accepted_range(dim, profile, sizes) for dim in profile if dim not in given})

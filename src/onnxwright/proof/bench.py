@@ -141,7 +141,8 @@ class Bench:
         if self.is_tried(sizes):
             return
         if self.is_too_late(sizes, overtime=overtime):
-            self.untried.append(sizes)
+            if sizes not in self.untried:
+                self.untried.append(sizes)
             return
         self.try_size(sizes, regimes=1 if self._predict(sizes) > _HEAVY_SHARE * self._seconds else 2)
 
@@ -178,6 +179,7 @@ class Bench:
     def _compare(self, sizes: Sizes, values: Values, feeds: Tensors) -> None:
         try:
             expected = self._reference.run(feeds)
+            self._sampler.signature.check_answer(expected)
         except ForwardError as refusal:
             # Other values may be refused for what they are, which says nothing about the size.
             if values is TYPICAL:

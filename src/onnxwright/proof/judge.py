@@ -33,7 +33,7 @@ class Judge:
         return [
             *self._noticed.values(),
             *(
-                Finding("vacuous-output", f"Output '{name}': the reference answers only NaN or infinity.")
+                Finding("vacuous-output", f"Output '{name}': the reference answers only NaN, infinity or no element.")
                 for name in vacuous
             ),
         ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from onnxwright.discovery import offered
 from onnxwright.errors import UsageError, accepted
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
 
     from onnxwright.conditions import Condition
     from onnxwright.signature import Signature
+
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_SUMMARY: Final = "## Exception summary"
+_ADVICE: Final = re.compile(
+    r"""
+    For\ (?:more|extended|C\+\+)\ [^\n]*                       # logs that can be switched on
+    | ^(?:If\ you\ suspect|The\ error\ above\ occurred|Caused\ by:\ \(|\(Refer\ to\ the\ full|⬆)[^\n]*
+    | [^.!\n]*\b(?:report|open|file|create|submit)\ (?:a|an|this)\ (?:bug|issue|pr|error\ report)\b[^\n]*
+    """,
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
 
 
 @dataclass(frozen=True)
@@ -103,9 +115,11 @@ def route(name: str, *, opset: int) -> Route:
 
 
 def told(problem: BaseException) -> str:
-    """Returns the first lines of an exporter's error, which can run over pages."""
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    return f"{type(problem).__name__}: {' '.join(lines[:3])[:400]}"
+    """Returns the first lines of an exporter's error, without colours and advice to PyTorch's developers."""
+    plain = _COLOUR.sub("", str(problem))
+    telling = _ADVICE.sub("", plain.partition(_SUMMARY)[2] or plain)
+    lines = [line.strip() for line in (telling if telling.strip() else plain).splitlines() if line.strip()]
+    return f"{type(problem).__name__}: {' '.join(lines[:4])[:400]}"
 
 
 @contextlib.contextmanager

@@ -15,10 +15,12 @@ from onnxwright.artifact import Package
 from onnxwright.errors import MissingExtraError, SignatureError, SourceError
 from onnxwright.files import data_file, digest
 from onnxwright.findings import Finding
-from onnxwright.manifest import Attempt, EngineProof, Latency, Manifest, Measurement, Proof
+from onnxwright.manifest import Attempt, Divergence, EngineProof, Latency, Manifest, Measurement, Proof
 from onnxwright.stages.measure import in_words
+from onnxwright.stages.picture import lines
 
 Rows = Iterable[Sequence[str]]
+_LINE: Final = 80
 _SUB_BYTE_BITS: Final = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2}
 
 
@@ -32,7 +34,9 @@ class PackageReport(msgspec.Struct, frozen=True, tag="package", tag_field="kind"
     @property
     def text(self) -> str:
         """The report in columns."""
-        return _columns([("package", self.path), *_package_rows(self.manifest, self.engines)])
+        rows = [("package", self.path), *_package_rows(self.manifest, self.engines)]
+        width = _LINE - max(len(row[0]) for row in rows) - 2
+        return _columns([*rows, *(("picture", line) for line in lines(self.manifest.proof, width))])
 
 
 class Boundary(msgspec.Struct, frozen=True):
@@ -153,7 +157,8 @@ def _package_rows(manifest: Manifest, available: Mapping[str, str | None]) -> It
             yield from _measurement_rows(name, measurement)
     if manifest.evidence is not None:
         yield "evidence", manifest.evidence.file, f"{manifest.evidence.points} points"
-    yield from map(_finding_row, manifest.findings)
+    for finding in manifest.findings:
+        yield from _finding_rows(finding)
     yield from map(_attempt_row, manifest.attempts)
     for step in manifest.lineage:
         yield "lineage", step.verb, in_details(step.details)
@@ -170,6 +175,8 @@ def _proof_rows(proof: Proof) -> Iterator[Sequence[str]]:
             worst.output,
             f"at {in_sizes(worst.sizes)}, values {worst.values}",
         )
+    if proof.divergence is not None:
+        yield from _divergence_rows(proof.divergence)
     for output, limit in proof.tolerance.limits.items():
         yield "tolerance", f"{limit:.2g}", output, f"{proof.tolerance.name}, from {proof.tolerance.origin}"
 
@@ -196,9 +203,27 @@ def _measurement_rows(variant: str, measurement: Measurement) -> Iterator[Sequen
         )
 
 
-def _finding_row(finding: Finding) -> Sequence[str]:
+def _finding_rows(finding: Finding) -> Iterator[Sequence[str]]:
+    module = f"in {finding.module}" if finding.module else ""
     repair = f"repair: {finding.repair}" if finding.repair else ""
-    return "finding", finding.code, " ".join(filter(None, (finding.message, finding.where, repair)))
+    yield "finding", finding.code, " ".join(filter(None, (finding.message, finding.where, module, repair)))
+    if finding.evidence:
+        yield "finding", "", f"evidence: {finding.evidence}"
+    for line in finding.excerpt:
+        yield "finding", "", f"  {line}"
+
+
+def _divergence_rows(divergence: Divergence) -> Iterator[Sequence[str]]:
+    yield "diverges", "at", f"{in_sizes(divergence.sizes)}, values {divergence.values}"
+    yield "diverges", "in", " ".join(filter(None, (divergence.module or "the module itself", divergence.where)))
+    if divergence.node:
+        yield "diverges", "node", divergence.node
+    yield "diverges", "error", f"{divergence.error:.2g}"
+    for drift in divergence.growth:
+        where = " ".join(filter(None, (drift.module or "the module itself", drift.where)))
+        yield "diverges", "growth", f"{drift.error:<8.2g} {where}"
+    if divergence.message:
+        yield "diverges", "because", divergence.message
 
 
 def _attempt_row(attempt: Attempt) -> Sequence[str]:

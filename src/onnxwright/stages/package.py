@@ -15,6 +15,7 @@ from onnxwright.errors import SourceError
 from onnxwright.manifest import Manifest, Step
 from onnxwright.profile import Profile
 from onnxwright.stages.inspect import in_comparison, in_details, in_range, in_ranges, in_sizes
+from onnxwright.stages.picture import lines
 from onnxwright.tasks import task
 from onnxwright.text import FILE_NAME as TOKENIZER
 from onnxwright.text import Text, Tokenizer
@@ -124,6 +125,7 @@ def render_pages(manifest: Manifest) -> dict[str, str]:
         "code": _to_code,
         "comparison": in_comparison,
         "details": in_details,
+        "picture": lambda proof: "\n".join(lines(proof)),
         "range": in_range,
         "ranges": in_ranges,
         "sizes": in_sizes,

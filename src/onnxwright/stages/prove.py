@@ -212,7 +212,7 @@ def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[F
         points = [bench.sizes_of(key) for key in bench.refused]
         spans = {dim: (min(one[dim] for one in points), max(one[dim] for one in points)) for dim in plan.profile}
         why = next(iter(bench.refused.values()))
-        yield Finding("reference-refuses-size", f"The model itself raises at {written(spans)}: {why}")
+        yield Finding("reference-refuses-size", f"The model itself refuses {written(spans)}: {why}")
     if tally.failed:
         first = next(iter(tally.failed.values()))
         count = f"{len(tally.failed)} of {len(tally.failed) + len(tally.agreed)} sizes"
@@ -221,13 +221,18 @@ def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[F
         yield from _scattered(tally, box)
     if box is not None and box != plan.whole:
         yield Finding("range-narrowed", f"Asked for {written(plan.whole)}; shown for {written(box)}.")
-    untried = [
-        sizes for sizes in bench.untried if not bench.is_tried(sizes) and box is not None and contains(box, sizes)
-    ]
-    if untried:
-        largest = "; ".join(written(sizes) for sizes in sorted(untried, key=volume)[-3:])
-        more = f" and {len(untried) - 3} more" if len(untried) > 3 else ""
-        yield Finding("not-tried", f"Not tried, for lack of time: {largest}{more}.")
+    untried = [sizes for sizes in bench.untried if not bench.is_tried(sizes) and box is not None]
+    inside = [sizes for sizes in untried if box is not None and contains(box, sizes)]
+    if inside:
+        yield Finding("not-tried", f"Not tried, for lack of time: {_largest(inside)}.")
+    outside = [sizes for sizes in untried if sizes not in inside]
+    if outside:
+        yield Finding("not-tried", f"Outside of what is shown, not tried for lack of time: {_largest(outside)}.")
+
+
+def _largest(many: list[Sizes]) -> str:
+    more = f" and {len(many) - 3} more" if len(many) > 3 else ""
+    return "; ".join(written(sizes) for sizes in sorted(many, key=volume)[-3:]) + more
 
 
 def _scattered(tally: Tally, box: Box) -> Iterator[Finding]:
