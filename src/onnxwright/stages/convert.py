@@ -26,9 +26,8 @@ from onnxwright.manifest import (
 )
 from onnxwright.profile import Profile
 from onnxwright.progress import Progress, Silence
-from onnxwright.proof.lattice import ends, resting, volume
 from onnxwright.reference import examine, reference_of, sizes_asked_for
-from onnxwright.samples import PADDED_RIGHT, TYPICAL
+from onnxwright.samples import TYPICAL
 from onnxwright.source import Source
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import GIVEN, Outcome, Workbench, attempt_all, best, extent
@@ -42,7 +41,6 @@ EVIDENCE: Final = "proof/evidence.npz"
 VARIANT: Final = "fp32"
 _TIMED_SECONDS = 12.0
 _ASKING_SECONDS = 2.0
-_EVIDENCE_SEED = 7
 
 
 def convert(request: Request, progress: Progress | None = None) -> Package:
@@ -168,14 +166,11 @@ def _narrowed(profile: Profile, chosen: Outcome) -> Profile:
 
 def _keep_evidence(bench: Workbench, chosen: Outcome) -> Evidence:
     within = _narrowed(bench.source.profile, chosen)
-    sizes = sorted([resting(within), *ends(within)], key=volume)
-    draw = bench.source.sampler.draw
-    feeds = [draw(one, TYPICAL if place % 2 else PADDED_RIGHT, seed=_EVIDENCE_SEED) for place, one in enumerate(sizes)]
-    points = evidence.collect(bench.reference, feeds, chosen.proof.tolerance.limits)
+    kept = evidence.collect(bench.reference, bench.source.sampler, within, chosen.proof.tolerance.limits)
     file = bench.folder / EVIDENCE
     file.parent.mkdir()
-    evidence.save(points, file)
-    return Evidence(EVIDENCE, files.digest(file), len(points))
+    evidence.save(kept, file)
+    return Evidence(EVIDENCE, files.digest(file), len(kept.points))
 
 
 def _manifest(
