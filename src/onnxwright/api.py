@@ -48,7 +48,6 @@ def convert(
         ModelError: when the model can't be run, exported or proven. Nothing is written then.
     """
     from onnxwright.stages.convert import convert as run
-    from onnxwright.stages.export import DEFAULT_OPSET
     from onnxwright.stages.request import Request
 
     request = Request(
@@ -59,7 +58,7 @@ def convert(
         ranges=dict(profile or {}),
         task=task,
         route=route,
-        opset=opset or DEFAULT_OPSET,
+        wanted_opset=opset,
         device=device,
         engines=(engine,) if isinstance(engine, str) else tuple(engine),
         precision=precision,

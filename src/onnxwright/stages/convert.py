@@ -33,14 +33,15 @@ from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import GIVEN, Outcome, Workbench, attempt_all, best, extent
 from onnxwright.stages.load import load
 from onnxwright.stages.package import package
-from onnxwright.stages.request import Request
+from onnxwright.stages.request import Request, ready_engines
 from onnxwright.staging import staged
 
 GRAPH: Final = "onnx/model.onnx"
 EVIDENCE: Final = "proof/evidence.npz"
 VARIANT: Final = "fp32"
 _TIMED_SECONDS = 12.0
-_ASKING_SECONDS = 2.0
+ASKING_SECONDS: Final = 2.0
+"""How long the module's own code is asked which sizes tell."""
 
 
 def convert(request: Request, progress: Progress | None = None) -> Package:
@@ -52,14 +53,14 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
     """
     progress = progress or Silence()
     request.check()
-    engines = request.ready_engines()
+    engines = ready_engines(request.engines)
     with staged(request.out, is_forced=request.is_forced) as folder:
         with progress.stage("load"):
             source = load_request(request)
             _tell(source, progress)
         with progress.stage("examine"):
             source = replace(source, findings=(*source.findings, *examined(source)))
-            asked = sizes_asked_for(source, seconds=_ASKING_SECONDS)
+            asked = sizes_asked_for(source, seconds=ASKING_SECONDS)
             reference = reference_of(source, threads=environment.cores(), device=request.device)
         bench = Workbench(request, source, reference, engines, folder, asked)
         outcomes = attempt_all(bench, progress)
