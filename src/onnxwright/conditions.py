@@ -8,18 +8,21 @@ again from there, since its code may ask something else on the other side.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
+from onnxwright.lines import Place, Whereabouts
 from onnxwright.modules import Pristine, TensorFunction, evaluation
 from onnxwright.profile import Profile
 from onnxwright.proof.box import distance
@@ -34,31 +37,52 @@ _MACHINERY = ("_subclasses", "_prims", "_prims_common", "_refs", "_decomp", "_me
 _NAMES = {"math": math, "min": min, "max": max, "abs": abs, "int": int, "float": float, "__builtins__": {}}
 
 
+@functools.cache
+def _compiled(code: str) -> CodeType:
+    return compile(code, "<condition>", "eval")
+
+
 class Condition(NamedTuple):
     """A question about sizes: Python that is true or false for given dims, and where it is asked."""
 
     code: str
     dims: tuple[str, ...]
-    where: str
+    place: Place
+
+    def holds(self, sizes: Mapping[str, int]) -> bool | None:
+        """Whether it is true at given sizes; None where it can't be told."""
+        try:
+            return bool(eval(_compiled(self.code), {**_NAMES, "dims": sizes}))  # noqa: S307 - torch printed it
+        except (ArithmeticError, NameError, TypeError, ValueError):
+            return None
+
+    def __str__(self) -> str:
+        return re.sub(r"dims\['([^']*)'\]", r"\1", self.code)
 
 
-def telling_sizes(
-    module: nn.Module, sampler: Sampler, profile: Profile, start: Mapping[str, int], seconds: float
-) -> list[Sizes]:
-    """Returns sizes in the profile at which the module's code takes another way than at the ones before."""
+class Asked(NamedTuple):
+    """What a module's code asks of sizes, and sizes at which it takes another way than at the traced ones."""
+
+    conditions: tuple[Condition, ...] = ()
+    sizes: tuple[Sizes, ...] = ()
+
+
+def ask(module: nn.Module, sampler: Sampler, profile: Profile, start: Mapping[str, int], seconds: float) -> Asked:
+    """Runs the module at the traced sizes, and from there wherever its code takes another way."""
     deadline = time.monotonic() + seconds
-    waiting, found, asked = [dict(start)], [dict(start)], set()
+    waiting, found = [dict(start)], [dict(start)]
+    asked: dict[Condition, None] = {}
     for _ in range(_MOST_RUNS):
         if not waiting or time.monotonic() > deadline:
             break
         base = waiting.pop(0)
         for condition in conditions_at(module, sampler, base):
             if condition not in asked:
-                asked.add(condition)
+                asked[condition] = None
                 fresh = [sizes for sizes in _other_side(condition, base, profile) if sizes not in found]
                 found += fresh
                 waiting += fresh[:1]
-    return found[1:]
+    return Asked(tuple(asked), tuple(found[1:]))
 
 
 def conditions_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int]) -> list[Condition]:
@@ -73,10 +97,25 @@ def conditions_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int])
     fakes, symbols = _fake(mode, signature, sampler.draw(sizes))
     pristine = Pristine(module)
     # What can't run on fake tensors (numpy, a branch on a value) ends the run; the conditions until then count.
-    with evaluation(module), contextlib.suppress(Exception), mode, torch.no_grad():
+    whereabouts = Whereabouts(module)
+    environment.guards = guards = _Placed(whereabouts)
+    with evaluation(module), whereabouts, contextlib.suppress(Exception), mode, torch.no_grad():
         function(*fakes)
     pristine.restore()
-    return list(dict.fromkeys(_conditions(environment, symbols)))
+    return list(dict.fromkeys(_conditions(environment, guards, symbols)))
+
+
+class _Placed(list[Any]):
+    """Guards, each with the place at which it was asked."""
+
+    def __init__(self, whereabouts: Whereabouts):
+        super().__init__()
+        self.places: list[Place] = []
+        self._whereabouts = whereabouts
+
+    def append(self, guard: Any) -> None:
+        super().append(guard)
+        self.places.append(self._whereabouts.place)
 
 
 def _fake(mode: Any, signature: Signature, feeds: Mapping[str, Any]) -> tuple[list[torch.Tensor], dict[Any, str]]:
@@ -93,20 +132,20 @@ def _fake(mode: Any, signature: Signature, feeds: Mapping[str, Any]) -> tuple[li
     return fakes, symbols
 
 
-def _conditions(environment: Any, symbols: Mapping[Any, str]) -> Iterator[Condition]:
+def _conditions(environment: Any, guards: _Placed, symbols: Mapping[Any, str]) -> Iterator[Condition]:
     from torch.utils._sympy.printers import PythonPrinter
 
     known = {symbol: dim for symbol, dim in symbols.items() if symbol.is_Symbol}
     places = {replaced: known[symbol] for symbol, replaced in environment.replacements.items() if symbol in known}
     names = {**{symbol: dim for symbol, dim in places.items() if symbol.is_Symbol}, **known}
-    for guard in environment.guards:
+    for guard, place in zip(guards, guards.places, strict=True):
         if _is_machinery(guard) or not guard.expr.free_symbols <= names.keys():
             continue
         dims = tuple(dict.fromkeys(names[symbol] for symbol in sorted(guard.expr.free_symbols, key=str)))
         # Two inputs that share a dim have a symbol each; as variables of one name they are always equal.
         code = PythonPrinter().doprint(guard.expr)
         renamed = {str(symbol): f"dims[{names[symbol]!r}]" for symbol in guard.expr.free_symbols}
-        yield Condition(_replaced(code, renamed), dims, str(guard.sloc))
+        yield Condition(_replaced(code, renamed), dims, place)
 
 
 def _replaced(code: str, names: Mapping[str, str]) -> str:
@@ -123,22 +162,14 @@ def _is_machinery(guard: Any) -> bool:
 
 def _other_side(condition: Condition, base: Mapping[str, int], profile: Profile) -> list[Sizes]:
     """Returns sizes at which a condition is otherwise than at the base: nearest, least and most in volume."""
-    code = compile(condition.code, condition.where, "eval")
-    truth = _evaluate(code, base)
+    truth = condition.holds(base)
     points = [dict(point) for point in _grid(condition.dims, base, profile)]
-    turned = [point for point in points if _evaluate(code, point) not in (truth, None)]
+    turned = [point for point in points if condition.holds(point) not in (truth, None)]
     if truth is None or not turned:
         return []
     by_volume = sorted(turned, key=volume)
     by_distance = sorted(turned, key=lambda point: distance(point, base))
     return [by_distance[0], by_volume[0], by_volume[-1]]
-
-
-def _evaluate(code: Any, sizes: Mapping[str, int]) -> bool | None:
-    try:
-        return bool(eval(code, {**_NAMES, "dims": sizes}))  # noqa: S307 - torch printed it, from sizes and operators
-    except (ArithmeticError, NameError, TypeError, ValueError):
-        return None
 
 
 def _grid(dims: Sequence[str], base: Mapping[str, int], profile: Profile) -> Iterator[Sizes]:

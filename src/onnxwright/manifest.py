@@ -43,11 +43,16 @@ class Tolerance(msgspec.Struct, frozen=True):
     classes: dict[str, str] = {}
 
 
+Wrong = Literal["values", "shape", "raises"]
+
+
 class Failure(msgspec.Struct, frozen=True):
-    """A size at which the candidate is wrong, and in what way."""
+    """A size at which the candidate is wrong, with which values, and in what way."""
 
     sizes: dict[str, int]
+    kind: Wrong
     message: str
+    values: str = "typical"
 
 
 class Drift(msgspec.Struct, frozen=True):

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from onnxwright.backends import Array, Ran, Tensors
 from onnxwright.dtypes import from_torch
 from onnxwright.errors import ForwardError
+from onnxwright.lines import user_line_of
 from onnxwright.modules import Pristine, TensorFunction, evaluation
-from onnxwright.reads import ValueReads, user_line_of
+from onnxwright.reads import ValueReads
 from onnxwright.signature import Signature
 
 NAME = "pytorch"

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -19,6 +16,8 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from onnxwright.lines import Place, Whereabouts, user_line
 
 _BRANCH = "value-branch-frozen"
 _SCALAR = "scalar-from-tensor"
@@ -59,7 +58,7 @@ _SHAPE_ONLY = {
 class Read(NamedTuple):
     """One place where Python reads values that come from an input."""
 
-    where: str
+    place: Place
     what: str
     code: str
 
@@ -71,8 +70,9 @@ class ValueReads:
     random generators are followed likewise.
     """
 
-    def __init__(self, *, is_chance_followed: bool = False) -> None:
+    def __init__(self, whereabouts: Whereabouts | None = None, *, is_chance_followed: bool = False) -> None:
         self.is_chance_followed = is_chance_followed
+        self._whereabouts = whereabouts
         self.found: list[Read] = []
         self._storages: dict[int, StorageWeakRef] = {}
         self._entered = contextlib.ExitStack()
@@ -89,9 +89,10 @@ class ValueReads:
 
     def note(self, what: str, code: str = _SCALAR) -> None:
         """Records a read at the innermost line of Python that is not torch's own; the first one of each line."""
-        where = user_line()
-        if where not in (read.where for read in self.found):
-            self.found.append(Read(where, what, code))
+        line = user_line()
+        if line not in (read.place.line for read in self.found):
+            module = self._whereabouts.module if self._whereabouts else ""
+            self.found.append(Read(Place(module, line), what, code))
 
     def __enter__(self) -> Self:
         self._entered.enter_context(_Follow(self))
@@ -169,38 +170,3 @@ def _written(func: Any, args: Any) -> list[Any]:
         for arg, declared in zip(args, func._schema.arguments, strict=False)
         if declared.alias_info is not None and declared.alias_info.is_write
     ]
-
-
-def user_line() -> str:
-    """Returns `file.py:line` of the innermost frame that belongs neither to torch nor to onnxwright."""
-    own = _own()
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(own):
-        frame = frame.f_back
-    return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
-
-
-def _own() -> tuple[str, str]:
-    return str(Path(torch.__file__).parent), str(Path(__file__).parent)
-
-
-def _short(file: str) -> str:
-    for folder in sorted(map(str, map(Path, sys.path)), key=len, reverse=True):
-        if folder not in ("", ".") and file.startswith(folder.rstrip("/") + "/"):
-            return file[len(folder.rstrip("/")) + 1 :]
-    return Path(file).name
-
-
-def user_line_of(problem: BaseException) -> str:
-    """Returns `file.py:line` of the innermost frame of a traceback that belongs neither to torch nor to onnxwright."""
-    lines = [(trace.tb_frame.f_code.co_filename, trace.tb_lineno) for trace in _traces(problem)]
-    foreign = [(file, line) for file, line in lines if not file.startswith(_own())]
-    file, line = (foreign or lines)[-1]
-    return f"{_short(file)}:{line}"
-
-
-def _traces(problem: BaseException) -> Iterator[TracebackType]:
-    trace = problem.__traceback__
-    while trace is not None:
-        yield trace
-        trace = trace.tb_next

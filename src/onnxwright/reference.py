@@ -53,15 +53,6 @@ class Reference:
         return {name: _noise(answered[name], precise[name]) for name in answered}
 
 
-def sizes_asked_for(source: Source, *, seconds: float) -> tuple[dict[str, int], ...]:
-    """Returns sizes at which the module's own code, as far as it can be followed, takes another way."""
-    if source.module is None or not source.profile:
-        return ()
-    from onnxwright.conditions import telling_sizes
-
-    return tuple(telling_sizes(source.module, source.sampler, source.profile, source.traced, seconds))
-
-
 def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Reference:
     """Prepares the reference of a source, and its twin."""
     if source.module is None:

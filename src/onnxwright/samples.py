@@ -27,11 +27,13 @@ class Values(msgspec.Struct, frozen=True, omit_defaults=True):
     is_text: bool = False
     is_whole: bool = False
     is_constant: bool = False
+    is_sparse: bool = False
+    is_repeated: bool = False
 
     @property
     def is_extreme(self) -> bool:
         """Whether rounding can drown what a model computes from such values: they are there to show branches."""
-        return abs(self.scale) != 1.0 or self.is_constant
+        return abs(self.scale) != 1.0 or self.is_constant or self.is_sparse
 
 
 TYPICAL: Final = Values("typical")
@@ -45,9 +47,15 @@ HUGE: Final = Values("huge", scale=1e4)
 WHOLE: Final = Values("whole and half numbers", is_whole=True, padding="holes")
 CONSTANT: Final = Values("constant", is_constant=True)
 EMPTY: Final = Values("masked throughout", padding="empty")
+LONE_EMPTY: Final = Values("one row masked throughout", padding="one empty")
+SPARSE: Final = Values("one-hot", is_sparse=True)
+REPEATED: Final = Values("repeated rows", is_repeated=True, padding="right")
 TEXT: Final = Values("text", padding="right", is_text=True)
 
-REGIMES: Final = (TYPICAL, PADDED_RIGHT, FLIPPED, PADDED_LEFT, LARGE, ZERO, WHOLE, SMALL, CONSTANT, HUGE, EMPTY)
+REGIMES: Final = (
+    *(TYPICAL, PADDED_RIGHT, FLIPPED, PADDED_LEFT, LARGE, ZERO, WHOLE, SMALL, CONSTANT, HUGE, EMPTY),
+    *(LONE_EMPTY, SPARSE, REPEATED),
+)
 """The regimes that every source can be sampled in."""
 
 
@@ -69,6 +77,8 @@ class Floats(msgspec.Struct, frozen=True, tag="floats", tag_field="kind"):
             drawn = np.round(4.0 * drawn) / 2.0
         if values.is_constant:
             drawn = np.full(shape, np.asarray(drawn).flat[0] if np.size(drawn) else 0.0)
+        if values.is_sparse:
+            drawn = np.where(_one_in_each_row(shape, rng), drawn, 0.0)
         return np.asarray(drawn * values.scale).astype(to_numpy(self.dtype))
 
 
@@ -108,6 +118,9 @@ class Mask(msgspec.Struct, frozen=True, tag="mask", tag_field="kind"):
         rows = mask.reshape(-1, shape[-1])
         if values.padding == "empty":
             rows[:] = 0
+            return mask
+        if values.padding == "one empty":
+            rows[-1] = 0
             return mask
         if values.padding == "holes":
             rows[:, 1:] = rng.random((len(rows), shape[-1] - 1)) < 0.5
@@ -189,7 +202,8 @@ class Sampler:
         }
         if values.is_text and self.text:
             drawn.update(_fitting(self.text(*_text_shape(self.signature, sizes), rng), drawn))
-        return _padded(drawn, self.meanings)
+        drawn = _padded(drawn, self.meanings)
+        return {name: _repeated(array) for name, array in drawn.items()} if values.is_repeated else drawn
 
 
 def meaning_of(example: Array, *, name: str) -> Meaning:
@@ -205,6 +219,16 @@ def meaning_of(example: Array, *, name: str) -> Meaning:
     if least == most:
         least, most = (0, 1) if most == 0 else (most - 1, most)
     return Integers(dtype, least, most)
+
+
+def _one_in_each_row(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    if not shape or not shape[-1]:
+        return np.ones(shape, bool)
+    return np.asarray(rng.integers(0, shape[-1], (*shape[:-1], 1)) == np.arange(shape[-1]))
+
+
+def _repeated(array: Array) -> Array:
+    return np.broadcast_to(array[:1], array.shape).copy() if array.ndim and array.shape[0] else array
 
 
 def _spread(example: Array, dtype: str) -> Floats:

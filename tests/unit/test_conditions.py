@@ -1,12 +1,13 @@
 """What code asks of sizes, found by running it on symbolic ones."""
 
 import math
+import re
 
 import pytest
 import torch
 from torch import nn
 
-from onnxwright.conditions import conditions_at, telling_sizes
+from onnxwright.conditions import ask, conditions_at
 from onnxwright.stages.load import load
 
 DIMS = {"x": {0: "batch", 1: "sequence"}}
@@ -21,7 +22,7 @@ def asked_by(decide):
 
 
 def tried(source):
-    return telling_sizes(source.module, source.sampler, source.profile, source.traced, seconds=20.0)
+    return ask(source.module, source.sampler, source.profile, source.traced, seconds=20.0).sizes
 
 
 def test_a_threshold_is_tried_on_its_other_side():
@@ -47,7 +48,7 @@ def test_a_condition_names_its_line():
 
     (condition,) = conditions_at(source.module, source.sampler, source.traced)
 
-    assert "test_conditions.py:" in condition.where
+    assert re.search(r"test_conditions\.py:\d+$", str(condition.place.line))
     assert condition.dims == ("sequence",)
 
 
@@ -55,7 +56,7 @@ def test_a_condition_names_its_line():
     "decide", [lambda _: True, lambda x: x.shape[1] > 0, lambda x: x.dim() == 2], ids=["none", "always", "rank"]
 )
 def test_what_holds_for_all_sizes_asks_for_none(decide):
-    assert tried(asked_by(decide)) == []
+    assert tried(asked_by(decide)) == ()
 
 
 def test_sizes_stay_in_the_profile():

@@ -17,11 +17,11 @@ ROOT = Path(onnxwright.__path__[0])
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
     "staging settings progress",
-    "graphs and modules": "graph modules reads surroundings",
+    "graphs and modules": "graph lines modules reads surroundings",
     "backends": "backends",
     "artefacts and sources": "artifact text activations tasks source loaders given reference evidence pytorch proof "
     "conditions",
-    "steps": "pipelines routes repairs",
+    "steps": "pipelines differences routes repairs",
     "verbs": "stages",
     "surface": "api cli __init__",
 }

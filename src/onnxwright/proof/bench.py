@@ -11,7 +11,7 @@ from typing import Final
 
 from onnxwright.backends import Session, Tensors
 from onnxwright.errors import ForwardError
-from onnxwright.manifest import Worst
+from onnxwright.manifest import Failure, Worst
 from onnxwright.profile import Profile
 from onnxwright.proof.box import Box, contains
 from onnxwright.proof.judge import Judge, difference, errors, is_negligible
@@ -45,22 +45,27 @@ class Tally:
     """What came of one candidate so far, by size."""
 
     agreed: dict[Key, Sizes] = field(default_factory=dict)
-    failed: dict[Key, str] = field(default_factory=dict)
+    failed: dict[Key, Failure] = field(default_factory=dict)
     worst: dict[Key, Worst] = field(default_factory=dict)
     regimes: dict[str, dict[Key, bool | None]] = field(default_factory=dict)
     """What came of each regime of values at each size; None where nothing could be told."""
     points: int = 0
 
-    def note(self, sizes: Sizes, values: str, wrong: str | None) -> None:
-        """Takes in one point; a size agrees only while all of its points do."""
+    def note(self, sizes: Sizes, values: str) -> None:
+        """Takes in one point that agrees; a size agrees only while all of its points do."""
         self.points += 1
         key = key_of(sizes)
-        self.regimes.setdefault(values, {})[key] = wrong is None
-        if wrong is not None:
-            self.failed.setdefault(key, wrong)
-            self.agreed.pop(key, None)
-        elif key not in self.failed:
+        self.regimes.setdefault(values, {})[key] = True
+        if key not in self.failed:
             self.agreed[key] = sizes
+
+    def note_failure(self, failure: Failure) -> None:
+        """Takes in one point that is wrong."""
+        self.points += 1
+        key = key_of(failure.sizes)
+        self.regimes.setdefault(failure.values, {})[key] = False
+        self.failed.setdefault(key, failure)
+        self.agreed.pop(key, None)
 
     def failing_regimes(self) -> list[str]:
         """Names the regimes of values that were wrong at some size."""
@@ -186,11 +191,11 @@ class Bench:
 
     def _hold(self, tally: Tally, session: Session, point: _Point) -> None:
         key, expected = key_of(point.sizes), point.expected
-        note = functools.partial(tally.note, point.sizes, point.values.name)
+        fail = functools.partial(Failure, point.sizes, values=point.values.name)
         try:
             answered = session.run(point.feeds)
         except Exception as problem:  # noqa: BLE001 - runtimes raise types of their own
-            note(f"raises {type(problem).__name__}: {str(problem)[:300]}")
+            tally.note_failure(fail("raises", f"raises {type(problem).__name__}: {str(problem)[:300]}"))
             return
         found = errors(expected, answered)
         limits = self.judge.accept(found, point.feeds, expected, answered)
@@ -198,9 +203,10 @@ class Bench:
             if point.values.is_extreme and is_negligible(expected, answered, point.feeds):
                 tally.leave_open(point.sizes, point.values.name)
             else:
-                note(f"{difference(found, expected, answered)} with {point.values.name} values")
+                kind, told = difference(found, expected, answered)
+                tally.note_failure(fail(kind, f"{told} with {point.values.name} values"))
             return
-        note(None)
+        tally.note(point.sizes, point.values.name)
         output = max(found, key=lambda name: found[name])
         is_telling = limits[output] <= MOST_LIMIT
         if is_telling and (key not in tally.worst or found[output] > tally.worst[key].error):

@@ -11,7 +11,7 @@ from onnxwright.backends import Array, Tensors
 from onnxwright.dtypes import is_float
 from onnxwright.errors import ForwardError
 from onnxwright.findings import Finding
-from onnxwright.manifest import Tolerance
+from onnxwright.manifest import Tolerance, Wrong
 from onnxwright.reference import Reference
 
 _NEGLIGIBLE = 1e-6
@@ -142,17 +142,20 @@ def errors(expected: Tensors, answered: Tensors) -> dict[str, float]:
     }
 
 
-def difference(found: Mapping[str, float], expected: Tensors, answered: Tensors) -> str:
-    """Says in words what is wrong with the worst output."""
+def difference(found: Mapping[str, float], expected: Tensors, answered: Tensors) -> tuple[Wrong, str]:
+    """Says what is wrong with the worst output, and in words."""
     name = max(found, key=lambda one: found[one])
     if name not in answered:
-        return f"output '{name}' is missing"
+        return "shape", f"output '{name}' is missing"
     want, got = expected[name], answered[name]
     if want.shape != got.shape or want.dtype != got.dtype:
-        return f"output '{name}' is {_described(got)}, expected {_described(want)}"
+        return "shape", f"output '{name}' is {_described(got)}, expected {_described(want)}"
     if not np.isfinite(found[name]):
-        return f"output '{name}' differs in {'NaN or infinity' if is_float(want.dtype.name) else 'whole numbers'}"
-    return f"output '{name}' is off by {found[name]:.1e}"
+        return (
+            "values",
+            f"output '{name}' differs in {'NaN or infinity' if is_float(want.dtype.name) else 'whole numbers'}",
+        )
+    return "values", f"output '{name}' is off by {found[name]:.1e}"
 
 
 def _described(array: Array) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -14,6 +15,7 @@ Sizes = dict[str, int]
 _MOST_ENUMERATED = 10_000
 _MOST_CORNERS = 32
 _RANDOM = 6
+_MOST_UNEVEN = 4096
 
 
 def resting(profile: Profile) -> Sizes:
@@ -46,6 +48,13 @@ def essential(profile: Profile, traced: Mapping[str, int], *, seed: int = 0) -> 
     return sorted(_distinct([*moved, *_random(profile, seed)]), key=volume)
 
 
+def neighbours(profile: Profile) -> list[Sizes]:
+    """Returns each dim alone at multiples of eight, their neighbours, and primes, from small to large."""
+    rest = resting(profile)
+    moved = [{**rest, dim: size} for dim in profile for size in _uneven(profile[dim])]
+    return sorted(_distinct(moved), key=volume)
+
+
 def sweep(profile: Profile) -> Iterator[Sizes]:
     """Yields every size of each dim, the others at rest, ever more finely: halves, then quarters, and so on."""
     rest = resting(profile)
@@ -70,6 +79,17 @@ def _telling(sizes: Range, traced: int) -> list[int]:
         wanted |= {power - 1, power, power + 1}
         power *= 2
     return sorted(size for size in wanted if least <= size <= most)
+
+
+def _uneven(sizes: Range) -> list[int]:
+    least, _, most = sizes
+    wanted = {multiple + step for multiple in range(8, min(most, _MOST_UNEVEN) + 2, 8) for step in (-1, 0, 1)}
+    wanted |= {size for size in range(max(least, 2), min(most, _MOST_UNEVEN) + 1) if _is_prime(size)}
+    return sorted(size for size in wanted if least <= size <= most)
+
+
+def _is_prime(size: int) -> bool:
+    return size > 1 and all(size % factor for factor in range(2, math.isqrt(size) + 1))
 
 
 def _random(profile: Profile, seed: int) -> list[Sizes]:

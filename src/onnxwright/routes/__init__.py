@@ -7,7 +7,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 from onnxwright.discovery import offered
@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """What a route is asked for: a module in evaluation mode, its signature, a sample, and the opset."""
+    """What a route is asked for: a module in evaluation mode, its signature, a sample, and the opset.
+
+    `twin` is a second sample, of other sizes and values: what an export from it holds otherwise was frozen.
+    """
 
     module: nn.Module
     signature: Signature
     sample: Mapping[str, Tensor]
     opset: int
+    twin: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from onnxwright.differences import differences
 from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
 from onnxwright.graph.boundary import conform
 from onnxwright.graph.snap_quantized import snap_quantized
+from onnxwright.lines import Whereabouts
 from onnxwright.modules import Pristine, TensorFunction
 from onnxwright.reads import Read, ValueReads
 from onnxwright.routes import Exported, Task, silence, told
@@ -39,17 +42,21 @@ class Trace:
             RouteError: when the exporter refuses the module.
         """
         reads = _watch(task)
+        with _attention_for(task.opset):
+            frozen = differences(task.module, task.signature, task.sample, task.twin) if task.twin else []
         function = TensorFunction(task.module, task.signature.input_names, task.signature.output_names)
-        return Exported(traced(function, task), tuple(_finding(read) for read in reads))
+        findings = [*map(_finding, reads), *(found.finding() for found in frozen)]
+        return Exported(traced(function, task), tuple(_one_a_line(findings)))
 
 
 class _Watched(TensorFunction):
     reads: tuple[Read, ...] = ()
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        watch = ValueReads()
+        whereabouts = Whereabouts(self.module)
+        watch = ValueReads(whereabouts)
         watch.mark(tensors)
-        with watch:
+        with whereabouts, watch:
             answered = super().forward(*tensors)
         self.reads = tuple(watch.found)
         return answered
@@ -102,7 +109,12 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
 
 def _finding(read: Read) -> Finding:
     message = f"Python {read.what} that depends on an input; the traced graph keeps what it was for the sample."
-    return Finding(read.code, message, where=read.where, repair="route dynamo or script")
+    return read.place.finding(read.code, message, repair="route dynamo or script")
+
+
+def _one_a_line(findings: Iterable[Finding]) -> list[Finding]:
+    """What Python reads says more than the constant that comes of it."""
+    return list({found.where: found for found in reversed(list(findings))}.values())[::-1]
 
 
 def _attention_for(opset: int) -> contextlib.AbstractContextManager[None]:

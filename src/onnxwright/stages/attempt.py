@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -19,14 +20,22 @@ from onnxwright.manifest import Attempt, Proof
 from onnxwright.progress import Progress
 from onnxwright.reference import Reference
 from onnxwright.source import Source
+from onnxwright.stages.explain import with_evidence
 from onnxwright.stages.export import export
 from onnxwright.stages.prove import BUDGETS, Plan, prove
 from onnxwright.stages.request import Request
 from onnxwright.staging import is_full
 
+if TYPE_CHECKING:
+    from onnxwright.conditions import Asked
+
 GIVEN = "given"
 """The route of a source that is a graph already."""
 
+_TELLING = (
+    *("shape-branch-frozen", "loop-unrolled", "constant-from-sample", "dynamic-axis-lost", "batch-frozen"),
+    *("axes-merged", "outputs-differ", "range-narrowed", "reference-refuses-size", "not-tried"),
+)
 _LARGEST_FILE = 1_900_000_000
 
 
@@ -39,7 +48,7 @@ class Workbench:
     reference: Reference
     engines: Sequence[str]
     folder: Path
-    asked: tuple[dict[str, int], ...] = ()
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True)
@@ -131,15 +140,18 @@ def _attempt(bench: Workbench, route: str) -> Outcome:
     if not sessions:
         return _ended(replace(entry, message="; ".join(refusals.values()), findings=findings), file)
     request, source = bench.request, bench.source
-    plan = Plan(source.profile, source.traced, BUDGETS[request.proof], request.seed, bench.asked)
-    proofs = prove(bench.reference, sessions, source.sampler, plan)
+    plan = Plan(
+        source.profile, source.traced, BUDGETS[request.proof], request.seed, bench.asked.sizes if bench.asked else ()
+    )
+    shown_by_points = prove(bench.reference, sessions, source.sampler, plan)
+    proofs = {name: with_evidence(source, bench.asked, proof, findings) for name, proof in shown_by_points.items()}
     shown = Outcome(entry, file, sessions, proofs, refusals).proof
     journal = replace(
         entry,
         verdict=shown.verdict,
         message=_told(shown),
         range=shown.range,
-        findings=(*findings, *shown.findings),
+        findings=shown.findings,
     )
     return Outcome(journal, file, sessions, proofs, refusals)
 
@@ -176,6 +188,5 @@ def prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dic
 
 
 def _told(proof: Proof) -> str:
-    telling = ("outputs-differ", "range-narrowed", "reference-refuses-size", "not-tried", "ill-conditioned")
-    told = [found.message for found in proof.findings if found.code in telling or found.blocks_proof]
+    told = [found.message for found in proof.findings if found.code in _TELLING or found.blocks_proof]
     return " ".join([f"{proof.verdict} at {proof.points} points.", *dict.fromkeys(told)])

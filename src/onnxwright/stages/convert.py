@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from onnxwright import backends, environment, evidence, files
 from onnxwright.artifact import Package
@@ -26,7 +26,7 @@ from onnxwright.manifest import (
 )
 from onnxwright.profile import Profile
 from onnxwright.progress import Progress, Silence
-from onnxwright.reference import examine, reference_of, sizes_asked_for
+from onnxwright.reference import examine, reference_of
 from onnxwright.samples import TYPICAL
 from onnxwright.source import Source
 from onnxwright.stages import measure as measuring
@@ -36,12 +36,14 @@ from onnxwright.stages.package import package
 from onnxwright.stages.request import Request, ready_engines
 from onnxwright.staging import staged
 
+if TYPE_CHECKING:
+    from onnxwright.conditions import Asked
+
 GRAPH: Final = "onnx/model.onnx"
 EVIDENCE: Final = "proof/evidence.npz"
 VARIANT: Final = "fp32"
 _TIMED_SECONDS = 12.0
-ASKING_SECONDS: Final = 2.0
-"""How long the module's own code is asked which sizes tell."""
+_ASKING_SECONDS = 2.0
 
 
 def convert(request: Request, progress: Progress | None = None) -> Package:
@@ -60,7 +62,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             _tell(source, progress)
         with progress.stage("examine"):
             source = replace(source, findings=(*source.findings, *examined(source)))
-            asked = sizes_asked_for(source, seconds=ASKING_SECONDS)
+            asked = asked_of(source)
             reference = reference_of(source, threads=environment.cores(), device=request.device)
         bench = Workbench(request, source, reference, engines, folder, asked)
         outcomes = attempt_all(bench, progress)
@@ -104,6 +106,15 @@ def examined(source: Source) -> tuple[Finding, ...]:
             f"'{source.name}' is no function of its inputs, so nothing can be equal to it. {told}", findings=blocking
         )
     return findings
+
+
+def asked_of(source: Source) -> Asked | None:
+    """What the module's own code asks of sizes, as far as it can be followed."""
+    if source.module is None or not source.profile:
+        return None
+    from onnxwright.conditions import ask
+
+    return ask(source.module, source.sampler, source.profile, source.traced, _ASKING_SECONDS)
 
 
 def _tell(source: Source, progress: Progress) -> None:

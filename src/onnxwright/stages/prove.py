@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,11 +12,11 @@ import numpy as np
 
 from onnxwright.backends import Session
 from onnxwright.findings import Finding
-from onnxwright.manifest import Failure, Proof, Verdict
+from onnxwright.manifest import Proof, Verdict
 from onnxwright.profile import Profile
 from onnxwright.proof.bench import GIVEN, Bench, Tally, key_of, written
 from onnxwright.proof.box import Box, clamped, contains, distance, largest_box, nearest
-from onnxwright.proof.lattice import Sizes, corners, ends, essential, resting, sweep, volume
+from onnxwright.proof.lattice import Sizes, corners, ends, essential, neighbours, resting, sweep, volume
 from onnxwright.reference import Reference
 from onnxwright.samples import Sampler
 
@@ -29,6 +29,8 @@ _MOST_ROUNDS = 40
 _INSIDE = 8
 _TOUCHING = 64
 _MOST_LANDMARKS = 17
+_LEAST_EACH = 3
+_MOST_DIVISOR = 16
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def _try_lattice(bench: Bench, plan: Plan) -> None:
     for sizes in sorted([*telling, *corners(plan.profile)], key=volume):
         bench.try_affordable(sizes)
     begun = time.monotonic()
-    for sizes in sweep(plan.profile):
+    for sizes in itertools.chain(neighbours(plan.profile), sweep(plan.profile)):
         if bench.is_over() or time.monotonic() - begun > _SWEEP_SHARE * plan.seconds:
             break
         if not bench.is_tried(sizes):
@@ -93,7 +95,7 @@ def _conclude(bench: Bench, name: str, session: Session, plan: Plan) -> Proof:
         reference=bench.reference_label,
         candidate=f"{ran.backend} {ran.version} {ran.provider} {ran.precision}",
         sizes=tuple(tally.agreed.values()),
-        failures=tuple(Failure(bench.sizes_of(key), wrong) for key, wrong in tally.failed.items()),
+        failures=tuple(tally.failed.values()),
         refused=tuple(bench.sizes_of(key) for key in bench.refused),
         untried=tuple(sizes for sizes in bench.untried if not bench.is_tried(sizes)),
         findings=tuple(findings),
@@ -157,7 +159,7 @@ def _at_edges(bench: Bench, tally: Tally, box: Box, plan: Plan) -> Iterator[Size
     """Yields what would show that a box is too large or too small.
 
     Sizes halfway between where it ends and where it is known to fail; where it touches what fails outside of it; its
-    corners; and some inside.
+    corners; some inside, and on each of its faces.
     """
     if box == plan.whole:
         return
@@ -169,7 +171,9 @@ def _at_edges(bench: Bench, tally: Tally, box: Box, plan: Plan) -> Iterator[Size
     yield from _corners(box)
     rng = np.random.default_rng([plan.seed, *(end for both in box.values() for end in both)])
     for _ in range(_INSIDE):
-        yield {dim: int(rng.integers(low, high, endpoint=True)) for dim, (low, high) in box.items()}
+        inside = {dim: int(rng.integers(low, high, endpoint=True)) for dim, (low, high) in box.items()}
+        yield inside
+        yield from ({**inside, dim: end} for dim, ends_of in box.items() for end in ends_of)
 
 
 def _halfway(box: Box, dim: str, failed: list[Sizes]) -> Iterator[Sizes]:
@@ -210,10 +214,11 @@ def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[F
         why = next(iter(bench.refused.values()))
         yield Finding("reference-refuses-size", f"The model itself raises at {written(spans)}: {why}")
     if tally.failed:
-        key, wrong = next(iter(tally.failed.items()))
+        first = next(iter(tally.failed.values()))
         count = f"{len(tally.failed)} of {len(tally.failed) + len(tally.agreed)} sizes"
-        at = written(bench.sizes_of(key))
-        yield Finding("outputs-differ", f"Wrong at {count}, as at {at}: {wrong}.")
+        yield Finding("outputs-differ", f"Wrong at {count}, as at {written(first.sizes)}: {first.message}.")
+    if box is not None:
+        yield from _scattered(tally, box)
     if box is not None and box != plan.whole:
         yield Finding("range-narrowed", f"Asked for {written(plan.whole)}; shown for {written(box)}.")
     untried = [
@@ -223,3 +228,38 @@ def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[F
         largest = "; ".join(written(sizes) for sizes in sorted(untried, key=volume)[-3:])
         more = f" and {len(untried) - 3} more" if len(untried) > 3 else ""
         yield Finding("not-tried", f"Not tried, for lack of time: {largest}{more}.")
+
+
+def _scattered(tally: Tally, box: Box) -> Iterator[Finding]:
+    """Says where failures lie between sizes that agree, so that no box could hold what is right."""
+    for dim in box:
+        failed = sorted(_alone(dim, [failure.sizes for failure in tally.failed.values()], box))
+        agreed = sorted(_alone(dim, tally.agreed.values(), box))
+        between = [size for size in failed if agreed and agreed[0] < size < agreed[-1]]
+        islands = sum(one in agreed for one, size in itertools.pairwise(sorted({*agreed, *failed})) if size in failed)
+        if between and islands > 1:
+            rule = _remainders(failed, agreed)
+            told = f"wherever {dim} {rule}" if rule else f"at {dim} {', '.join(map(str, between[:6]))} and others"
+            yield Finding(
+                "scattered-failures",
+                f"Wrong {told}, between sizes that agree; only {dim} {box[dim][0]}…{box[dim][1]} is certain.",
+            )
+
+
+def _alone(dim: str, many: Iterable[Sizes], box: Box) -> set[int]:
+    """Sizes of one dim at points that lie within a box in all the others."""
+    others = {other: ends for other, ends in box.items() if other != dim}
+    return {sizes[dim] for sizes in many if contains(others, sizes)}
+
+
+def _remainders(failed: Sequence[int], agreed: Sequence[int]) -> str | None:
+    """Says by which remainder the sizes that fail are told from those that agree, if by any."""
+    if min(len(failed), len(agreed)) < _LEAST_EACH:
+        return None
+    for divisor in range(2, _MOST_DIVISOR + 1):
+        wrong, right = {size % divisor for size in failed}, {size % divisor for size in agreed}
+        if not wrong & right:
+            if divisor == 2:
+                return "is odd" if wrong == {1} else "is even"
+            return f"leaves {', '.join(map(str, sorted(wrong)))} when divided by {divisor}"
+    return None

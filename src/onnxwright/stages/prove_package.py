@@ -11,7 +11,7 @@ from onnxwright.errors import EngineError, SourceError
 from onnxwright.evidence import Kept, Point
 from onnxwright.files import digest
 from onnxwright.findings import Finding
-from onnxwright.manifest import Failure, Proof, Worst
+from onnxwright.manifest import Failure, Proof, Worst, Wrong
 from onnxwright.proof.bench import written
 from onnxwright.proof.box import Box, contains
 
@@ -83,12 +83,13 @@ def _hold(point: Point, session: PackageSession, feeds: Tensors) -> Worst | Fail
     try:
         answered = session.run(feeds)
     except EngineError as refusal:
-        return Failure(sizes, f"raises with {values} values: {refusal}")
+        return Failure(sizes, "raises", f"raises with {values} values: {refusal}", values)
     errors = _errors(point, answered)
     over = [name for name, error in errors.items() if error > point.limits[name]]
     if over:
         told = ", ".join(f"output '{name}' is off by {errors[name]:.1e}" for name in over)
-        return Failure(sizes, f"{told} with {values} values")
+        kind: Wrong = "values" if _has_shapes(point, answered) else "shape"
+        return Failure(sizes, kind, f"{told} with {values} values", values)
     output = max(errors, key=lambda name: errors[name])
     return Worst(errors[output], point.limits[output], output, sizes, values)
 
@@ -96,10 +97,14 @@ def _hold(point: Point, session: PackageSession, feeds: Tensors) -> Worst | Fail
 def _errors(point: Point, answered: Tensors) -> dict[str, float]:
     return {
         name: tolerance.distance(kept, evidence.elements(answered[name], kept.size))
-        if name in answered and answered[name].shape == point.shapes[name]
+        if _has_shapes(point, answered)
         else float("inf")
         for name, kept in point.elements.items()
     }
+
+
+def _has_shapes(point: Point, answered: Tensors) -> bool:
+    return all(name in answered and answered[name].shape == shape for name, shape in point.shapes.items())
 
 
 def _span(many: Sequence[Mapping[str, int]], ranges: Box) -> Box:

@@ -33,9 +33,7 @@ class Verdicts:
 
     def under(self, percent: float) -> list[str]:
         """Names the engines in which the candidate failed, or less than this share was shown."""
-        return [
-            name for name, proof in self.proofs.items() if proof.verdict == "failed" or self.share(name) < percent
-        ]
+        return [name for name, proof in self.proofs.items() if proof.verdict == "failed" or self.share(name) < percent]
 
 
 def check_percent(percent: float) -> None:

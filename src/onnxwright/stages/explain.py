@@ -1,0 +1,148 @@
+"""Says why a candidate is wrong at some sizes: the line of Python that was decided, counted or computed only once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from onnxwright.findings import Finding
+from onnxwright.manifest import Failure, Proof
+from onnxwright.proof.bench import written
+from onnxwright.proof.box import distance
+from onnxwright.proof.lattice import Sizes
+from onnxwright.source import Source
+
+if TYPE_CHECKING:
+    from onnxwright.conditions import Asked, Condition
+    from onnxwright.differences import Difference
+    from onnxwright.lines import Place
+
+_MOST_EXPLANATIONS = 3
+_FROZEN = ("shape-branch-frozen", "loop-unrolled", "constant-from-sample")
+_DECIDED = {"branch": "The branch", "loop": "The loop", "other": "What is computed"}
+
+
+def explain(source: Source, asked: Asked | None, proof: Proof) -> tuple[Finding, ...]:
+    """Returns the lines that account for the sizes at which a candidate failed, those that the code asks about first.
+
+    A condition that the module's code asks of sizes accounts for a failure when it turns out otherwise there than at
+    the traced sizes, and nowhere where the candidate agreed. Where none does, two traces are held against each other,
+    from the traced sizes and from the nearest that failed.
+    """
+    if source.module is None or not proof.failures:
+        return ()
+    conditions = list(_accounting(asked.conditions, source.traced, proof)) if asked is not None else []
+    parted = _differences(source, _nearest(source, proof))
+    found = [_of_condition(one, source, proof, parted) for one in conditions]
+    if not found:
+        found = [_of_difference(one, source, proof) for one in parted]
+    return tuple({one.where: one for one in reversed(found)}.values())[::-1][:_MOST_EXPLANATIONS]
+
+
+def _accounting(conditions: Sequence[Condition], traced: Mapping[str, int], proof: Proof) -> Iterator[Condition]:
+    """The conditions that turn at failures only, fewest first that account for all failures that any does."""
+    left = [failure.sizes for failure in proof.failures]
+    turning = [one for one in conditions if not any(_turns(one, traced, sizes) for sizes in proof.sizes)]
+    while turning:
+        best = max(turning, key=lambda one: sum(_turns(one, traced, sizes) for sizes in left))
+        rest = [sizes for sizes in left if not _turns(best, traced, sizes)]
+        if len(rest) == len(left):
+            return
+        yield best
+        left = rest
+
+
+def _turns(condition: Condition, traced: Mapping[str, int], sizes: Mapping[str, int]) -> bool:
+    return condition.holds(sizes) is (not condition.holds(traced))
+
+
+def _nearest(source: Source, proof: Proof) -> Failure:
+    return min(proof.failures, key=lambda failure: distance(failure.sizes, source.traced))
+
+
+def _differences(source: Source, failure: Failure) -> list[Difference]:
+    from onnxwright.differences import differences
+    from onnxwright.pytorch import to_tensor
+
+    assert source.module is not None
+    one, other = (
+        {name: to_tensor(array) for name, array in source.sampler.draw(sizes).items()}
+        for sizes in (source.traced, failure.sizes)
+    )
+    return differences(source.module, source.signature, one, other)
+
+
+def _of_condition(condition: Condition, source: Source, proof: Proof, parted: Sequence[Difference]) -> Finding:
+    place, kind = condition.place, condition.place.line.kind
+    turned = [failure for failure in proof.failures if _turns(condition, source.traced, failure.sizes)]
+    nearest = min(turned, key=lambda failure: distance(failure.sizes, source.traced))
+    at = "true" if condition.holds(source.traced) else "false"
+    evidence = f"`{condition}` is {at} at the traced {_sizes(source.traced)}, and not at {_sizes(nearest.sizes)}."
+    told = next((one for one in parted if one.place.line == place.line), None)
+    if told is not None:
+        evidence += f" Of two traces {told.what}."
+    equal = set(condition.dims) if "==" in condition.code and len(condition.dims) == 2 else set()
+    code = "axes-merged" if equal else _code(kind, nearest, source, proof)
+    message = (
+        f"{_decided(place, kind)} once, at {_sizes(condition_sizes(condition, source))}; {_right(proof, nearest)}."
+    )
+    return place.finding(code, message, evidence=evidence)
+
+
+def condition_sizes(condition: Condition, source: Source) -> Sizes:
+    """Returns the traced sizes of the dims that a condition asks about."""
+    return {dim: source.traced[dim] for dim in condition.dims}
+
+
+def _of_difference(difference: Difference, source: Source, proof: Proof) -> Finding:
+    nearest = _nearest(source, proof)
+    code = _code(difference.kind, nearest, source, proof)
+    message = (
+        f"{_decided(difference.place, difference.kind)} once, at {_sizes(source.traced)}; {_right(proof, nearest)}."
+    )
+    evidence = f"Of two traces, at {_sizes(source.traced)} and {_sizes(nearest.sizes)}, {difference.what}."
+    return difference.place.finding(code, message, evidence=evidence)
+
+
+def _decided(place: Place, kind: str) -> str:
+    verb = {"branch": "was decided", "loop": "was counted", "other": "is a constant, computed"}[kind]
+    return f"{_DECIDED[kind]} at {place.line} {verb}"
+
+
+def _code(kind: str, failure: Failure, source: Source, proof: Proof) -> str:
+    if kind != "other":
+        return "shape-branch-frozen" if kind == "branch" else "loop-unrolled"
+    pinned = [dim for dim, size in source.traced.items() if failure.sizes[dim] != size and _is_pinned(dim, size, proof)]
+    if not pinned or failure.kind == "values":
+        return "constant-from-sample"
+    first = {spec.shape[0] for spec in source.signature.inputs if spec.shape}
+    return "batch-frozen" if pinned[0] in first else "dynamic-axis-lost"
+
+
+def _is_pinned(dim: str, traced: int, proof: Proof) -> bool:
+    """Whether a candidate was right with one size of a dim only."""
+    return {sizes[dim] for sizes in proof.sizes} <= {traced}
+
+
+def _right(proof: Proof, failure: Failure) -> str:
+    where = f"right for {written(proof.range)}, " if proof.range else ""
+    return f"{where}wrong as at {_sizes(failure.sizes)}"
+
+
+def _sizes(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{dim} = {size}" for dim, size in sizes.items())
+
+
+def with_evidence(source: Source, asked: Asked | None, proof: Proof, seen: Sequence[Finding]) -> Proof:
+    """Returns a proof with the lines that account for its failures, and with what the export has seen.
+
+    What was frozen, but shows at no size that was tried, is not shown to be harmless: the proof fails then.
+    """
+    found = explain(source, asked, proof)
+    frozen = [one for one in seen if one.code in _FROZEN]
+    if proof.verdict == "proven" and frozen:
+        return replace(proof, verdict="failed", range={}, findings=(*frozen, *proof.findings))
+    told = {one.where for one in found}
+    return replace(proof, findings=(*found, *(one for one in seen if one.where not in told), *proof.findings))
