@@ -136,9 +136,20 @@ def _load_module(module: Any, example_inputs: Any, dims: Any, ranges: Ranges) ->
 def _load_onnx(file: Path, ranges: Ranges) -> Source:
     if not file.is_file():
         raise SourceError(f"source '{file}': {'is a folder, not a file' if file.is_dir() else 'no such file'}.")
+    require_onnx()
     from onnxwright.loaders import onnxfile
 
     return onnxfile.load(file, ranges)
+
+
+def require_onnx() -> None:
+    """Refuses to read ONNX files where the libraries that read them are not installed.
+
+    Raises:
+        MissingExtraError: naming the extra that brings them.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnx_ir")):
+        raise MissingExtraError('reading ONNX files needs onnx and onnx-ir. Run `pip install "onnxwright[convert]"`.')
 
 
 def _require_torch() -> None:
