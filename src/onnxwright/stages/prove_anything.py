@@ -22,5 +22,4 @@ def prove_anything(question: Question, progress: Progress | None = None) -> Verd
 
         return prove_candidate(question, progress or Silence())
     assert question.package is not None, "checked above"
-    package = Package.open(question.package)
-    return Verdicts(package.folder.name, package.proof.range, prove_package(package, question.engines))
+    return prove_package(Package.open(question.package), question.engines)

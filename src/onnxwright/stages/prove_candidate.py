@@ -55,7 +55,9 @@ def prove_candidate(question: Question, progress: Progress) -> Verdicts:
         found = prove(reference, sessions, source.sampler, plan) if sessions else {}
     shown = {name: replace(proof, findings=(*source.findings, *proof.findings)) for name, proof in found.items()}
     refused = {name: _refused(name, reason, reference) for name, reason in refusals.items()}
-    return Verdicts(source.name, plan.whole, {name: {**shown, **refused}[name] for name in engines})
+    return Verdicts(
+        source.name, dict.fromkeys(engines, plan.whole), {name: {**shown, **refused}[name] for name in engines}
+    )
 
 
 def _load(question: Question) -> Source:

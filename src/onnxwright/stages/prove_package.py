@@ -14,10 +14,11 @@ from onnxwright.findings import Finding
 from onnxwright.manifest import Failure, Proof, Worst, Wrong
 from onnxwright.proof.bench import written
 from onnxwright.proof.box import Box, contains
+from onnxwright.stages.verdicts import Verdicts
 
 
-def prove_package(package: Package, engines: Sequence[str] = ("auto",)) -> dict[str, Proof]:
-    """Runs every point of a package's evidence through engines, and returns a proof for each.
+def prove_package(package: Package, engines: Sequence[str] = ("auto",)) -> Verdicts:
+    """Runs every point of a package's evidence through engines, each over the range that was proven for it.
 
     The range of such a proof is the span of the sizes that the evidence holds.
 
@@ -37,7 +38,12 @@ def prove_package(package: Package, engines: Sequence[str] = ("auto",)) -> dict[
     names = package.engines() if "auto" in engines else list(dict.fromkeys(engines))
     usable = Kept(kept.sampler, points)
     skipped = tuple(_skipped(len(kept.points) - len(points), len(kept.points)))
-    return {name: _prove(package, package.session(engine=name), usable, skipped) for name in names}
+    sessions = {name: package.session(engine=name) for name in names}
+    return Verdicts(
+        package.folder.resolve().name,
+        {name: session.range for name, session in sessions.items()},
+        {name: _prove(package, session, usable, skipped) for name, session in sessions.items()},
+    )
 
 
 def _read(package: Package) -> Kept:

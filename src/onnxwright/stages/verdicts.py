@@ -17,19 +17,19 @@ ALL: Final = 100.0
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Proofs by engine, of one candidate over the sizes that were `asked` for."""
+    """Proofs by engine, of one candidate over the sizes that were `asked` for in each."""
 
     subject: str
-    asked: Box
+    asked: Mapping[str, Box]
     proofs: Mapping[str, Proof]
 
     def share(self, engine: str) -> float:
         """Returns how many percent of the sizes asked for were shown in an engine."""
-        proof = self.proofs[engine]
+        proof, asked = self.proofs[engine], self.asked[engine]
         if proof.verdict == "failed":
             return 0.0
-        shown = {dim: _common(proof.range[dim], ends) for dim, ends in self.asked.items()}
-        return ALL * math.prod(shown.values()) / math.prod(_common(ends, ends) for ends in self.asked.values())
+        shown = {dim: _common(proof.range[dim], ends) for dim, ends in asked.items()}
+        return ALL * math.prod(shown.values()) / math.prod(_common(ends, ends) for ends in asked.values())
 
     def under(self, percent: float) -> list[str]:
         """Names the engines in which the candidate failed, or less than this share was shown."""
