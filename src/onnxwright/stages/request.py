@@ -11,6 +11,7 @@ from onnxwright import backends, environment
 from onnxwright.errors import EngineError, OutputError, UsageError, accepted
 from onnxwright.routes import route, routes
 from onnxwright.stages.export import DEFAULT_OPSET
+from onnxwright.stages.load import require_onnx, require_torch
 from onnxwright.stages.prove import BUDGETS
 
 if TYPE_CHECKING:
@@ -58,9 +59,13 @@ class Request:
         check_word("precision", self.precision, PRECISIONS)
         check_word("proof", self.proof, BUDGETS)
         check_word("device", self.device, DEVICES)
+        require_onnx()
+        if _is_graph(self.source):
+            _refuse_export(self)
+            return
+        require_torch()
         if self.device == "cuda" and not _has_cuda():
             raise UsageError("device 'cuda': PyTorch sees no GPU here. Use --device cpu.")
-        _check_export(self)
         if self.route != "auto":
             route(self.route, opset=self.opset)
         elif not self.ladder():
@@ -101,17 +106,25 @@ def _check_place(source: str | Path | nn.Module, out: Path) -> None:
         raise OutputError(f"output '{out}': holds the source '{source}', which stays as it is. Choose another place.")
 
 
-def _check_export(request: Request) -> None:
+def _is_graph(source: str | Path | nn.Module) -> bool:
+    return isinstance(source, (str, Path)) and Path(source).suffix == ".onnx"
+
+
+def _refuse_export(request: Request) -> None:
     """Refuses what is said of an export where there is nothing to export."""
-    is_graph = isinstance(request.source, (str, Path)) and Path(request.source).suffix == ".onnx"
-    if is_graph and request.wanted_opset is not None:
+    if request.wanted_opset is not None:
         raise UsageError(
             f"opset {request.wanted_opset}: '{request.source}' is a graph already, and keeps the opset that it has. "
             "Leave it out, or convert the file with `onnx.version_converter` first."
         )
-    if is_graph and request.route != "auto":
+    if request.route != "auto":
         raise UsageError(
             f"route '{request.route}': '{request.source}' is a graph already, and is not exported. Leave it out."
+        )
+    if request.device != "cpu":
+        raise UsageError(
+            f"device '{request.device}': '{request.source}' is a graph already, and PyTorch has no part in it. "
+            "Leave it out."
         )
 
 
