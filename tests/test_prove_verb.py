@@ -116,6 +116,11 @@ def rewritten(change):
     return rewrite
 
 
+def rewritten_to_nothing(file):
+    kept = evidence.read(file, Package.open(file.parents[1]).signature)
+    evidence.save(evidence.Kept(kept.sampler, []), file)
+
+
 def with_other_inputs(point, _=0):
     return msgspec.structs.replace(point, recipe=msgspec.structs.replace(point.recipe, sha256="0" * 64))
 
@@ -177,12 +182,18 @@ class TestPackage:
             ({"0/feeds/input": np.ones(3)}, "was written by another version of onnxwright"),
             ({"recipes": np.frombuffer(b'{"format": "x"}', np.uint8)}, "was written by another version"),
             ({"recipes": np.ones(3)}, "was written by another version"),
+            (rewritten_to_nothing, "its evidence holds no answer"),
             (None, "is damaged: "),
         ],
     )
     def test_with_evidence_of_another_kind_is_refused(self, image, tmp_path, command, content, words):
         def change(file):
-            file.write_bytes(b"PK\x03\x04 nothing") if content is None else np.savez(file, **content)
+            if callable(content):
+                content(file)
+            elif content is None:
+                file.write_bytes(b"PK\x03\x04 nothing")
+            else:
+                np.savez(file, **content)
 
         code, printed, said = command("prove", altered(image, tmp_path / "old", change))
         assert (code, printed) == (2, "")

@@ -96,13 +96,14 @@ class _Contents(msgspec.Struct, frozen=True):
     recipes: list[Recipe]
 
 
-def collect(reference: Reference, sampler: Sampler, within: Profile, least: Mapping[str, float]) -> Kept:
+def collect(reference: Reference, sampler: Sampler, ranges: Sequence[Profile], least: Mapping[str, float]) -> Kept:
     """Asks the reference at each end of each dim, and within some seconds for other values, texts and given inputs.
 
+    `ranges` are those of the engines, the one for the other calls first: each is shown by its own ends.
     A limit is the output's own in `least`, or that of the noise at the point where that is greater. Calls that the
     reference refuses are left out.
     """
-    calls = list(_calls(sampler, within))
+    calls = [*_calls_at_ends(ranges), *_more_calls(sampler, ranges[0])]
     share = _MOST_ELEMENTS_IN_ALL // max(1, len(calls) * len(sampler.signature.outputs))
     most = min(MOST_ELEMENTS, max(_LEAST_ELEMENTS, share))
     deadline = time.monotonic() + _EXTRA_SECONDS
@@ -172,10 +173,13 @@ def read(file: Path, signature: Signature) -> Kept:
     return Kept(Sampler(signature, contents.meanings), points)
 
 
-def _calls(sampler: Sampler, within: Profile) -> Iterator[_Call]:
+def _calls_at_ends(ranges: Sequence[Profile]) -> list[_Call]:
+    reached = {tuple(sizes.values()): sizes for within in ranges for sizes in ends(within) or [resting(within)]}
+    return [_Call(sizes, TYPICAL, is_needed=True) for sizes in sorted(reached.values(), key=volume)]
+
+
+def _more_calls(sampler: Sampler, within: Profile) -> Iterator[_Call]:
     rest, usual = resting(within), within.usual
-    reached = sorted(ends(within), key=volume) or [rest]
-    yield from (_Call(sizes, TYPICAL, is_needed=True) for sizes in reached)
     yield from (_Call(rest, values) for values in (PADDED_RIGHT, PADDED_LEFT, WHOLE))
     whole = {dim: (sizes.least, sizes.most) for dim, sizes in within.items()}
     for feeds in sampler.given:

@@ -58,10 +58,10 @@ def text(count, length, rng):
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
 
-def collected(session=None, **changes):
+def collected(session=None, ranges=(PROFILE,), **changes):
     sampler = Sampler(ENCODER, MEANINGS, **changes)
     session = session or Encoder()
-    return collect(Reference(session, session, "itself"), sampler, PROFILE, LEAST)
+    return collect(Reference(session, session, "itself"), sampler, ranges, LEAST)
 
 
 def given(batch, sequence):
@@ -82,6 +82,16 @@ def test_of_an_encoder_is_small_and_reaches_every_end(tmp_path):
     for dim, ends in {"batch": (1, 32), "sequence": (1, 512)}.items():
         sizes = [point.recipe.sizes[dim] for point in kept.points]
         assert (min(sizes), max(sizes)) == ends
+
+
+def test_reaches_the_ends_of_every_engine():
+    narrow = Profile(batch=(1, 4, 5), sequence=(3, 100, 100))
+
+    sizes = [point.recipe.sizes for point in collected(ranges=(PROFILE, narrow)).points]
+
+    assert {1, 5, 32} <= {one["batch"] for one in sizes}
+    assert {1, 3, 100, 512} <= {one["sequence"] for one in sizes}
+    assert sizes.count({"batch": 1, "sequence": 3}) == 1
 
 
 def test_is_read_as_it_was_saved(tmp_path):

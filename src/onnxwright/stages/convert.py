@@ -21,6 +21,7 @@ from onnxwright.manifest import (
     Evidence,
     Manifest,
     Measurement,
+    Proof,
     Step,
     Variant,
 )
@@ -132,7 +133,7 @@ def _keep(file: Path, place: Path) -> None:
 
 def _measure(bench: Workbench, chosen: Outcome) -> dict[str, Measurement]:
     source, seed = bench.source, bench.request.seed
-    within = _narrowed(source.profile, chosen)
+    within = _narrowed(source.profile, chosen.proof)
     feeds = [(sizes, source.sampler.draw(sizes, TYPICAL, seed=seed)) for sizes in measuring.shapes(within)]
     with _baseline(bench) as baseline:
         name = baseline.ran.backend if source.graph is None else baseline.ran.provider
@@ -171,14 +172,15 @@ def _lowered(chosen: Outcome, file: Path) -> dict[str, Session]:
     return lowered
 
 
-def _narrowed(profile: Profile, chosen: Outcome) -> Profile:
-    ranges = chosen.proof.range.items()
+def _narrowed(profile: Profile, proof: Proof) -> Profile:
+    ranges = proof.range.items()
     return Profile({dim: (low, min(max(profile[dim].usual, low), high), high) for dim, (low, high) in ranges})
 
 
 def _keep_evidence(bench: Workbench, chosen: Outcome) -> Evidence:
-    within = _narrowed(bench.source.profile, chosen)
-    kept = evidence.collect(bench.reference, bench.source.sampler, within, chosen.proof.tolerance.limits)
+    shown = [chosen.proof, *(proof for proof in chosen.proofs.values() if proof.verdict != "failed")]
+    ranges = [_narrowed(bench.source.profile, proof) for proof in shown]
+    kept = evidence.collect(bench.reference, bench.source.sampler, ranges, chosen.proof.tolerance.limits)
     file = bench.folder / EVIDENCE
     file.parent.mkdir()
     evidence.save(kept, file)

@@ -53,7 +53,10 @@ def _read(package: Package) -> Kept:
     file = member(package.folder, kept.file)
     if digest(file) != kept.sha256:
         raise SourceError(f"'{file}' was altered: its digest isn't the manifest's. Convert the model again.")
-    return evidence.read(file, package.signature)
+    found = evidence.read(file, package.signature)
+    if not found.points:
+        raise SourceError(f"package '{package.folder}': its evidence holds no answer. Convert the model again.")
+    return found
 
 
 def _skipped(count: int, total: int) -> list[Finding]:
