@@ -115,6 +115,23 @@ def test_the_command_line_proves(bare, converted):
     assert "proven" in json.dumps(told)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("convert", "model", "-o", "out"), "ONNX files need onnx and onnx-ir"),
+        (("convert", "package/onnx/model.onnx", "-o", "out"), "ONNX files need onnx and onnx-ir"),
+        (("prove", "package", "--candidate", "package/onnx/model.onnx"), "ONNX files need onnx and onnx-ir"),
+    ],
+)
+def test_what_needs_more_names_the_extra(bare, converted, words, told):
+    done = subprocess.run(
+        [str(bare / "onnxwright"), *words], cwd=converted.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert 'Run `pip install "onnxwright[convert]"`' in done.stderr
+
+
 def test_the_command_line_inspects(bare, converted):
     told = json.loads(onnxwright(bare, converted.parent, "inspect", "package", "--json"))
     assert told["manifest"]["task"] == "embedding"

@@ -48,7 +48,6 @@ def convert(
         ModelError: when the model can't be run, exported or proven. Nothing is written then.
     """
     from onnxwright.stages.convert import convert as run
-    from onnxwright.stages.export import DEFAULT_OPSET
     from onnxwright.stages.request import Request
 
     request = Request(
@@ -59,7 +58,7 @@ def convert(
         ranges=dict(profile or {}),
         task=task,
         route=route,
-        opset=opset or DEFAULT_OPSET,
+        wanted_opset=opset,
         device=device,
         engines=(engine,) if isinstance(engine, str) else tuple(engine),
         precision=precision,
@@ -71,6 +70,50 @@ def convert(
         is_forced=force,
     )
     return run(request, progress)
+
+
+def prove(
+    source: str | Path | nn.Module,
+    candidate: str | Path | None = None,
+    *,
+    example_inputs: Any = None,
+    dims: Mapping[str, Mapping[int, str]] | None = None,
+    profile: Mapping[str, tuple[int, int, int]] | None = None,
+    task: str = "auto",
+    engine: str | Sequence[str] = "auto",
+    proof: str = "normal",
+    samples: str | Path | None = None,
+    seed: int = 0,
+    trust_remote_code: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Proof]:
+    """Holds a candidate against a source in each engine, and returns a proof for each.
+
+    `candidate` is an `.onnx` file, or a package, whose graph it then is; `source` and the rest are as for `convert`.
+    Without a candidate, `source` is a package, which is proven from the answers that it carries: that needs no
+    PyTorch. An engine that refuses the candidate has failed.
+
+    Raises:
+        UsageError: when an argument, a file or the machine is at fault; SignatureError when names or types differ.
+        ModelError: when the source can't be run, or is no function of its inputs.
+    """
+    from onnxwright.stages.prove_anything import prove_anything
+    from onnxwright.stages.question import Question
+
+    question = Question(
+        source=source,
+        candidate=None if candidate is None else environment.at_home(candidate),
+        example_inputs=example_inputs,
+        dims=dims,
+        ranges=dict(profile or {}),
+        task=task,
+        engines=(engine,) if isinstance(engine, str) else tuple(engine),
+        samples=None if samples is None else environment.at_home(samples),
+        seed=seed,
+        proof=proof,
+        is_code_trusted=trust_remote_code,
+    )
+    return dict(prove_anything(question, progress).proofs)
 
 
 def open(folder: str | Path) -> Package:  # noqa: A001 - the word of the contract, used as `onnxwright.open`

@@ -76,7 +76,7 @@ class Package:
         Raises:
             SourceError: when the folder is missing, is not a package, or lacks a file that its manifest names.
         """
-        folder = Path(folder)
+        folder = environment.at_home(folder)
         manifest = _read_manifest(folder)
         if manifest.default.variant not in manifest.variants:
             raise _broken(folder, f"its default variant '{manifest.default.variant}' is not among its variants")

@@ -19,6 +19,8 @@ from onnxwright.errors import ModelError, OnnxwrightError, ProfileError, UsageEr
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from onnxwright.stages.verdicts import Verdicts
+
 Triple = tuple[int, int, int]
 
 _TYPER_INTERRUPTED = 130
@@ -44,6 +46,18 @@ Engines = Annotated[
 ]
 
 
+Task = Annotated[str, typer.Option(help="What the model is for; found from its config unless given.")]
+BatchRange = Annotated[Triple | None, typer.Option(metavar="MIN OPT MAX", help="Range of the dim `batch`.")]
+SequenceRange = Annotated[Triple | None, typer.Option(metavar="MIN OPT MAX", help="Range of the dim `sequence`.")]
+DimRanges = Annotated[list[str] | None, typer.Option(metavar="NAME=MIN:OPT:MAX", help="Range of any named dim.")]
+Samples = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Your own inputs: texts, one a line, or an .npz file.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of the samples; the same seed, the same proof.")]
+Proving = Annotated[str, typer.Option(help="How long to prove: quick, normal or thorough.")]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code from the model folder.")]
+
+
 @app.command()
 def convert(
     source: Annotated[
@@ -55,26 +69,24 @@ def convert(
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The package folder to write.")],
-    task: Annotated[str, typer.Option(help="What the model is for; found from its config unless given.")] = "auto",
-    batch: Annotated[Triple | None, typer.Option(metavar="MIN OPT MAX", help="Range of the dim `batch`.")] = None,
-    sequence: Annotated[Triple | None, typer.Option(metavar="MIN OPT MAX", help="Range of the dim `sequence`.")] = None,
-    dim: Annotated[list[str] | None, typer.Option(metavar="NAME=MIN:OPT:MAX", help="Range of any named dim.")] = None,
+    task: Task = "auto",
+    batch: BatchRange = None,
+    sequence: SequenceRange = None,
+    dim: DimRanges = None,
     route: Annotated[
         str, typer.Option(help="auto, trace, dynamo or script; auto tries them until one is proven.")
     ] = "auto",
-    opset: Annotated[int | None, typer.Option(help="ONNX opset to write; 18 unless given.")] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="ONNX opset to write; 18 unless given. A .onnx file keeps its own.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Where PyTorch runs: cpu or cuda.")] = "cpu",
     engine: Engines = None,
     precision: Annotated[str, typer.Option(help="auto or fp32.")] = "auto",
-    samples: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Your own inputs: texts, one a line, or an .npz file.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the samples; the same seed, the same proof.")] = 0,
-    proof: Annotated[str, typer.Option(help="How long to prove: quick, normal or thorough.")] = "normal",
+    samples: Samples = None,
+    seed: Seed = 0,
+    proof: Proving = "normal",
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="Measure the engines side by side.")] = True,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code from the model folder.")
-    ] = False,
+    trust_remote_code: Trust = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -109,21 +121,76 @@ def convert(
 
 @app.command()
 def prove(
-    package: Annotated[Path, typer.Argument(metavar="DIR", help="A package that convert wrote.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A package, or with --candidate anything that convert takes: a folder, a hub id, "
+            "path/to/file.py:factory, or a .onnx file.",
+        ),
+    ],
+    candidate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE|DIR", help="What is held against SOURCE: a .onnx file, or a package's graph."),
+    ] = None,
     engine: Engines = None,
+    proof: Proving = "normal",
+    batch: BatchRange = None,
+    sequence: SequenceRange = None,
+    dim: DimRanges = None,
+    task: Task = "auto",
+    samples: Samples = None,
+    seed: Seed = 0,
+    trust_remote_code: Trust = False,
+    fail_under: Annotated[
+        float,
+        typer.Option(metavar="PERCENT", help="Exit with 1 when an engine is shown right for less of the sizes."),
+    ] = 100.0,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a JUnit report too, for continuous integration.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Prove a package again on this machine, from the answers that it carries; needs no PyTorch."""
-    from onnxwright.artifact import Package
-    from onnxwright.stages.prove_package import prove_package
+    """Prove a package again on this machine, or a candidate against the model that it is said to be.
 
-    proofs = prove_package(Package.open(package), engine or ["auto"])
-    failed = [name for name, found in proofs.items() if found.verdict == "failed"]
-    lines = [_proof_line(name, found) for name, found in proofs.items()]
-    _print("\n".join(lines), {name: _builtins(found) for name, found in proofs.items()}, as_json=as_json)
-    if failed:
-        typer.echo(f"error: not proven here: {', '.join(failed)}. Convert the model again on this machine.", err=True)
-        raise typer.Exit(code=ModelError.exit_code)
+    A package alone is proven from the answers that it carries, and needs no PyTorch.
+
+    For example: onnxwright prove ./my-model --candidate model.onnx --sequence 1 64 256 --junit report.xml
+    """
+    from onnxwright import environment
+    from onnxwright.stages.junit import check_place, write_refusal, write_verdicts
+    from onnxwright.stages.prove_anything import prove_anything
+    from onnxwright.stages.question import Question
+    from onnxwright.stages.verdicts import check_percent
+
+    check_percent(fail_under)
+    report = None if junit is None else environment.at_home(junit)
+    if report is not None:
+        check_place(report)
+    question = Question(
+        source=source,
+        candidate=None if candidate is None else environment.at_home(candidate),
+        ranges=_ranges(batch, sequence, dim or []),
+        task=task,
+        engines=tuple(engine or ["auto"]),
+        samples=None if samples is None else environment.at_home(samples),
+        seed=seed,
+        proof=proof,
+        is_code_trusted=trust_remote_code,
+    )
+    begun = time.monotonic()
+    try:
+        verdicts = prove_anything(question, _Stages())
+    except ModelError as problem:
+        if report is not None:
+            write_refusal(report, source, problem, seconds=time.monotonic() - begun)
+        raise
+    if report is not None:
+        write_verdicts(report, verdicts, least_percent=fail_under, seconds=time.monotonic() - begun)
+    lines = [line for name in verdicts.proofs for line in _verdict_lines(name, verdicts)]
+    document = {name: _builtins(found) for name, found in verdicts.proofs.items()}
+    _print("\n".join(lines), document, as_json=as_json)
+    _fail_under(verdicts, fail_under, is_candidate=candidate is not None)
 
 
 @app.command()
@@ -141,6 +208,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list of all answers, not lines.")] = False,
 ) -> None:
     """Answer texts with a package: one JSON line each, in order. Needs no PyTorch."""
+    from onnxwright import environment
     from onnxwright.stages.run import read_texts
     from onnxwright.stages.run import run as answer
 
@@ -148,7 +216,13 @@ def run(
         raise UsageError("texts: expected either --text or --file, and one of them.")
     if pair and len(pair) != len(text or []):
         raise UsageError(f"--text-pair: expected one for each --text, got {len(pair)} for {len(text or [])}.")
-    texts: Any = read_texts(file) if file is not None else list(zip(text or [], pair, strict=True)) if pair else text
+    texts: Any = (
+        read_texts(environment.at_home(file))
+        if file is not None
+        else list(zip(text or [], pair, strict=True))
+        if pair
+        else text
+    )
     answers = map(_builtins, answer(package, texts, engine=engine, batch_size=batch_size))
     for shown in [list(answers)] if as_json else answers:
         typer.echo(json.dumps(shown, ensure_ascii=False))
@@ -240,13 +314,35 @@ def _ranges(batch: Triple | None, sequence: Triple | None, dims: list[str]) -> d
     return ranges
 
 
-def _proof_line(name: str, proof: Any) -> str:
+def _verdict_lines(name: str, verdicts: Verdicts) -> Iterator[str]:
     from onnxwright.stages.inspect import in_ranges
+    from onnxwright.stages.verdicts import in_percent
 
+    proof = verdicts.proofs[name]
     told = f"{name}: {proof.verdict} at {proof.points} points"
     if proof.range:
         told += f", {in_ranges(proof.range)}"
-    return told + (f"; worst error {proof.worst.error:.1e} in {proof.worst.output}" if proof.worst else "")
+    if proof.verdict == "partial":
+        told += f", {in_percent(verdicts.share(name))} of the sizes asked for"
+    yield told + (f"; worst error {proof.worst.error:.1e} in {proof.worst.output}" if proof.worst else "")
+    yield from (f"  {found.code}: {found.message}" for found in proof.findings)
+
+
+def _fail_under(verdicts: Verdicts, percent: float, *, is_candidate: bool) -> None:
+    from onnxwright.stages.verdicts import in_percent
+
+    under = {
+        name: name
+        if verdicts.proofs[name].verdict == "failed"
+        else f"{name} ({in_percent(verdicts.share(name))} of the sizes shown, {percent:g} % asked for)"
+        for name in verdicts.under(percent)
+    }
+    if not under:
+        return
+    remedy = "Make the candidate anew" if is_candidate else "Convert the model again on this machine"
+    lowered = "" if any(verdicts.proofs[name].verdict == "failed" for name in under) else ", or lower --fail-under"
+    typer.echo(f"error: not proven here: {', '.join(under.values())}. {remedy}{lowered}.", err=True)
+    raise typer.Exit(code=ModelError.exit_code)
 
 
 def _print(text: str, document: Any, *, as_json: bool) -> None:

@@ -195,6 +195,12 @@ KINDS: Final[dict[str, Kind]] = {
         "The time for the proof was used up before these sizes.",
         "Narrow the profile, or prove with more time.",
     ),
+    "evidence-skipped": Kind(
+        "Kept answers left out",
+        "This numpy draws other numbers than the one with which the model was converted, so that some of the answers "
+        "that the package carries are for other inputs.",
+        "Use the version of numpy that the package's manifest names, or convert again.",
+    ),
     "ill-conditioned": Kind(
         "Ill-conditioned model",
         "PyTorch in float32 is so far from PyTorch in float64 that a small error can't be told from a wrong graph.",

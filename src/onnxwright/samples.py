@@ -1,12 +1,12 @@
 """Inputs of any size that respect what each input means: token ids, masks, token types, plain numbers, real text."""
 
-# ruff: noqa: ARG002 - every meaning has the protocol's arguments
+# ruff: noqa: ARG002 - every meaning draws with the same arguments
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Tensors = Mapping[str, Array]
 
 
-class Values(msgspec.Struct, frozen=True):
+class Values(msgspec.Struct, frozen=True, omit_defaults=True):
     """A regime of values: how numbers are scaled, and on which side rows are padded."""
 
     name: str
@@ -59,15 +59,7 @@ REGIMES: Final = (
 """The regimes that every source can be sampled in."""
 
 
-class Meaning(Protocol):
-    """What one input means, and so which values it may take."""
-
-    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
-        """Returns values of that shape."""
-
-
-@dataclass(frozen=True)
-class Floats:
+class Floats(msgspec.Struct, frozen=True, tag="floats", tag_field="kind"):
     """Numbers spread as in an example: normal, or uniform where the example has no negative number."""
 
     dtype: str
@@ -90,8 +82,7 @@ class Floats:
         return np.asarray(drawn * values.scale).astype(to_numpy(self.dtype))
 
 
-@dataclass(frozen=True)
-class Integers:
+class Integers(msgspec.Struct, frozen=True, tag="integers", tag_field="kind"):
     """Whole numbers from `least` to `most`, both included."""
 
     dtype: str
@@ -106,8 +97,7 @@ class Integers:
         return np.asarray(rng.integers(self.least, most, shape, endpoint=True)).astype(to_numpy(self.dtype))
 
 
-@dataclass(frozen=True)
-class Bools:
+class Bools(msgspec.Struct, frozen=True, tag="bools", tag_field="kind"):
     """True or false, as likely."""
 
     def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
@@ -115,8 +105,7 @@ class Bools:
         return np.asarray(rng.random(shape) < (0.0 if values.scale == 0.0 else 0.5))
 
 
-@dataclass(frozen=True)
-class Mask:
+class Mask(msgspec.Struct, frozen=True, tag="mask", tag_field="kind"):
     """Ones where a row has content, zeros where it is padded or, in one regime, here and there."""
 
     dtype: str
@@ -143,8 +132,7 @@ class Mask:
         return mask
 
 
-@dataclass(frozen=True)
-class Tokens:
+class Tokens(msgspec.Struct, frozen=True, tag="tokens", tag_field="kind"):
     """Token ids below `vocabulary`; padded positions hold `padding`."""
 
     dtype: str
@@ -162,8 +150,7 @@ class Tokens:
         return ids
 
 
-@dataclass(frozen=True)
-class Segments:
+class Segments(msgspec.Struct, frozen=True, tag="segments", tag_field="kind"):
     """Token types: each row is split once, the first part 0, the rest the other types."""
 
     dtype: str
@@ -175,8 +162,7 @@ class Segments:
         return np.sort(drawn, axis=-1).astype(to_numpy(self.dtype)) if shape else drawn.astype(to_numpy(self.dtype))
 
 
-@dataclass(frozen=True)
-class Positions:
+class Positions(msgspec.Struct, frozen=True, tag="positions", tag_field="kind"):
     """Positions 0, 1, 2 … along the last axis."""
 
     dtype: str
@@ -185,6 +171,9 @@ class Positions:
         """Returns ascending positions."""
         return np.broadcast_to(np.arange(shape[-1] if shape else 1, dtype=to_numpy(self.dtype)), shape).copy()
 
+
+Meaning = Floats | Integers | Bools | Mask | Tokens | Segments | Positions
+"""What one input means, and so which values it may take; a package carries it, to draw the same inputs again."""
 
 TextRows = Callable[[int, int, np.random.Generator], Tensors]
 """Real text as input tensors: (rows, length, generator) -> tensors by name."""

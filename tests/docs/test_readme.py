@@ -17,7 +17,7 @@ COMMANDS = sorted(set(re.findall(r"^onnxwright (\w+)", README, flags=re.MULTILIN
 
 def test_python_examples_run_and_print_what_they_say(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    converting, running, classic = BLOCKS
+    converting, running, classic, proving = BLOCKS
 
     exec(compile(converting, "README.md", "exec"), {"__name__": "readme"})
     assert f"# {capsys.readouterr().out.strip().splitlines()[-1]}" in converting
@@ -26,8 +26,13 @@ def test_python_examples_run_and_print_what_they_say(tmp_path, monkeypatch, caps
         exec(compile(running, "README.md", "exec"), {})
     assert str(refusal.value).partition(". ")[0] in running
 
-    exec(compile(classic, "README.md", "exec"), {})
+    scope = {}
+    exec(compile(classic, "README.md", "exec"), scope)
     assert (tmp_path / "model.onnx").is_file()
+
+    capsys.readouterr()
+    exec(compile(proving, "README.md", "exec"), scope)
+    assert f"# {capsys.readouterr().out.strip()}" in proving
 
 
 @pytest.mark.parametrize("command", COMMANDS)

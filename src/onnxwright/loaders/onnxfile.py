@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,21 @@ def load(file: Path, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
     profile = probe.accepted(wanted, traced, given=ranges)
     details = {"opset": model.opset_imports.get("", 0)}
     return Source(name=file.name, sampler=sampler, profile=profile, traced=traced, graph=file, details=details)
+
+
+def element_types(file: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the element types of the inputs and of the outputs of an ONNX file, by name.
+
+    Raises:
+        SourceError: when the file is not a valid ONNX model, or its external data is missing or outside its folder.
+    """
+    graph = _read(file).graph
+    inputs = [value for value in graph.inputs if value.name not in graph.initializers]
+    return _types(inputs), _types(graph.outputs)
+
+
+def _types(values: Sequence[onnx_ir.Value]) -> dict[str, str]:
+    return {value.name or "": dtypes.from_onnx(int(value.dtype or 0)) for value in values}
 
 
 def _starts(profile: Profile) -> Iterator[dict[str, int]]:

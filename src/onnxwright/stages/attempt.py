@@ -138,7 +138,7 @@ def _attempt(bench: Workbench, route: str) -> Outcome:
     if blocking:
         told = "; ".join(f"{found.message} ({found.where})" for found in blocking)
         return _ended(replace(entry, verdict="failed", message=told, findings=findings), file)
-    sessions, refusals = _prepare(bench.engines, file)
+    sessions, refusals = prepare(bench.engines, file)
     if not sessions:
         return _ended(replace(entry, message="; ".join(refusals.values()), findings=findings), file)
     request, source = bench.request, bench.source
@@ -181,7 +181,8 @@ def _write_graph(bench: Workbench, route: str, file: Path) -> Exported:
     return exported
 
 
-def _prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dict[str, str]]:
+def prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dict[str, str]]:
+    """Loads a graph into engines: the sessions, and why the others refuse it."""
     sessions: dict[str, Session] = {}
     refusals: dict[str, str] = {}
     for name in engines:

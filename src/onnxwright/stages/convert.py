@@ -21,20 +21,20 @@ from onnxwright.manifest import (
     Evidence,
     Manifest,
     Measurement,
+    Proof,
     Step,
     Variant,
 )
 from onnxwright.profile import Profile
 from onnxwright.progress import Progress, Silence
-from onnxwright.proof.lattice import ends, resting, volume
 from onnxwright.reference import Reference, examine, reference_of
-from onnxwright.samples import PADDED_RIGHT, TYPICAL
+from onnxwright.samples import TYPICAL
 from onnxwright.source import Source
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import GIVEN, Outcome, Workbench, attempt_all, best, extent
 from onnxwright.stages.load import load
 from onnxwright.stages.package import package
-from onnxwright.stages.request import Request
+from onnxwright.stages.request import Request, ready_engines
 from onnxwright.staging import staged
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ EVIDENCE: Final = "proof/evidence.npz"
 VARIANT: Final = "fp32"
 _TIMED_SECONDS = 12.0
 _ASKING_SECONDS = 2.0
-_EVIDENCE_SEED = 7
 
 
 def convert(request: Request, progress: Progress | None = None) -> Package:
@@ -57,16 +56,16 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
     """
     progress = progress or Silence()
     request.check()
-    engines = request.ready_engines()
+    engines = ready_engines(request.engines)
     with staged(request.out, is_forced=request.is_forced) as folder:
         with progress.stage("load"):
             source = load_request(request)
             _tell(source, progress)
         with progress.stage("examine"):
             source = replace(source, findings=(*source.findings, *examined(source)))
-            asked = _asked(source)
+            asked = asked_of(source)
             reference = reference_of(source, threads=environment.cores(), device=request.device)
-            source = replace(source, findings=(*source.findings, *_rows(source, reference)))
+            source = replace(source, findings=(*source.findings, *rows_of(source, reference)))
         bench = Workbench(request, source, reference, engines, folder, asked)
         outcomes = attempt_all(bench, progress)
         chosen = best(outcomes)
@@ -111,7 +110,7 @@ def examined(source: Source) -> tuple[Finding, ...]:
     return findings
 
 
-def _asked(source: Source) -> Asked | None:
+def asked_of(source: Source) -> Asked | None:
     """What the module's own code asks of sizes, as far as it can be followed."""
     if source.module is None or not source.profile:
         return None
@@ -120,7 +119,8 @@ def _asked(source: Source) -> Asked | None:
     return ask(source.module, source.sampler, source.profile, source.traced, _ASKING_SECONDS)
 
 
-def _rows(source: Source, reference: Reference) -> tuple[Finding, ...]:
+def rows_of(source: Source, reference: Reference) -> tuple[Finding, ...]:
+    """Says whether rows of a module's answer influence each other."""
     if source.module is None:
         return ()
     from onnxwright.behaviour import rows_finding
@@ -143,7 +143,7 @@ def _keep(file: Path, place: Path) -> None:
 
 def _measure(bench: Workbench, chosen: Outcome) -> dict[str, Measurement]:
     source, seed = bench.source, bench.request.seed
-    within = _narrowed(source.profile, chosen)
+    within = _narrowed(source.profile, chosen.proof)
     feeds = [(sizes, source.sampler.draw(sizes, TYPICAL, seed=seed)) for sizes in measuring.shapes(within)]
     with _baseline(bench) as baseline:
         name = baseline.ran.backend if source.graph is None else baseline.ran.provider
@@ -182,21 +182,19 @@ def _lowered(chosen: Outcome, file: Path) -> dict[str, Session]:
     return lowered
 
 
-def _narrowed(profile: Profile, chosen: Outcome) -> Profile:
-    ranges = chosen.proof.range.items()
+def _narrowed(profile: Profile, proof: Proof) -> Profile:
+    ranges = proof.range.items()
     return Profile({dim: (low, min(max(profile[dim].usual, low), high), high) for dim, (low, high) in ranges})
 
 
 def _keep_evidence(bench: Workbench, chosen: Outcome) -> Evidence:
-    within = _narrowed(bench.source.profile, chosen)
-    sizes = sorted([resting(within), *ends(within)], key=volume)
-    draw = bench.source.sampler.draw
-    feeds = [draw(one, TYPICAL if place % 2 else PADDED_RIGHT, seed=_EVIDENCE_SEED) for place, one in enumerate(sizes)]
-    points = evidence.collect(bench.reference, feeds, chosen.proof.tolerance.limits)
+    shown = [chosen.proof, *(proof for proof in chosen.proofs.values() if proof.verdict != "failed")]
+    ranges = [_narrowed(bench.source.profile, proof) for proof in shown]
+    kept = evidence.collect(bench.reference, bench.source.sampler, ranges, chosen.proof.tolerance.limits)
     file = bench.folder / EVIDENCE
     file.parent.mkdir()
-    evidence.save(points, file)
-    return Evidence(EVIDENCE, files.digest(file), len(points))
+    evidence.save(kept, file)
+    return Evidence(EVIDENCE, files.digest(file), len(kept.points))
 
 
 def _manifest(

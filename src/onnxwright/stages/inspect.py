@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from onnxwright import backends, dtypes
+from onnxwright import backends, dtypes, environment
 from onnxwright.artifact import Package
 from onnxwright.errors import MissingExtraError, SignatureError, SourceError
 from onnxwright.files import data_file, digest
@@ -88,7 +88,7 @@ def inspect(path: str | Path) -> Report:
         SourceError: when there is nothing there, or it is neither.
         MissingExtraError: for an `.onnx` file, when the package `onnx` is not installed.
     """
-    path = Path(path)
+    path = environment.at_home(path)
     if path.is_dir():
         package = Package.open(path)
         return PackageReport(str(path), package.manifest, _available(package.manifest))

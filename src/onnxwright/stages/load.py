@@ -104,7 +104,7 @@ def _load_named(text: str, ranges: Ranges, task: str, texts: Sequence[str], *, i
     is_factory = ".py:" in text or path.suffix == ".py"
     if not is_factory and not path.is_dir():
         _check_hub_id(text, path)
-    _require_torch()
+    require_torch()
     if is_factory:
         from onnxwright.loaders import factory
 
@@ -125,7 +125,7 @@ def _check_hub_id(text: str, path: Path) -> None:
 
 
 def _load_module(module: Any, example_inputs: Any, dims: Any, ranges: Ranges) -> Source:
-    _require_torch()
+    require_torch()
     from onnxwright.loaders import module as modules
 
     if example_inputs is None:
@@ -136,11 +136,27 @@ def _load_module(module: Any, example_inputs: Any, dims: Any, ranges: Ranges) ->
 def _load_onnx(file: Path, ranges: Ranges) -> Source:
     if not file.is_file():
         raise SourceError(f"source '{file}': {'is a folder, not a file' if file.is_dir() else 'no such file'}.")
+    require_onnx()
     from onnxwright.loaders import onnxfile
 
     return onnxfile.load(file, ranges)
 
 
-def _require_torch() -> None:
+def require_onnx() -> None:
+    """Refuses to read ONNX files where the libraries that read them are not installed.
+
+    Raises:
+        MissingExtraError: naming the extra that brings them.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnx_ir")):
+        raise MissingExtraError('ONNX files need onnx and onnx-ir. Run `pip install "onnxwright[convert]"`.')
+
+
+def require_torch() -> None:
+    """Refuses what needs PyTorch where it is not installed.
+
+    Raises:
+        MissingExtraError: naming the extra that brings it.
+    """
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError('converting needs PyTorch. Run `pip install "onnxwright[convert]"`.')

@@ -2,77 +2,133 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from onnxwright import evidence, tolerance
-from onnxwright.artifact import Package, member
-from onnxwright.backends import Session, Tensors
-from onnxwright.errors import SourceError
-from onnxwright.evidence import Point
+from onnxwright.artifact import Package, PackageSession, member
+from onnxwright.backends import Tensors
+from onnxwright.errors import EngineError, SourceError
+from onnxwright.evidence import Kept, Point
 from onnxwright.files import digest
 from onnxwright.findings import Finding
-from onnxwright.manifest import Proof, Worst
+from onnxwright.manifest import Failure, Proof, Worst, Wrong
+from onnxwright.proof.bench import written
+from onnxwright.proof.box import Box, contains
+from onnxwright.stages.verdicts import Verdicts
 
 
-def prove_package(package: Package, engines: Sequence[str] = ("auto",)) -> dict[str, Proof]:
-    """Runs every point of a package's evidence through engines, and returns a proof for each.
+def prove_package(package: Package, engines: Sequence[str] = ("auto",)) -> Verdicts:
+    """Runs every point of a package's evidence through engines, each over the range that was proven for it.
 
     The range of such a proof is the span of the sizes that the evidence holds.
 
     Raises:
-        SourceError: when the package carries no evidence, or it or the graph was altered.
+        SourceError: when the package carries no evidence, it or the graph was altered, or none of its inputs can be
+            drawn again.
         EngineError: when an engine isn't available or wasn't proven for the package.
     """
-    points = _read(package)
-    names = package.engines() if tuple(engines) == ("auto",) else list(engines)
-    return {name: _prove(package, package.session(engine=name), points) for name in names}
+    kept = _read(package)
+    points = [point for point in kept.points if point.is_drawn_alike(kept.sampler)]
+    if not points:
+        numpy = package.manifest.environment.get("numpy", "another")
+        raise SourceError(
+            f"package '{package.folder}': the numpy that is installed draws other inputs than those that its answers "
+            f"are for. Install numpy {numpy}, with which it was converted, or convert the model again."
+        )
+    names = package.engines() if "auto" in engines else list(dict.fromkeys(engines))
+    usable = Kept(kept.sampler, points)
+    skipped = tuple(_skipped(len(kept.points) - len(points), len(kept.points)))
+    sessions = {name: package.session(engine=name) for name in names}
+    return Verdicts(
+        package.folder.resolve().name,
+        {name: session.range for name, session in sessions.items()},
+        {name: _prove(package, session, usable, skipped) for name, session in sessions.items()},
+    )
 
 
-def _read(package: Package) -> list[Point]:
+def _read(package: Package) -> Kept:
     kept = package.manifest.evidence
     if kept is None:
         raise SourceError(f"package '{package.folder}' carries no evidence. Convert the model again.")
     file = member(package.folder, kept.file)
     if digest(file) != kept.sha256:
         raise SourceError(f"'{file}' was altered: its digest isn't the manifest's. Convert the model again.")
-    dtypes = {spec.name: spec.dtype for spec in (*package.signature.inputs, *package.signature.outputs)}
-    return list(evidence.read(file, dtypes))
+    found = evidence.read(file, package.signature)
+    if not found.points:
+        raise SourceError(f"package '{package.folder}': its evidence holds no answer. Convert the model again.")
+    return found
 
 
-def _prove(package: Package, session: Session, points: Sequence[Point]) -> Proof:
-    kept = package.proof
-    worst: Worst | None = None
-    sizes, findings = [], []
-    for point in points:
-        bound = package.signature.bind(point.feeds)
-        errors = _errors(point, session.run(point.feeds))
-        wrong = [name for name, error in errors.items() if error > point.limits[name]]
-        if wrong:
-            findings.append(Finding("outputs-differ", f"At {bound}: {', '.join(wrong)} differs from the kept answer."))
-            continue
-        sizes.append(bound)
-        output = max(errors, key=lambda name: errors[name])
-        if worst is None or errors[output] > worst.error:
-            worst = Worst(errors[output], point.limits[output], output, bound, "kept")
-    spanned = {dim: (min(one[dim] for one in sizes), max(one[dim] for one in sizes)) for dim in kept.range if sizes}
-    is_whole = all(low <= kept.range[dim][0] and high >= kept.range[dim][1] for dim, (low, high) in spanned.items())
+def _skipped(count: int, total: int) -> list[Finding]:
+    told = f"{count} of {total} kept answers are for inputs that the numpy installed here doesn't draw again."
+    return [Finding("evidence-skipped", told)] if count else []
+
+
+def _prove(package: Package, session: PackageSession, kept: Kept, skipped: Sequence[Finding]) -> Proof:
+    points = [point for point in kept.points if contains(session.range, point.recipe.sizes)]
+    held = [_hold(point, session, point.feeds(kept.sampler)) for point in points]
+    failures = tuple(one for one in held if isinstance(one, Failure))
+    agreed = [one for one in held if isinstance(one, Worst)]
+    spanned = _span([one.sizes for one in agreed], session.range)
+    is_shown = bool(agreed) and not failures
+    ran = session.ran
     return Proof(
-        verdict="failed" if findings or not sizes else "proven" if is_whole else "partial",
-        range={} if findings else spanned,
+        verdict="failed" if not is_shown else "proven" if spanned == session.range else "partial",
+        range=spanned if is_shown else {},
         points=len(points),
-        worst=worst,
-        tolerance=kept.tolerance,
-        reference=f"kept answers of {kept.reference}",
-        candidate=f"{session.ran.backend} {session.ran.version} {session.ran.provider} {session.ran.precision}",
-        sizes=tuple(sizes),
-        findings=tuple(findings),
+        worst=max(agreed, key=lambda one: one.error, default=None),
+        tolerance=package.proof.tolerance,
+        reference=f"kept answers of {package.proof.reference}",
+        candidate=f"{ran.backend} {ran.version} {ran.provider} {ran.precision}",
+        sizes=tuple(_distinct(one.sizes for one in agreed if all(one.sizes != failed.sizes for failed in failures))),
+        failures=failures,
+        findings=(*skipped, *_told(failures, held, spanned, session.range)),
     )
+
+
+def _hold(point: Point, session: PackageSession, feeds: Tensors) -> Worst | Failure:
+    """Holds one answer against the kept one: the largest error of its outputs, or in what way it is wrong."""
+    sizes, values = point.recipe.sizes, point.recipe.values.name
+    try:
+        answered = session.run(feeds)
+    except EngineError as refusal:
+        return Failure(sizes, "raises", f"raises with {values} values: {refusal}", values)
+    errors = _errors(point, answered)
+    over = [name for name, error in errors.items() if error > point.limits[name]]
+    if over:
+        told = ", ".join(f"output '{name}' is off by {errors[name]:.1e}" for name in over)
+        kind: Wrong = "values" if _has_shapes(point, answered) else "shape"
+        return Failure(sizes, kind, f"{told} with {values} values", values)
+    output = max(errors, key=lambda name: errors[name])
+    return Worst(errors[output], point.limits[output], output, sizes, values)
 
 
 def _errors(point: Point, answered: Tensors) -> dict[str, float]:
     return {
-        name: tolerance.distance(kept, evidence.elements(answered[name]))
-        if name in answered and answered[name].shape == point.shapes[name]
+        name: tolerance.distance(kept, evidence.elements(answered[name], kept.size))
+        if _has_shapes(point, answered)
         else float("inf")
         for name, kept in point.elements.items()
     }
+
+
+def _has_shapes(point: Point, answered: Tensors) -> bool:
+    return all(name in answered and answered[name].shape == shape for name, shape in point.shapes.items())
+
+
+def _span(many: Sequence[Mapping[str, int]], ranges: Box) -> Box:
+    return {dim: (min(one[dim] for one in many), max(one[dim] for one in many)) for dim in ranges if many}
+
+
+def _distinct(many: Iterable[dict[str, int]]) -> list[dict[str, int]]:
+    return list({tuple(sizes.items()): sizes for sizes in many}.values())
+
+
+def _told(failures: Sequence[Failure], held: Sequence[object], spanned: Box, whole: Box) -> Iterator[Finding]:
+    if failures:
+        first = failures[0]
+        told = f"Wrong at {len(failures)} of {len(held)} points, as at {written(first.sizes)}: {first.message}."
+        yield Finding("outputs-differ", told)
+    elif spanned != whole:
+        shown = f"hold for {written(spanned)}" if held else "hold for none of it"
+        yield Finding("range-narrowed", f"Declared for {written(whole)}; the answers that the package carries {shown}.")

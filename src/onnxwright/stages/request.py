@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +11,7 @@ from onnxwright import backends, environment
 from onnxwright.errors import EngineError, OutputError, UsageError, accepted
 from onnxwright.routes import route, routes
 from onnxwright.stages.export import DEFAULT_OPSET
+from onnxwright.stages.load import require_onnx, require_torch
 from onnxwright.stages.prove import BUDGETS
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Request:
     ranges: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     task: str = "auto"
     route: str = "auto"
-    opset: int = DEFAULT_OPSET
+    wanted_opset: int | None = None
     device: str = "cpu"
     engines: tuple[str, ...] = ("auto",)
     precision: str = "auto"
@@ -43,6 +44,11 @@ class Request:
     is_code_trusted: bool = False
     is_forced: bool = False
 
+    @property
+    def opset(self) -> int:
+        """The opset to write."""
+        return DEFAULT_OPSET if self.wanted_opset is None else self.wanted_opset
+
     def check(self) -> None:
         """Refuses words that are not known, and what this machine can't do.
 
@@ -50,9 +56,14 @@ class Request:
             UsageError: naming what would be accepted.
         """
         _check_place(self.source, self.out)
-        _check_word("precision", self.precision, PRECISIONS)
-        _check_word("proof", self.proof, BUDGETS)
-        _check_word("device", self.device, DEVICES)
+        check_word("precision", self.precision, PRECISIONS)
+        check_word("proof", self.proof, BUDGETS)
+        check_word("device", self.device, DEVICES)
+        require_onnx()
+        if _is_graph(self.source):
+            _refuse_export(self)
+            return
+        require_torch()
         if self.device == "cuda" and not _has_cuda():
             raise UsageError("device 'cuda': PyTorch sees no GPU here. Use --device cpu.")
         if self.route != "auto":
@@ -67,19 +78,20 @@ class Request:
             return [self.route]
         return [name for name, one in routes().items() if self.opset in one.opsets]
 
-    def ready_engines(self) -> list[str]:
-        """Returns the engines to prove with, the one to prefer first.
 
-        Raises:
-            EngineError: when an engine is unknown or not available here, or none is.
-        """
-        if "auto" not in self.engines:
-            return [backends.engine(name).name for name in dict.fromkeys(self.engines)]
-        known = backends.engines()
-        ready = [name for name, backend in known.items() if backend.available() is None]
-        if not ready:
-            raise EngineError(f"no engine is available here; install {accepted('', known)}.")
-        return sorted(ready, key=lambda name: name != _FIRST_ENGINE)
+def ready_engines(engines: Sequence[str]) -> list[str]:
+    """Returns the engines to prove with, the one to prefer first; `auto` stands for all that are available.
+
+    Raises:
+        EngineError: when an engine is unknown or not available here, or none is.
+    """
+    if "auto" not in engines:
+        return [backends.engine(name).name for name in dict.fromkeys(engines)]
+    known = backends.engines()
+    ready = [name for name, backend in known.items() if backend.available() is None]
+    if not ready:
+        raise EngineError(f"no engine is available here; install {accepted('', known)}.")
+    return sorted(ready, key=lambda name: name != _FIRST_ENGINE)
 
 
 def _check_place(source: str | Path | nn.Module, out: Path) -> None:
@@ -94,7 +106,34 @@ def _check_place(source: str | Path | nn.Module, out: Path) -> None:
         raise OutputError(f"output '{out}': holds the source '{source}', which stays as it is. Choose another place.")
 
 
-def _check_word(what: str, word: str, known: Mapping[str, Any] | tuple[str, ...]) -> None:
+def _is_graph(source: str | Path | nn.Module) -> bool:
+    return isinstance(source, (str, Path)) and Path(source).suffix == ".onnx"
+
+
+def _refuse_export(request: Request) -> None:
+    """Refuses what is said of an export where there is nothing to export."""
+    if request.wanted_opset is not None:
+        raise UsageError(
+            f"opset {request.wanted_opset}: '{request.source}' is a graph already, and keeps the opset that it has. "
+            "Leave it out, or convert the file with `onnx.version_converter` first."
+        )
+    if request.route != "auto":
+        raise UsageError(
+            f"route '{request.route}': '{request.source}' is a graph already, and is not exported. Leave it out."
+        )
+    if request.device != "cpu":
+        raise UsageError(
+            f"device '{request.device}': '{request.source}' is a graph already, and PyTorch has no part in it. "
+            "Leave it out."
+        )
+
+
+def check_word(what: str, word: str, known: Mapping[str, Any] | tuple[str, ...]) -> None:
+    """Refuses a word that is not among those known.
+
+    Raises:
+        UsageError: naming what would be accepted.
+    """
     if word not in known:
         raise UsageError(f"{what} '{word}' is unknown; expected {accepted(word, known)}.")
 

@@ -1,0 +1,114 @@
+"""Holds an ONNX graph that was made anywhere against the model that it is said to be."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from onnxwright import environment
+from onnxwright.artifact import Package
+from onnxwright.errors import SignatureError
+from onnxwright.findings import Finding
+from onnxwright.loaders.onnxfile import element_types
+from onnxwright.manifest import Proof, Tolerance
+from onnxwright.profile import Profile
+from onnxwright.progress import Progress
+from onnxwright.reference import Reference, reference_of
+from onnxwright.signature import TensorSpec
+from onnxwright.source import Source
+from onnxwright.stages.attempt import prepare
+from onnxwright.stages.convert import asked_of, examined
+from onnxwright.stages.load import load, require_onnx
+from onnxwright.stages.prove import BUDGETS, Plan, prove
+from onnxwright.stages.question import Question
+from onnxwright.stages.request import ready_engines
+from onnxwright.stages.verdicts import Verdicts
+from onnxwright.tolerance import SAME_PRECISION
+
+
+def prove_candidate(question: Question, progress: Progress) -> Verdicts:
+    """Holds a candidate against its source in each engine; an engine that refuses it has failed.
+
+    Raises:
+        UsageError: when the source, the candidate or an engine can't be had.
+        SignatureError: when the candidate has other inputs or outputs, or of other types.
+        ModelError: when the source can't be run, or is no function of its inputs.
+    """
+    engines = ready_engines(question.engines)
+    require_onnx()
+    file = question.graph()
+    inputs, outputs = element_types(file)
+    with progress.stage("load"):
+        source = _load(question)
+        _check("input", inputs, source.signature.inputs, file)
+        _check("output", outputs, source.signature.outputs, file)
+    with progress.stage("examine"):
+        source = dataclasses.replace(source, findings=(*source.findings, *examined(source)))
+        asked = asked_of(source)
+        reference = reference_of(source, threads=environment.cores())
+    with progress.stage("prove"):
+        sessions, refusals = prepare(engines, file)
+        plan = Plan(source.profile, source.traced, BUDGETS[question.proof], question.seed, asked.sizes if asked else ())
+        found = prove(reference, sessions, source.sampler, plan) if sessions else {}
+    shown = {name: replace(proof, findings=(*source.findings, *proof.findings)) for name, proof in found.items()}
+    refused = {name: _refused(name, reason, reference) for name, reason in refusals.items()}
+    return Verdicts(
+        source.name, dict.fromkeys(engines, plan.whole), {name: {**shown, **refused}[name] for name in engines}
+    )
+
+
+def _load(question: Question) -> Source:
+    """Loads the source; of a package it is the graph, over the range that was proven of it."""
+    source, ranges = question.source, question.ranges
+    if question.package is not None:
+        package = Package.open(question.package)
+        source = package.file()
+        ranges = {**_declared(package), **ranges}
+    return load(
+        source,
+        example_inputs=question.example_inputs,
+        dims=question.dims,
+        ranges=ranges,
+        task=question.task,
+        samples=question.samples,
+        is_code_trusted=question.is_code_trusted,
+    )
+
+
+def _declared(package: Package) -> dict[str, tuple[int, int, int]]:
+    usual = Profile(package.manifest.profile).usual
+    return {dim: (low, min(max(usual[dim], low), high), high) for dim, (low, high) in package.proof.range.items()}
+
+
+def _check(kind: str, given: Mapping[str, str], specs: tuple[TensorSpec, ...], file: Path) -> None:
+    expected = {spec.name: spec.dtype for spec in specs}
+    missing = [f"missing {name!r}" for name in expected if name not in given]
+    extra = [f"unexpected {name!r}" for name in given if name not in expected]
+    if missing or extra:
+        raise SignatureError(
+            f"candidate '{file}': {kind}s: expected {', '.join(expected)}; {', '.join(missing + extra)}. "
+            "Export it with the names of the source, or rename them in the file."
+        )
+    for name, dtype in expected.items():
+        if given[name] != dtype:
+            raise SignatureError(
+                f"candidate '{file}': {kind} '{name}': expected {dtype}, got {given[name]}. "
+                "Cast it in the graph, or give a source that has this type."
+            )
+
+
+def _refused(engine: str, reason: str, reference: Reference) -> Proof:
+    """A graph that an engine can't run is not shown to be anything in it."""
+    return Proof(
+        verdict="failed",
+        range={},
+        points=0,
+        worst=None,
+        tolerance=Tolerance(SAME_PRECISION, {}, {}, reference.origin),
+        reference=reference.label,
+        candidate=engine,
+        findings=(Finding("engine-not-proven", f"{engine}: {reason}"),),
+    )
