@@ -184,6 +184,13 @@ def _own() -> tuple[str, str]:
     return str(Path(torch.__file__).parent), str(Path(__file__).parent)
 
 
+def user_line_among(frames: Iterable[tuple[str, int]]) -> str | None:
+    """Returns `file.py:line` of the first frame that belongs neither to torch nor to onnxwright, nor to no file."""
+    own = _own()
+    foreign = (frame for frame in frames if not frame[0].startswith((*own, "<")))
+    return next((f"{_short(file)}:{line}" for file, line in foreign), None)
+
+
 def _short(file: str) -> str:
     for folder in sorted(map(str, map(Path, sys.path)), key=len, reverse=True):
         if folder not in ("", ".") and file.startswith(folder.rstrip("/") + "/"):

@@ -13,7 +13,8 @@ from torch.export import Dim
 
 from onnxwright.errors import RouteError
 from onnxwright.graph.boundary import conform
-from onnxwright.modules import TensorFunction
+from onnxwright.graph.provenance import keep_places
+from onnxwright.modules import TensorFunction, paths_of
 from onnxwright.routes import Exported, Task, silence, told
 from onnxwright.signature import Signature
 
@@ -48,7 +49,7 @@ class Dynamo:
         model: ir.Model = converted.model
         if model.opset_imports.get("") != task.opset:
             raise RouteError(f"the exporter wrote opset {model.opset_imports.get('')}; asked for {task.opset}.")
-        return Exported(conform(model, task.signature))
+        return Exported(conform(keep_places(model, paths_of(task.module)), task.signature))
 
 
 def _program(function: torch.nn.Module, task: Task) -> torch.export.ExportedProgram:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
 from onnxwright.graph.boundary import conform
+from onnxwright.graph.provenance import keep_places
 from onnxwright.graph.snap_quantized import snap_quantized
-from onnxwright.modules import Pristine, TensorFunction
+from onnxwright.modules import Pristine, TensorFunction, paths_of
 from onnxwright.reads import Read, ValueReads
 from onnxwright.routes import Exported, Task, silence, told
 from onnxwright.routes.plain_attention import plain_attention
@@ -92,12 +93,13 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
                 output_names=list(signature.output_names),
                 dynamic_axes=axes,
                 do_constant_folding=True,
+                verbose=True,  # keeps the Python stack of each operator
             )
         except Exception as problem:  # the exporter and the user's forward may raise anything
             raise RouteError(told(problem)) from problem
         model = ir.load(file)
         ir.external_data.load_to_model(model)
-    return conform(snap_quantized(model), signature)
+    return conform(snap_quantized(keep_places(model, paths_of(task.module))), signature)
 
 
 def _finding(read: Read) -> Finding:
