@@ -20,7 +20,7 @@ LAYERS = {
     "graphs and modules": "graph modules reads surroundings",
     "backends": "backends",
     "artefacts and sources": "artifact text activations tasks source loaders given reference evidence pytorch proof "
-    "conditions",
+    "conditions recording divergence",
     "steps": "pipelines routes repairs",
     "verbs": "stages",
     "surface": "api cli __init__",

@@ -46,6 +46,8 @@ class Tally:
 
     agreed: dict[Key, Sizes] = field(default_factory=dict)
     failed: dict[Key, str] = field(default_factory=dict)
+    failing: dict[Key, str] = field(default_factory=dict)
+    """The regime of values with which each failed size failed first."""
     worst: dict[Key, Worst] = field(default_factory=dict)
     regimes: dict[str, dict[Key, bool | None]] = field(default_factory=dict)
     """What came of each regime of values at each size; None where nothing could be told."""
@@ -58,6 +60,7 @@ class Tally:
         self.regimes.setdefault(values, {})[key] = wrong is None
         if wrong is not None:
             self.failed.setdefault(key, wrong)
+            self.failing.setdefault(key, values)
             self.agreed.pop(key, None)
         elif key not in self.failed:
             self.agreed[key] = sizes

@@ -19,6 +19,7 @@ from onnxwright.manifest import Attempt, Proof
 from onnxwright.progress import Progress
 from onnxwright.reference import Reference
 from onnxwright.source import Source
+from onnxwright.stages.explain import explained
 from onnxwright.stages.export import export
 from onnxwright.stages.prove import BUDGETS, Plan, prove
 from onnxwright.stages.request import Request
@@ -132,7 +133,7 @@ def _attempt(bench: Workbench, route: str) -> Outcome:
         return _ended(replace(entry, message="; ".join(refusals.values()), findings=findings), file)
     request, source = bench.request, bench.source
     plan = Plan(source.profile, source.traced, BUDGETS[request.proof], request.seed, bench.asked)
-    proofs = prove(bench.reference, sessions, source.sampler, plan)
+    proofs = explained(prove(bench.reference, sessions, source.sampler, plan), sessions, source, file)
     shown = Outcome(entry, file, sessions, proofs, refusals).proof
     journal = replace(
         entry,

@@ -93,7 +93,7 @@ def _conclude(bench: Bench, name: str, session: Session, plan: Plan) -> Proof:
         reference=bench.reference_label,
         candidate=f"{ran.backend} {ran.version} {ran.provider} {ran.precision}",
         sizes=tuple(tally.agreed.values()),
-        failures=tuple(Failure(bench.sizes_of(key), wrong) for key, wrong in tally.failed.items()),
+        failures=tuple(Failure(bench.sizes_of(key), wrong, tally.failing[key]) for key, wrong in tally.failed.items()),
         refused=tuple(bench.sizes_of(key) for key in bench.refused),
         untried=tuple(sizes for sizes in bench.untried if not bench.is_tried(sizes)),
         findings=tuple(findings),
