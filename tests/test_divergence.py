@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
 from torch import nn
 
-from onnxwright.divergence import Case, first_divergence, segments
+from onnxwright.divergence import Case, first_divergence
 from onnxwright.stages.export import export
 from onnxwright.stages.load import load
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -75,19 +75,33 @@ def first_divergence(case: Case, *, seconds: float = MOST_SECONDS, most_bytes: i
         ForwardError: when the module raises.
         EngineError: when ONNX Runtime refuses the graph.
     """
-    search = Search(case, time.monotonic() + seconds, most_bytes)
-    if not search.is_affordable:
-        return None
-    if search.stopped is None and not search.wrong:
-        return _engine_divergence(case, search.expected)
-    return _described(search, search.first())
+    return examine(case, seconds=seconds, most_bytes=most_bytes)[1]
+
+
+def examine(
+    case: Case, *, seconds: float = MOST_SECONDS, most_bytes: int = MOST_BYTES
+) -> tuple[Search, Divergence | None]:
+    """Returns what `first_divergence` returns, after all that was computed for it.
+
+    Raises:
+        ForwardError: when the module raises.
+        EngineError: when ONNX Runtime refuses the graph.
+    """
+    search = Search(case)
+    if search.is_slow:
+        return search, None
+    if not search.is_graph_wrong:
+        return search, _engine_divergence(case, search.expected)
+    search.compare(time.monotonic() + seconds, most_bytes)
+    return search, _described(search, search.number)
 
 
 class Match(NamedTuple):
-    """What came of a step: its error beside the nearest value of its place, and which that is."""
+    """What came of a step: its error beside the nearest value of its place, which that is, and its shape."""
 
     error: float
     value: ir.Value | None
+    shape: tuple[int, ...]
 
 
 class Graph:
@@ -152,26 +166,31 @@ def run_model(model: ir.Model, feeds: Tensors, threads: int) -> dict[str, Array]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "part.onnx"
         ir.save(model, file, external_data="part.onnx.data" if size > _LARGEST_FILE else None)
-        answered = OnnxRuntimeSession(file, Options(threads), is_optimized=False).run(feeds)
+        answered: dict[str, Any] = {**OnnxRuntimeSession(file, Options(threads), is_optimized=False).run(feeds)}
     return {name: array for name, array in answered.items() if isinstance(array, np.ndarray)}
 
 
 class Search:
     """One point under examination: PyTorch's steps, the graph, and what came of each pair."""
 
-    def __init__(self, case: Case, deadline: float, most_bytes: int):
+    def __init__(self, case: Case):
         self.case = case
         self.graph = Graph(case.file, case.threads)
         self.stopped: EngineError | None = None
         """Why ONNX Runtime stops in the graph."""
         self.matches: dict[int, Match] = {}
-        self._deadline = deadline
-        self._most_bytes = most_bytes
+        self.number: int | None = None
+        """The first step that is to blame, once they have been compared."""
         self._session = PyTorchSession(case.module, case.signature, threads=case.threads)
         begun = time.monotonic()
         self.expected, self.recording = self._record()
-        self.is_affordable = time.monotonic() - begun < _MOST_SECONDS_A_CALL
-        self.wrong = self._wrong_outputs() if self.is_affordable else {}
+        self.is_slow = time.monotonic() - begun > _MOST_SECONDS_A_CALL
+        self.wrong = {} if self.is_slow else self._wrong_outputs()
+
+    @property
+    def is_graph_wrong(self) -> bool:
+        """Whether the graph, run node by node, already answers otherwise or stops."""
+        return self.stopped is not None or bool(self.wrong)
 
     @property
     def steps(self) -> list[Step]:
@@ -184,16 +203,15 @@ class Search:
         named = _STOPPED_AT.search(str(self.stopped))
         return self.graph.node(named[1]) if named else None
 
-    def first(self) -> int | None:
-        """Returns the number of the first step that is to blame."""
-        for segment in segments([step.size for step in self.recording.steps], self._most_bytes):
-            if time.monotonic() > self._deadline:
+    def compare(self, deadline: float, most_bytes: int) -> None:
+        """Compares the steps, a segment of so many bytes at a time, and finds the first that is to blame."""
+        for segment in segments([step.size for step in self.recording.steps], most_bytes):
+            if time.monotonic() > deadline:
                 break
             self._compare(segment)
         self.matches.update(self.wrong)
         agreeing = self._agreeing()
-        reached = self._reached(agreeing)
-        return min((self.matches.keys() & reached) - agreeing, default=None)
+        self.number = min((self.matches.keys() & self._reached(agreeing)) - agreeing, default=None)
 
     def value_of(self, number: int) -> Array | None:
         """Returns what PyTorch computes in a step."""
@@ -203,17 +221,30 @@ class Search:
 
     def unheld(self, number: int) -> list[Step]:
         """Returns the steps between agreeing ones and a differing one that change something and aren't in the graph."""
-        found, waiting = [], list(self.steps[number].sources)
+        return [step for step in map(self.steps.__getitem__, self._missing(number)) if step.is_live]
+
+    def baked(self, number: int) -> list[Step]:
+        """Returns the steps before one that no input's values go into, which the graph holds for another size."""
+        constants = [*_constants(self.graph.nodes_at(self.steps[number].place))]
+        fixed = [one for one in self._missing(number) if not self.steps[one].is_live]
+        return [self.steps[one] for one in fixed if self._is_cut_otherwise(one, constants)]
+
+    def _is_cut_otherwise(self, number: int, constants: Iterable[Array]) -> bool:
+        value = self.value_of(number)
+        return value is not None and any(_is_cut_otherwise(value, one) for one in constants)
+
+    def _missing(self, number: int) -> list[int]:
+        """The steps before one, up to those that were compared, that change something and have no node."""
+        waiting = list(self.steps[number].sources)
         seen = set(waiting)
         while waiting:
             before = waiting.pop()
-            step = self.steps[before]
-            if not self.graph.nodes_at(step.place) and step.is_live and step.is_news:
-                found.append(before)
-            if before not in self.matches:
-                waiting += step.sources - seen
-                seen |= step.sources
-        return [self.steps[one] for one in sorted(found)]
+            fresh = self.steps[before].sources - seen if before not in self.matches else set()
+            waiting += fresh
+            seen |= fresh
+        return [
+            one for one in sorted(seen) if self.steps[one].is_news and not self.graph.nodes_at(self.steps[one].place)
+        ]
 
     def unrun(self, node: ir.Node | None) -> list[ir.Node]:
         """Returns the nodes that lead to a differing value, of lines that PyTorch doesn't run; sizes don't count."""
@@ -265,7 +296,11 @@ class Search:
             for number, name in enumerate(self.expected, start=len(self.recording.steps))
             if name in answered
         )
-        return {number: Match(error, values[name]) for number, name, error in compared if error > self.case.limit(name)}
+        return {
+            number: Match(error, values[name], answered[name].shape)
+            for number, name, error in compared
+            if error > self.case.limit(name)
+        }
 
     def _compare(self, segment: range) -> None:
         _, recording = self._record(segment)
@@ -287,7 +322,8 @@ class Search:
     def _beyond_stop(self) -> set[ir.Node]:
         return depending_on(self.graph.model.graph, self.stopped_node) if self.stopped_node is not None else set()
 
-    def _steps_of_stopped(self) -> list[int]:
+    def steps_of_stopped(self) -> list[int]:
+        """Returns PyTorch's steps where ONNX Runtime stops: those that could not be compared, or else all."""
         if self.stopped_node is None:
             return []
         found = [
@@ -308,7 +344,7 @@ class Search:
 
     def _reached(self, agreeing: set[int]) -> set[int]:
         """The steps from which a wrong output is computed without an agreeing step between."""
-        waiting = list(self.wrong) if self.stopped is None else self._steps_of_stopped()
+        waiting = list(self.wrong) if self.stopped is None else self.steps_of_stopped()
         found = set(waiting)
         while waiting:
             fresh = self.steps[waiting.pop()].sources - agreeing - found
@@ -330,21 +366,22 @@ def segments(sizes: Sequence[int], most: int) -> Iterator[range]:
 
 
 def _described(search: Search, number: int | None) -> Divergence | None:
-    if number is None:
-        return _stopped_divergence(search) if search.stopped is not None else None
-    match, step = search.matches[number], search.steps[number]
-    node = match.value.producer() if match.value is not None else None
-    place = step.place if step.place.module is not None or node is None else place_of(node)
-    unheld, unrun = search.unheld(number), search.unrun(node)
-    message = f"{_told(node, place)} {_amount(match.error)}{_before(search, number)}."
-    if unheld:
-        place = unheld[0].place
-        message = f"PyTorch runs {place.where} here, which the graph does not hold. {message}"
-    elif unrun:
-        node, place = unrun[0], place_of(unrun[0])
-        message = f"The graph computes {place.where} here, which PyTorch does not run at these sizes. {message}"
-    if search.stopped_node is not None:
-        message = f"{message} ONNX Runtime stops at {_named(search.stopped_node)}."
+    stopped = search.stopped_node
+    if number is None and stopped is None:
+        return None
+    numbers = [number] if number is not None else search.steps_of_stopped()
+    match = search.matches[number] if number is not None else Match(np.inf, None, ())
+    node = match.value.producer() if match.value is not None else stopped
+    place = search.steps[number].place if number is not None else Place(None, None)
+    place = place_of(node) if node is not None and place.module is None else place
+    told = (
+        [f"{_told(node, place)} {_amount(match, search.steps[number])}{_before(search, number)}."]
+        if number is not None
+        else []
+    )
+    if stopped is not None:
+        told.append(f"ONNX Runtime stops at {_told(stopped, place_of(stopped))}.")
+    cause, place = _cause(search, numbers[:1], node, place)
     return Divergence(
         sizes=dict(search.case.sizes),
         values=search.case.values,
@@ -352,21 +389,25 @@ def _described(search: Search, number: int | None) -> Divergence | None:
         where=place.where,
         node=node.name if node is not None else None,
         error=_finite(match.error),
-        growth=tuple(_growth(search, number)),
-        message=message,
+        growth=tuple(_growth(search, number)) if number is not None else (),
+        message=" ".join([*cause, *told]),
         operator=node.op_type if node is not None else None,
     )
 
 
-def _stopped_divergence(search: Search) -> Divergence | None:
-    node = search.stopped_node
-    if node is None:
-        return None
-    place = place_of(node)
-    message = f"ONNX Runtime stops at {_named(node)}{f' ({place.where})' if place.where else ''}."
-    sizes, values = dict(search.case.sizes), search.case.values
-    module = place.module or ""
-    return Divergence(sizes, values, module, place.where, node.name, None, (), message, node.op_type)
+def _cause(search: Search, numbers: Sequence[int], node: ir.Node | None, place: Place) -> tuple[list[str], Place]:
+    """Says what Python decided otherwise for the sample, and where; without such a decision the place stays."""
+    unheld = [step for number in numbers for step in search.unheld(number)]
+    if unheld:
+        return [f"PyTorch runs {unheld[0].place.where} here, which the graph does not hold."], unheld[0].place
+    baked = [step for number in numbers for step in search.baked(number)]
+    if baked:
+        return [f"The graph keeps what {baked[0].place.where} was for the sample."], baked[0].place
+    unrun = search.unrun(node)
+    if unrun:
+        place = place_of(unrun[0])
+        return [f"The graph computes {place.where} here, which PyTorch does not run at these sizes."], place
+    return [], place
 
 
 def _engine_divergence(case: Case, expected: Tensors) -> Divergence | None:
@@ -404,8 +445,12 @@ def _named(node: ir.Node) -> str:
     return f"{node.op_type} '{node.name}'"
 
 
-def _amount(error: float) -> str:
-    return f"is off by {error:.1e}" if np.isfinite(error) else "differs in shape, whole numbers, NaN or infinity"
+def _amount(match: Match, step: Step) -> str:
+    if match.shape != step.shape:
+        return f"has the shape {list(match.shape)} where PyTorch has {list(step.shape)}"
+    if np.isfinite(match.error):
+        return f"is off by {match.error:.1e}"
+    return f"differs in {'NaN or infinity' if is_float(step.dtype) else 'whole numbers'}"
 
 
 def _before(search: Search, number: int) -> str:
@@ -426,8 +471,22 @@ def _nearest(expected: Array, values: Iterable[ir.Value], answered: Tensors) -> 
             continue
         error = _distance(expected, array.astype(expected.dtype))
         if found is None or error < found.error:
-            found = Match(error, value)
+            found = Match(error, value, array.shape)
     return found
+
+
+def _constants(nodes: Iterable[ir.Node]) -> Iterator[Array]:
+    for value in (value for node in nodes for value in operands(node)):
+        if value.const_value is not None:
+            yield value.const_value.numpy()
+
+
+def _is_cut_otherwise(value: Array, constant: Array) -> bool:
+    """Whether two arrays of different shapes hold the same numbers as far as both reach."""
+    if value.ndim != constant.ndim or value.shape == constant.shape:
+        return False
+    common = tuple(slice(min(sizes)) for sizes in zip(value.shape, constant.shape, strict=True))
+    return np.array_equal(value[common].astype(np.float64), constant[common].astype(np.float64))
 
 
 def _distance(expected: Array, answered: Array) -> float:

@@ -63,7 +63,7 @@ class Recording:
     def __enter__(self) -> Self:
         for handle in (
             register_module_forward_pre_hook(self._enter),
-            register_module_forward_hook(self._leave, always_call=True),
+            register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
         ):
             self._entered.callback(handle.remove)
         self._entered.enter_context(_Calls(self))
@@ -93,14 +93,16 @@ class Recording:
         elif self._running:
             self._running.append(self._paths.get(id(module), self._running[-1]))
 
-    def _leave(self, module: nn.Module, given: Any, answer: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, kwargs: Any, answer: Any) -> None:
         if not self._running:
             return
         path = self._running.pop()
-        unseen = [leaf for leaf in tree_leaves(answer) if _is_plain(leaf) and leaf not in self._numbers]
-        sources = self._sources(tree_leaves(given))
-        for result in unseen:
-            self._take(result, Place(path, None), sources)
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        known = {id(one) for one in given}
+        sources = self._sources(given)
+        for result in tree_leaves(answer):
+            if _is_plain(result) and id(result) not in known and result not in self._numbers:
+                self._take(result, Place(path, None), sources)
         if module is self._root and not self._running and answer is not None:
             named = flatten(answer).items()
             self.outputs = {name: self._numbers[tensor] for name, tensor in named if tensor in self._numbers}
