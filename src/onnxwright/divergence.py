@@ -253,13 +253,23 @@ class Search:
         for one in waiting:
             where = place_of(one).where
             is_foreign = where is not None and where not in self.recording.lines
-            if is_foreign and _is_telling(one.outputs[0]):
+            if is_foreign and self._is_telling(one.outputs[0]):
                 found.append(one)
             if is_foreign or where is None or one is node:
                 before = (value.producer() for value in operands(one))
                 waiting += [other for other in before if other is not None and other not in waiting]
         order = {one: place for place, one in enumerate(self.graph.model.graph)}
         return sorted(found, key=lambda one: order.get(one, 0))
+
+    def _is_telling(self, value: ir.Value) -> bool:
+        """Whether a value is more than a size: a float, or whole numbers of several axes."""
+        if value.dtype is not None and value.shape is not None:
+            return value.dtype.is_floating_point() or len(value.shape) > 1
+        try:
+            answered = self.graph.run(self.case.feeds, [value])
+        except (EngineError, ValueError):  # it stops, or the value is one of a branch or a loop
+            return False
+        return any(_kind(array) == "float" or array.ndim > 1 for array in answered.values())
 
     @property
     def _output_names(self) -> list[str]:
@@ -477,8 +487,8 @@ def _nearest(expected: Array, values: Iterable[ir.Value], answered: Tensors) -> 
 
 def _constants(nodes: Iterable[ir.Node]) -> Iterator[Array]:
     for value in (value for node in nodes for value in operands(node)):
-        if value.const_value is not None:
-            yield value.const_value.numpy()
+        if (constant := ir.convenience.get_const_tensor(value)) is not None:
+            yield constant.numpy()
 
 
 def _is_cut_otherwise(value: Array, constant: Array) -> bool:
@@ -499,10 +509,3 @@ def _kind(array: Array) -> str:
 
 def _is_around(outer: str | None, inner: str) -> bool:
     return not outer or inner == outer or inner.startswith(f"{outer}.")
-
-
-def _is_telling(value: ir.Value) -> bool:
-    """Whether a value is more than a size: a float, or whole numbers of several axes."""
-    if value.dtype is None:
-        return False
-    return value.dtype.is_floating_point() or (value.shape is not None and len(value.shape) > 1)

@@ -93,7 +93,8 @@ class Recording:
         elif self._running:
             self._running.append(self._paths.get(id(module), self._running[-1]))
 
-    def _leave(self, module: nn.Module, args: Any, kwargs: Any, answer: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, *others: Any) -> None:
+        *kwargs, answer = others  # torch leaves the keywords out when the module has raised
         if not self._running:
             return
         path = self._running.pop()

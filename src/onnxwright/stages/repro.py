@@ -119,6 +119,8 @@ def _check_empty(folder: Path) -> None:
 
 def _smallest(search: Search) -> Repro | None:
     """Cuts out the nodes of the diverging line up to the first differing value, if they alone show the difference."""
+    import onnx_ir as ir
+
     from onnxwright.divergence import run_model
     from onnxwright.graph.cutting import between, cut, operands
     from onnxwright.graph.provenance import place_of
@@ -132,14 +134,15 @@ def _smallest(search: Search) -> Repro | None:
     line = between(node, [one for one in search.graph.nodes_at(place_of(node)) if one.graph is node.graph])
     computed = {output for one in line for output in one.outputs}
     before = dict.fromkeys(given for one in line for given in operands(one) if given not in computed)
-    boundary = [given for given in before if given.const_value is None and not _is_constant(given)]
+    boundary = [given for given in before if ir.convenience.get_const_tensor(given) is None]
     try:
         answered = search.graph.run(search.case.feeds, boundary)
         model = cut(search.graph.model, boundary, [value])
         names = {str(given.name): f"input_{place}" for place, given in enumerate(boundary)}
         inputs = {names[name]: array for name, array in answered.items()}
-        _name_boundary(model, names, {**inputs, "output": expected})
+        _name_boundary(model, names, inputs)
         got = run_model(model, inputs, search.case.threads)["output"]
+        _type(model.graph.outputs[0], got)
     except (EngineError, ValueError):
         return None
     has_difference = got.shape != expected.shape or not np.allclose(got, expected, rtol=1e-5, atol=1e-7)
@@ -150,20 +153,17 @@ def _whole(search: Search) -> Repro:
     return Repro(search.graph.model, search.case.feeds, search.expected, "the whole graph")
 
 
-def _is_constant(value: ir.Value) -> bool:
-    producer = value.producer()
-    return producer is not None and producer.op_type == "Constant"
-
-
-def _name_boundary(model: ir.Model, names: Mapping[str, str], arrays: Tensors) -> None:
-    import onnx_ir as ir
-
+def _name_boundary(model: ir.Model, names: Mapping[str, str], inputs: Tensors) -> None:
     for value in model.graph.inputs:
         value.name = names[str(value.name)]
-        value.shape = ir.Shape(arrays[value.name].shape)
-        value.dtype = ir.DataType.from_numpy(arrays[value.name].dtype)
-    (output,) = model.graph.outputs
-    output.name, output.shape = "output", None
+        _type(value, inputs[value.name])
+    model.graph.outputs[0].name = "output"
+
+
+def _type(value: ir.Value, array: Array) -> None:
+    import onnx_ir as ir
+
+    value.dtype, value.shape = ir.DataType.from_numpy(array.dtype), ir.Shape(array.shape)
 
 
 def _write(repro: Repro, folder: Path, run: str, readme: str) -> None:
