@@ -200,6 +200,50 @@ def test_one_flipped_sign_in_a_layer_is_found(encoder, graph, tmp_path, layer):
     assert f"in 'layers.{layer}.value'" in found.message
 
 
+@pytest.mark.parametrize("weight", ["query", "key"])
+def test_an_error_that_attention_damps_is_found_where_it_begins(encoder, graph, tmp_path, weight):
+    model = ir.load(graph)
+    flipped(model, f"layers.2.{weight}", "MatMul")
+
+    assert first_divergence(case_of(encoder, model, tmp_path)).module == f"layers.2.{weight}"
+
+
+def shifted(model, module, amount):
+    """Adds to one element of a bias."""
+    node = next(
+        node
+        for node in model.graph
+        if node.metadata_props.get("onnxwright.module") == module and node.op_type == "Gemm"
+    )
+    array = node.inputs[2].const_value.numpy().copy()
+    array.flat[0] += amount
+    node.inputs[2].const_value = ir.tensor(array, name=node.inputs[2].name)
+
+
+@pytest.mark.parametrize(("amount", "module"), [(1e-3, "head.2"), (1e-4, "head.2"), (1e-7, None)])
+def test_an_error_beyond_rounding_is_found_and_rounding_is_not(encoder, graph, tmp_path, amount, module):
+    model = ir.load(graph)
+    shifted(model, "head.2", amount)
+
+    found = first_divergence(case_of(encoder, model, tmp_path))
+
+    assert (found and found.module) == module
+
+
+def test_without_a_float64_twin_the_leap_of_the_error_tells(encoder, graph, tmp_path, monkeypatch):
+    model = ir.load(graph)
+    flipped(model, "layers.3.value", "MatMul")
+    monkeypatch.setattr(type(encoder.module), "__deepcopy__", refuse, raising=False)
+
+    found = first_divergence(case_of(encoder, model, tmp_path))
+
+    assert found.module == "layers.3.value"
+
+
+def refuse(*_):
+    raise TypeError("this module can't be copied")
+
+
 def test_the_error_grows_from_rounding_to_the_divergence(encoder, graph, tmp_path):
     model = ir.load(graph)
     flipped(model, "layers.3.value", "MatMul")

@@ -1,13 +1,17 @@
 """Where a graph first computes otherwise than PyTorch.
 
 PyTorch's steps (`recording`) and the graph's values are paired by where they come from (`graph.provenance`), type and
-shape. A step agrees when any value of its place does, since one line of Python becomes several nodes. It is to blame
-when it differs, a wrong output is computed from it without an agreeing step between, and what agrees before it is far
-closer: rounding grows slowly. Values are compared a segment at a time, so that no more than one lies in memory.
+shape. A step agrees when any value of its place does, since one line of Python becomes several nodes, within a multiple
+of its own rounding: how far the module lies from itself in float64, there. It is to blame when it differs, a wrong
+output is computed from it without an agreeing step between, and nothing of its size that is computed from it agrees.
+Values are compared a segment at a time, so that no more than one lies in memory.
 """
 
 from __future__ import annotations
 
+import copy
+import itertools
+import math
 import re
 import tempfile
 import time
@@ -26,23 +30,27 @@ from onnxwright import tolerance
 from onnxwright.backends import Array, Options, Session, Tensors
 from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 from onnxwright.dtypes import is_float
-from onnxwright.errors import EngineError
+from onnxwright.errors import EngineError, ForwardError
 from onnxwright.graph.cutting import cut, depending_on, operands
 from onnxwright.graph.provenance import Place, place_of
 from onnxwright.manifest import Divergence, Drift
 from onnxwright.pytorch import PyTorchSession
 from onnxwright.recording import Recording, Step
+from onnxwright.reference import DoubleTwin
 from onnxwright.signature import Signature
 
 MOST_BYTES: Final = 64 << 20
 """The values of PyTorch's steps that are compared at once; the graph's own beside them are a few times as much."""
 MOST_SECONDS: Final = 10.0
 _MOST_SECONDS_A_CALL = 2.0
+_LEAST_LIMIT = 2e-6
+"""A step's limit where its rounding is smaller: functions are approximated otherwise in each library."""
 _LEAP = 30.0
-"""How many times the largest error before it a step's error is, when it is not rounding that has grown."""
+"""How many times the largest error before it a step's error is, when it has not merely grown."""
 _CERTAIN = 1e-3
-"""An error that is never taken for rounding."""
+"""An error that is never taken for rounding that has grown."""
 _AROUND = 3
+_MOST_AXES = 5
 _LARGEST_FILE = 1_900_000_000
 _STOPPED_AT = re.compile(r"Name:'([^']+)'")
 
@@ -179,8 +187,10 @@ class Search:
         self.stopped: EngineError | None = None
         """Why ONNX Runtime stops in the graph."""
         self.matches: dict[int, Match] = {}
+        self.agreeing: set[int] = set()
         self.number: int | None = None
         """The first step that is to blame, once they have been compared."""
+        self._noise: dict[int, float] = {}
         self._session = PyTorchSession(case.module, case.signature, threads=case.threads)
         begun = time.monotonic()
         self.expected, self.recording = self._record()
@@ -210,8 +220,10 @@ class Search:
                 break
             self._compare(segment)
         self.matches.update(self.wrong)
-        agreeing = self._agreeing()
-        self.number = min((self.matches.keys() & self._reached(agreeing)) - agreeing, default=None)
+        self.agreeing = self._within_rounding()
+        self.agreeing |= self._vouched_for()
+        first = min((self.matches.keys() & self._reached()) - self.agreeing, default=None)
+        self.number = first if first is not None and self._is_leap(first) else None
 
     def value_of(self, number: int) -> Array | None:
         """Returns what PyTorch computes in a step."""
@@ -314,6 +326,7 @@ class Search:
 
     def _compare(self, segment: range) -> None:
         _, recording = self._record(segment)
+        self._measure_noise(segment, recording.values)
         places = {number: self.graph.values_at(self.recording.steps[number].place) for number in segment}
         unreadable = self._beyond_stop
         asked = {one: None for values in places.values() for one in values if one.producer() not in unreadable}
@@ -341,23 +354,75 @@ class Search:
         ]
         return [number for number in found if number not in self.matches] or found
 
-    def _agreeing(self) -> set[int]:
-        """The steps whose error is rounding, beside the errors of the agreeing steps before them."""
+    @cached_property
+    def _double(self) -> tuple[nn.Module, DoubleTwin] | None:
+        try:
+            module = copy.deepcopy(self.case.module).double()
+        except Exception:  # noqa: BLE001 - modules that can't be copied
+            return None
+        return module, DoubleTwin(PyTorchSession(module, self.case.signature, threads=self.case.threads))
+
+    def _measure_noise(self, segment: range, values: Mapping[int, Array]) -> None:
+        """Runs the module in float64 beside itself; one that takes another way then tells nothing."""
+        if self._double is None:
+            return
+        module, twin = self._double
+        try:
+            with Recording(module, segment) as precise:
+                twin.run(self.case.feeds)
+        except ForwardError:
+            self._double = None
+            return
+        if [step.place for step in precise.steps] == [step.place for step in self.recording.steps]:
+            pairs = {number: (value, precise.values[number]) for number, value in values.items()}
+            self._noise.update(
+                {number: _distance(more, value.astype(more.dtype)) for number, (value, more) in pairs.items()}
+            )
+
+    def _within_rounding(self) -> set[int]:
+        """The steps whose error is rounding: that of the step itself or, where it isn't known, of those before it."""
         found: set[int] = set()
         calm, least = 0.0, max([tolerance.LEAST_LIMIT, *self.case.limits.values()])
-        for number in sorted(self.matches):
+        for number in sorted(self.matches.keys() - self.wrong.keys()):
             error = self.matches[number].error
-            if number not in self.wrong and error <= max(min(_LEAP * calm, _CERTAIN), least):
+            grown = max(min(_LEAP * calm, _CERTAIN), least)
+            noise = self._noise.get(number, np.inf)
+            limit = max(_LEAST_LIMIT, tolerance.FLOOR_MULTIPLE * noise) if np.isfinite(noise) else grown
+            if error <= limit:
                 found.add(number)
                 calm = max(calm, error)
         return found
 
-    def _reached(self, agreeing: set[int]) -> set[int]:
+    def _vouched_for(self) -> set[int]:
+        """The steps from which something agreeing is computed that is as large, so that no difference can hide."""
+        found: set[int] = set()
+        for number in self.agreeing:
+            step = self.steps[number]
+            for source in self._compared_before(number):
+                if is_float(step.dtype) >= is_float(self.steps[source].dtype):
+                    found |= {source} if math.prod(step.shape) >= math.prod(self.steps[source].shape) else set()
+        return found
+
+    def _is_leap(self, number: int) -> bool:
+        """Whether a step's error begins there: one that has only grown past a limit was made somewhere before."""
+        before = max((self.matches[one].error for one in self._compared_before(number) & self.agreeing), default=0.0)
+        return self.matches[number].error >= min(_LEAP * before, _CERTAIN)
+
+    def _compared_before(self, number: int) -> set[int]:
+        waiting, seen = list(self.steps[number].sources), set(self.steps[number].sources)
+        while waiting:
+            one = waiting.pop()
+            fresh = self.steps[one].sources - seen if one not in self.matches else frozenset[int]()
+            waiting += fresh
+            seen |= fresh
+        return seen & self.matches.keys()
+
+    def _reached(self) -> set[int]:
         """The steps from which a wrong output is computed without an agreeing step between."""
         waiting = list(self.wrong) if self.stopped is None else self.steps_of_stopped()
         found = set(waiting)
         while waiting:
-            fresh = self.steps[waiting.pop()].sources - agreeing - found
+            fresh = self.steps[waiting.pop()].sources - self.agreeing - found
             found |= fresh
             waiting += fresh
         return found
@@ -464,7 +529,8 @@ def _amount(match: Match, step: Step) -> str:
 
 
 def _before(search: Search, number: int) -> str:
-    errors = [match.error for other, match in search.matches.items() if other < number and np.isfinite(match.error)]
+    errors = [search.matches[other].error for other in search.agreeing if other < number]
+    errors = [error for error in errors if np.isfinite(error)]
     return f", what was compared before it by at most {max(errors):.1e}" if errors else ""
 
 
@@ -473,16 +539,36 @@ def _finite(error: float) -> float | None:
 
 
 def _nearest(expected: Array, values: Iterable[ir.Value], answered: Tensors) -> Match | None:
-    """Pairs a step with the value that is nearest to it; one of another shape is infinitely far."""
+    """Pairs a step with the value that is nearest to it; one of another shape is infinitely far.
+
+    A constant of the same shape may be any number of that line, so it counts only where it agrees.
+    """
     found: Match | None = None
     for value in values:
         array = answered[str(value.name)]
-        if _kind(array) != _kind(expected) or array.ndim != expected.ndim:
+        if _kind(array) != _kind(expected) or array.ndim != expected.ndim or array.size <= 1 < expected.size:
             continue
-        error = _distance(expected, array.astype(expected.dtype))
+        error = _distance(expected, _laid_out_as(expected, array.astype(expected.dtype)))
+        producer = value.producer()
+        is_constant = producer is not None and producer.op_type == "Constant"
+        if is_constant and array.shape == expected.shape and error > tolerance.LEAST_LIMIT:
+            continue
         if found is None or error < found.error:
             found = Match(error, value, array.shape)
     return found
+
+
+def _laid_out_as(expected: Array, array: Array) -> Array:
+    """Returns an array in the shape of another where it is that one transposed, or repeated, and nothing else."""
+    if array.shape == expected.shape:
+        return array
+    if array.size == expected.size:
+        for axes in itertools.permutations(range(array.ndim)) if array.ndim <= _MOST_AXES else ():
+            moved = array.transpose(axes)
+            if moved.shape == expected.shape and _distance(expected, moved) < _CERTAIN:
+                return moved
+    is_repeated = all(want in {1, got} for want, got in zip(expected.shape, array.shape, strict=True))
+    return array[tuple(slice(size) for size in expected.shape)] if is_repeated else array
 
 
 def _constants(nodes: Iterable[ir.Node]) -> Iterator[Array]:

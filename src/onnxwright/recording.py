@@ -25,6 +25,11 @@ from onnxwright.pytorch import to_array
 from onnxwright.reads import user_line
 
 _INPUT = -1
+_SHAPE_ONLY = {
+    *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"),
+    *("new_zeros", "new_ones", "new_empty", "new_full", "size", "dim", "numel"),
+}
+"""Functions that look at no value of a tensor."""
 
 
 class Step(NamedTuple):
@@ -79,7 +84,7 @@ class Recording:
         place = Place(self._running[-1], user_line())
         self.lines.add(str(place.where))
         given = [leaf for leaf in tree_leaves((args, dict(kwargs))) if isinstance(leaf, Tensor)]
-        sources = self._sources(given)
+        sources = self._sources(given) if getattr(function, "__name__", "") not in _SHAPE_ONLY else frozenset()
         answer = function(*args, **kwargs)
         written = args[:1] if getattr(function, "__name__", "") == "__setitem__" else answer
         for result in tree_leaves(written):
