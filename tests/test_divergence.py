@@ -23,7 +23,7 @@ from onnxwright.recording import Recording
 from onnxwright.stages.explain import explained
 from onnxwright.stages.export import export
 from onnxwright.stages.load import load
-from onnxwright.stages.repro import save_repro
+from onnxwright.stages.repro import save_repro, save_repro_of
 
 HERE = Path(__file__)
 DIMS = {"x": {0: "batch", 1: "sequence"}}
@@ -513,6 +513,23 @@ def test_a_reproduction_of_a_branch_shows_it(tmp_path):
     save_repro(case, tmp_path / "repro")
 
     assert float(shown(tmp_path / "repro").stdout.split("largest difference ")[1].split()[0]) > 0.1
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+def test_a_failed_proof_is_reproduced_at_a_size_that_failed(failures, proof_of, tmp_path):
+    source = made(Branch())
+    case = case_of(source, export(source).model, tmp_path)
+    failed = (
+        Failure({"batch": 2, "sequence": 5}, "off", "large"),
+        Failure({"batch": 2, "sequence": 9}, "off", "large"),
+    )
+    proof = msgspec.structs.replace(proof_of({}), failures=failed[: 2 * failures])
+    session = engine("onnxruntime").prepare(case.file, Options(1))
+
+    found = save_repro_of(proof, session, source, case.file, tmp_path / "repro")
+
+    assert (found and (found.sizes, found.values)) == ((failed[1].sizes, "large") if failures else None)
+    assert (tmp_path / "repro" / "show.py").exists() == bool(failures)
 
 
 def test_nothing_is_written_where_nothing_differs(encoder, graph, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from onnxwright.divergence import Case
 
 _MOST_CASES = 3
+_MOST_SECONDS = 5.0
+"""After this no further point is tried."""
 _SEEDS = (0, 1)
 """Inputs are drawn by the first, those that show regimes of values by the second."""
 
@@ -55,7 +58,11 @@ def cases_of(proof: Proof, engine: Session, source: Source, file: Path) -> Itera
 
 
 def _explained(proof: Proof, engine: Session, source: Source, file: Path) -> Proof:
-    found = next(filter(None, map(_divergence, cases_of(proof, engine, source, file))), None)
+    found, deadline = None, time.monotonic() + _MOST_SECONDS
+    for case in cases_of(proof, engine, source, file):
+        found = _divergence(case)
+        if found is not None or time.monotonic() > deadline:
+            break
     if found is None:
         return proof
     findings = tuple(
