@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import linecache
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Literal, NamedTuple, Self
@@ -129,6 +130,11 @@ def user_line_of(problem: BaseException) -> Line:
     return ([line for line in lines if line.is_users] or lines)[-1]
 
 
+def user_line_among(frames: Iterable[tuple[str, int]]) -> Line | None:
+    """Returns the first of some frames, as file and line, that belongs neither to torch nor to onnxwright."""
+    return next((line for line in itertools.starmap(Line, frames) if line.is_users), None)
+
+
 def line_of_forward(module: nn.Module) -> Line | None:
     """Returns the line at which a module's `forward` begins; None where it has no source."""
     code = getattr(getattr(type(module).forward, "__wrapped__", type(module).forward), "__code__", None)
@@ -138,7 +144,7 @@ def line_of_forward(module: nn.Module) -> Line | None:
 @functools.cache
 def _own() -> tuple[str, ...]:
     # A name in angle brackets is code that was compiled from text: torch's own, generated.
-    return str(Path(torch.__file__).parent) + "/", str(Path(__file__).parent) + "/", "<eval_with_key>", "<string>"
+    return str(Path(torch.__file__).parent) + "/", str(Path(__file__).parent) + "/", "<"
 
 
 def _short(file: str) -> str:

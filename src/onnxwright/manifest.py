@@ -56,17 +56,20 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """One place on the way to a wrong output: what runs there, and how far apart reference and candidate are."""
+    """One place on the way to a wrong output: what runs there, and how far apart reference and candidate are.
+
+    The error is None where no number says it: shapes that differ, whole numbers, NaN on one side only.
+    """
 
     module: str
     where: str | None
-    error: float
+    error: float | None
 
 
 class Divergence(msgspec.Struct, frozen=True):
     """Where a candidate first leaves the reference: the submodule, the line of Python and the node of the graph.
 
-    `growth` are the steps before and after it, in the order in which they run.
+    `growth` are the steps before and after it, in the order in which they run. The error is as in `Drift`.
     """
 
     sizes: dict[str, int]
@@ -74,9 +77,10 @@ class Divergence(msgspec.Struct, frozen=True):
     module: str
     where: str | None
     node: str | None
-    error: float
+    error: float | None
     growth: tuple[Drift, ...] = ()
     message: str = ""
+    operator: str | None = None
 
 
 class Proof(msgspec.Struct, frozen=True):

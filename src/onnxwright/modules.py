@@ -125,6 +125,12 @@ def _parts(value: object) -> list[tuple[str, object]] | None:
     return None
 
 
+def paths_of(module: nn.Module) -> dict[str, str]:
+    """Returns every dotted path of a submodule, and the first path of the same one: they differ where it is shared."""
+    first = {id(part): path for path, part in module.named_modules()}
+    return {path: first[id(part)] for path, part in module.named_modules(remove_duplicate=False)}
+
+
 @contextlib.contextmanager
 def evaluation(module: nn.Module) -> Iterator[None]:
     """Puts every submodule into evaluation mode, and back into the mode it came in."""

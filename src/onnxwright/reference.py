@@ -203,13 +203,14 @@ def _noise(answered: Array, precise: Array) -> float:
     return tolerance.distance(precise, answered.astype(precise.dtype))
 
 
-class _DoubleTwin:
+class DoubleTwin:
     """A float64 copy of a module, fed with the same numbers."""
 
     def __init__(self, session: Twin):
         self._session = session
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers in float64."""
         import torch
 
         wide = {name: array.astype(np.float64) if array.dtype == np.float32 else array for name, array in feeds.items()}
@@ -230,7 +231,7 @@ def _double(source: Source, threads: int) -> Twin | None:
     try:
         with torch.no_grad():  # else the weights of a copied TorchScript module are no leaves
             module = copy.deepcopy(source.module).double()
-        twin = _DoubleTwin(PyTorchSession(module, source.signature, threads=threads))
+        twin = DoubleTwin(PyTorchSession(module, source.signature, threads=threads))
         twin.run(source.sampler.draw(source.traced, TYPICAL))
     except Exception:  # noqa: BLE001 - modules that can't be copied, or that name float32 in their code
         return None

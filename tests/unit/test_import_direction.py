@@ -20,7 +20,7 @@ LAYERS = {
     "graphs and modules": "graph lines modules calls reads surroundings",
     "backends": "backends",
     "artefacts and sources": "artifact text activations tasks source loaders given reference evidence pytorch proof "
-    "conditions behaviour",
+    "conditions behaviour recording divergence",
     "steps": "pipelines differences routes repairs",
     "verbs": "stages",
     "surface": "api cli __init__",

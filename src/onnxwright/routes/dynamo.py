@@ -17,8 +17,9 @@ from torch.export import Dim
 from onnxwright.conditions import Condition, translated
 from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
+from onnxwright.graph.provenance import keep_places
 from onnxwright.lines import Line, Place, found_at, line_of_forward, user_line
-from onnxwright.modules import TensorFunction
+from onnxwright.modules import TensorFunction, paths_of
 from onnxwright.routes import Exported, Task, conformed, silence, told
 from onnxwright.signature import Signature
 
@@ -56,6 +57,7 @@ class Dynamo:
         model: ir.Model = converted.model
         if model.opset_imports.get("") != task.opset:
             raise RouteError(f"the exporter wrote opset {model.opset_imports.get('')}; asked for {task.opset}.")
+        model = keep_places(model, paths_of(task.module))
         assumed = tuple(_assumed(program, task))
         return replace(conformed(model, task, _one_a_line(_dropped(program))), assumed=assumed)
 

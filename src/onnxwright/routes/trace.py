@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from onnxwright.differences import differences
 from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
+from onnxwright.graph.provenance import keep_places
 from onnxwright.graph.snap_quantized import snap_quantized
 from onnxwright.lines import Whereabouts
-from onnxwright.modules import Pristine, TensorFunction
+from onnxwright.modules import Pristine, TensorFunction, paths_of
 from onnxwright.reads import Read, ValueReads
 from onnxwright.routes import Exported, Task, conformed, silence, told
 from onnxwright.routes.plain_attention import plain_attention
@@ -98,12 +99,13 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
                 output_names=list(signature.output_names),
                 dynamic_axes=axes,
                 do_constant_folding=True,
+                verbose=True,  # keeps the Python stack of each operator
             )
         except Exception as problem:  # the exporter and the user's forward may raise anything
             raise RouteError(told(problem)) from problem
         model = ir.load(file)
         ir.external_data.load_to_model(model)
-    return snap_quantized(model)
+    return snap_quantized(keep_places(model, paths_of(task.module)))
 
 
 def _finding(read: Read) -> Finding:

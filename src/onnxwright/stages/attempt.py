@@ -22,6 +22,7 @@ from onnxwright.routes import Exported
 from onnxwright.source import Source
 from onnxwright.stages.explain import merged, with_evidence
 from onnxwright.stages.export import export
+from onnxwright.stages.locate import located
 from onnxwright.stages.prove import BUDGETS, Plan, prove
 from onnxwright.stages.request import Request
 from onnxwright.staging import is_full
@@ -150,7 +151,7 @@ def _attempt(bench: Workbench, route: str) -> Outcome:
     is_traced = route == TRACE
     proofs = {
         name: with_evidence(source, asked, proof, findings, is_traced=is_traced)
-        for name, proof in shown_by_points.items()
+        for name, proof in located(shown_by_points, sessions, source, file).items()
     }
     shown = Outcome(entry, file, sessions, proofs, refusals).proof
     journal = replace(

@@ -1,0 +1,111 @@
+"""Where each node comes from: the submodule that was running, and the line of the user's Python.
+
+Both exporters know it, each in its own words. The TorchScript exporter, when it is verbose, leaves the Python stack in
+the doc string, innermost frame first, and the path in the node's name (`/module/layers.0/MatMul`); what is compiled
+by TorchScript has a source range instead. `torch.export` leaves a traceback, innermost frame last, and the path in
+metadata. Two short properties take their place, so that no path of the machine stays in the graph.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+import onnx_ir as ir
+
+from onnxwright.lines import user_line_among
+
+MODULE: Final = "onnxwright.module"
+WHERE: Final = "onnxwright.where"
+
+_WRAPPER = "module"
+"""The attribute under which `modules.TensorFunction` holds the user's module."""
+_OF_EXPORTER = ("pkg.torch.", "namespace")
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_TRACEBACK = "pkg.torch.onnx.stack_trace"
+_TRACED_FRAME = re.compile(r"^(.+)\((\d+)\): ", re.MULTILINE)
+_FILE_FRAME = re.compile(r'^\s*File "(.+)", line (\d+)', re.MULTILINE)
+
+
+class Place(NamedTuple):
+    """A dotted path of a submodule ("" for the whole module), and `file.py:line`; None where it isn't known."""
+
+    module: str | None
+    where: str | None
+
+
+def place_of(node: ir.Node) -> Place:
+    """Returns where a node comes from, as `keep_places` has left it."""
+    return Place(node.metadata_props.get(MODULE), node.metadata_props.get(WHERE))
+
+
+def keep_places(model: ir.Model, paths: Mapping[str, str]) -> ir.Model:
+    """Gives every node that an exporter says something of its place, and drops what the exporter said.
+
+    `paths` are the paths of the module's submodules, each with the first path of the same one.
+    """
+    for node in _nodes(model):
+        place = Place(_module(node, paths), _where(node))
+        for key in [key for key in node.metadata_props if key.startswith(_OF_EXPORTER)]:
+            del node.metadata_props[key]
+        node.doc_string = None
+        kept = {MODULE: place.module, WHERE: place.where}
+        node.metadata_props.update({key: value for key, value in kept.items() if value is not None})
+    return model
+
+
+def _nodes(model: ir.Model) -> Iterator[ir.Node]:
+    return itertools.chain(model.graph.all_nodes(), *(function.all_nodes() for function in model.functions.values()))
+
+
+def _module(node: ir.Node, paths: Mapping[str, str]) -> str | None:
+    if _SCOPES in node.metadata_props:
+        scopes: list[str] = ["", *ast.literal_eval(node.metadata_props[_SCOPES])]
+        called = re.sub(r"@\d+", "", scopes[-2])  # the last is the operator; the calls of one module are numbered
+        path = called.removeprefix(_WRAPPER).removeprefix(".")
+        return paths.get(path)
+    root, *below = (node.name or "").split("/")[1:-1] or [""]
+    return paths[_resolved(below, paths)] if root == _WRAPPER else None
+
+
+def _resolved(scopes: list[str], paths: Mapping[str, str]) -> str:
+    """Returns the path of nested scopes, each of which the TorchScript exporter calls by the end of its path only.
+
+    It writes a path from its last part that isn't a number (`layers.0`), and compiled code the last part alone. Where
+    two submodules are called alike, the path ends above them.
+    """
+    found = ""
+    for scope in scopes:
+        prefix = f"{found}." if found else ""
+        below = [path for path in paths if path != found and path.startswith(prefix)]
+        named = [path for path in below if _unqualified(path) == scope]
+        ended = [path for path in below if path.rpartition(".")[2] == scope]
+        exact = [path for path in below if path == prefix + scope]
+        candidates = exact or named or ended
+        if len(candidates) != 1:
+            break
+        found = candidates[0]
+    return found
+
+
+def _unqualified(path: str) -> str:
+    parts = path.split(".")
+    named = [place for place, part in enumerate(parts) if not part.isnumeric()]
+    return ".".join(parts[named[-1] if named else 0 :])
+
+
+def _where(node: ir.Node) -> str | None:
+    told = node.metadata_props.get(_TRACEBACK)
+    if told is not None:
+        line = user_line_among(reversed(_frames(_FILE_FRAME, told)))
+    else:
+        stack = node.doc_string or ""
+        line = user_line_among(_frames(_TRACED_FRAME, stack) or _frames(_FILE_FRAME, stack))
+    return None if line is None else str(line)
+
+
+def _frames(pattern: re.Pattern[str], text: str) -> list[tuple[str, int]]:
+    return [(file, int(line)) for file, line in pattern.findall(text)]
