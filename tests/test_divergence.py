@@ -20,9 +20,9 @@ from onnxwright.divergence import Case, first_divergence, segments
 from onnxwright.errors import ForwardError, OutputError, ProofError
 from onnxwright.manifest import Failure
 from onnxwright.recording import Recording
-from onnxwright.stages.explain import explained
 from onnxwright.stages.export import export
 from onnxwright.stages.load import load
+from onnxwright.stages.locate import located
 from onnxwright.stages.repro import save_repro, save_repro_of
 
 HERE = Path(__file__)
@@ -460,11 +460,11 @@ def test_a_conversion_that_fails_says_so_too(tmp_path):
 def test_a_module_that_raises_leaves_its_proof_as_it_is(proof_of, tmp_path):
     source = made(Raising())
     case = case_of(source, export(source).model, tmp_path, {"batch": 2, "sequence": 9})
-    proof = msgspec.structs.replace(proof_of({}), failures=(Failure({"batch": 2, "sequence": 9}, "off", "typical"),))
+    proof = msgspec.structs.replace(proof_of({}), failures=(Failure({"batch": 2, "sequence": 9}, "values", "off"),))
 
     with pytest.raises(ForwardError, match="too long"):
         first_divergence(case)
-    assert explained({"it": proof}, {"it": Function(None)}, source, case.file) == {"it": proof}
+    assert located({"it": proof}, {"it": Function(None)}, source, case.file) == {"it": proof}
 
 
 def shown(folder):
@@ -520,8 +520,8 @@ def test_a_failed_proof_is_reproduced_at_a_size_that_failed(failures, proof_of, 
     source = made(Branch())
     case = case_of(source, export(source).model, tmp_path)
     failed = (
-        Failure({"batch": 2, "sequence": 5}, "off", "large"),
-        Failure({"batch": 2, "sequence": 9}, "off", "large"),
+        Failure({"batch": 2, "sequence": 5}, "values", "off", "large"),
+        Failure({"batch": 2, "sequence": 9}, "values", "off", "large"),
     )
     proof = msgspec.structs.replace(proof_of({}), failures=failed[: 2 * failures])
     session = engine("onnxruntime").prepare(case.file, Options(1))

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -239,7 +241,7 @@ class TestGraph:
         assert code == 0
         assert printed.startswith("onnxruntime: proven at ")
         assert "batch 1 to 32" in printed
-        assert [line.split(":")[0] for line in said.splitlines()] == ["load", "examine", "prove"]
+        assert [line.split(":")[0] for line in said.splitlines()] == ["load", "examine", "prove", "explain"]
 
     def test_fails_with_one_weight_that_is_a_little_wrong(self, place, command):
         code, printed, said = command(
@@ -539,3 +541,77 @@ def test_errors_are_of_the_kinds_that_the_docstring_says(place):
         ow.prove(place / "scores.onnx", write(place / "z.onnx", SCORES.replace(" x)", " z)").replace("(x,", "(z,")))
     with pytest.raises(UsageError, match="is the source itself"):
         ow.prove(place / "scores.onnx", place / "scores.onnx")
+
+
+class TestReproduction:
+    def test_of_a_planted_weight_runs_and_shows_the_difference(self, place, command):
+        source = f"{place / 'models.py'}:scores"
+
+        code, _, said = command(
+            "prove", source, "--candidate", place / "wrong.onnx", *QUICK, "--save-repro", place / "repro"
+        )
+
+        assert code == 1
+        assert "reproduction in" in said
+        shown = subprocess.run(
+            [sys.executable, place / "repro" / "show.py"], capture_output=True, text=True, check=True
+        )
+        assert "largest difference" in shown.stdout
+
+    def test_of_a_right_candidate_is_not_written(self, place, command):
+        code, _, said = command(
+            *("prove", f"{place / 'models.py'}:scores", "--candidate", place / "copy.onnx", *QUICK),
+            *("--save-repro", place / "repro"),
+        )
+
+        assert code == 0
+        assert "reproduction not written" in said
+        assert not (place / "repro").exists()
+
+    def test_is_not_written_over_anything(self, place, command):
+        (place / "repro").mkdir()
+        (place / "repro" / "mine.txt").write_text("mine")
+
+        code, _, said = command(
+            *("prove", f"{place / 'models.py'}:scores", "--candidate", place / "wrong.onnx"),
+            *("--save-repro", place / "repro"),
+        )
+
+        assert code == 2
+        assert "is not empty" in said
+        assert (place / "repro" / "mine.txt").read_text() == "mine"
+
+    def test_comes_of_a_conversion_that_fails(self, place, command):
+        (place / "frozen.py").write_text(FROZEN)
+
+        code, _, said = command(
+            *(
+                "convert",
+                f"{place / 'frozen.py'}:make",
+                "-o",
+                place / "out",
+                "--route",
+                "trace",
+                "--no-measure",
+                *QUICK,
+            ),
+            *("--save-repro", place / "repro"),
+        )
+
+        assert code in {0, 1}
+        assert "reproduction in" in said
+        assert (place / "repro" / "show.py").is_file()
+
+
+FROZEN = """
+import torch
+from torch import nn
+
+class Frozen(nn.Module):
+    def forward(self, x):
+        if x.shape[1] > 8:
+            return torch.tanh(x)
+        return torch.exp(x)
+
+def make(): return Frozen(), {"x": torch.randn(2, 16)}, {"x": {0: "batch", 1: "sequence"}}
+"""

@@ -35,13 +35,15 @@ def convert(
     measure: bool = True,
     trust_remote_code: bool = False,
     force: bool = False,
+    save_repro: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Package:
     """Converts a model and returns the package, which is proven on the range that it declares.
 
     `source` is a Hugging Face folder, a hub id, `file.py:factory`, an `.onnx` file, or a module with
     `example_inputs` (`{input name: tensor}`) and `dims` (`{input name: {axis: dim name}}`). `profile` gives least,
-    usual and most for named dims; the others get their defaults. `proof` is quick, normal or thorough.
+    usual and most for named dims; the others get their defaults. `proof` is quick, normal or thorough. Where outputs
+    differ, the folder `save_repro` gets the first node that answers otherwise, its inputs, and a script that shows it.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.
@@ -68,6 +70,7 @@ def convert(
         is_measured=measure,
         is_code_trusted=trust_remote_code,
         is_forced=force,
+        repro=None if save_repro is None else environment.at_home(save_repro),
     )
     return run(request, progress)
 
@@ -85,13 +88,14 @@ def prove(
     samples: str | Path | None = None,
     seed: int = 0,
     trust_remote_code: bool = False,
+    save_repro: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Proof]:
     """Holds a candidate against a source in each engine, and returns a proof for each.
 
     `candidate` is an `.onnx` file, or a package, whose graph it then is; `source` and the rest are as for `convert`.
     Without a candidate, `source` is a package, which is proven from the answers that it carries: that needs no
-    PyTorch. An engine that refuses the candidate has failed.
+    PyTorch. An engine that refuses the candidate has failed. `save_repro` is as for `convert`.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault; SignatureError when names or types differ.
@@ -112,6 +116,7 @@ def prove(
         seed=seed,
         proof=proof,
         is_code_trusted=trust_remote_code,
+        repro=None if save_repro is None else environment.at_home(save_repro),
     )
     return dict(prove_anything(question, progress).proofs)
 

@@ -55,6 +55,12 @@ Samples = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the samples; the same seed, the same proof.")]
 Proving = Annotated[str, typer.Option(help="How long to prove: quick, normal or thorough.")]
+Repro = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-repro", metavar="DIR", help="Where outputs differ, write a folder that shows the first node that does."
+    ),
+]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code from the model folder.")]
 
 
@@ -86,6 +92,7 @@ def convert(
     seed: Seed = 0,
     proof: Proving = "normal",
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="Measure the engines side by side.")] = True,
+    save_repro: Repro = None,
     trust_remote_code: Trust = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
     as_json: Json = False,
@@ -112,6 +119,7 @@ def convert(
         proof=proof,
         measure=measure,
         trust_remote_code=trust_remote_code,
+        save_repro=save_repro,
         force=force,
         progress=_Stages(),
     )
@@ -141,6 +149,7 @@ def prove(
     task: Task = "auto",
     samples: Samples = None,
     seed: Seed = 0,
+    save_repro: Repro = None,
     trust_remote_code: Trust = False,
     fail_under: Annotated[
         float,
@@ -176,6 +185,7 @@ def prove(
         samples=None if samples is None else environment.at_home(samples),
         seed=seed,
         proof=proof,
+        repro=None if save_repro is None else environment.at_home(save_repro),
         is_code_trusted=trust_remote_code,
     )
     begun = time.monotonic()

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxwright.profile import Profile
-from onnxwright.proof.lattice import corners, ends, essential, resting, sweep, volume
+from onnxwright.proof.lattice import combinations, corners, ends, essential, neighbours, resting, sweep, volume
 
 PROFILE = Profile(batch=(1, 8, 32), sequence=(1, 128, 512))
 TRACED = {"batch": 2, "sequence": 16}
@@ -72,6 +72,23 @@ def test_a_sweep_begins_far_apart():
     first = [sizes["sequence"] for sizes, _ in zip(sweep(Profile(sequence=(1, 8, 512))), range(3), strict=False)]
 
     assert sorted(first) == [128, 256, 384]
+
+
+def test_neighbours_hold_multiples_of_eight_and_primes():
+    sizes = {one["sequence"] for one in neighbours(Profile(sequence=(1, 8, 100)))}
+
+    assert {7, 8, 9, 39, 40, 41, 71, 73, 97} <= sizes
+    assert 50 not in sizes
+
+
+@given(ranges, ranges)
+def test_combinations_stay_in_the_profile_and_are_all_there_where_they_are_few(batch, sequence):
+    profile = Profile(batch=batch, sequence=sequence)
+    found = list(combinations(profile, seed=1))
+    count = (batch[2] - batch[0] + 1) * (sequence[2] - sequence[0] + 1)
+
+    assert len({tuple(one.values()) for one in found}) == count or count > 10_000
+    assert all(profile[dim].least <= size <= profile[dim].most for one in found[:50] for dim, size in one.items())
 
 
 def test_random_sizes_are_the_same_for_the_same_seed_only():

@@ -63,6 +63,19 @@ def sweep(profile: Profile) -> Iterator[Sizes]:
         yield from (sizes for sizes in group if sizes is not None)
 
 
+def combinations(profile: Profile, *, seed: int = 0) -> Iterator[Sizes]:
+    """Yields combinations of sizes of all dims in a random order: all of them where they are few."""
+    count = math.prod(sizes.most - sizes.least + 1 for sizes in profile.values())
+    rng = np.random.default_rng([seed, count])
+    if count > _MOST_ENUMERATED:
+        spans = [(sizes.least, sizes.most) for sizes in profile.values()]
+        drawn = ([int(rng.integers(*span, endpoint=True)) for span in spans] for _ in range(_MOST_ENUMERATED))
+        yield from (dict(zip(profile, sizes, strict=True)) for sizes in drawn)
+        return
+    every = list(itertools.product(*(range(sizes.least, sizes.most + 1) for sizes in profile.values())))
+    yield from (dict(zip(profile, every[place], strict=True)) for place in rng.permutation(count))
+
+
 def volume(sizes: Mapping[str, int]) -> int:
     """Returns the product of all sizes, which costs roughly grow with."""
     product = 1

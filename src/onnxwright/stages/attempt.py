@@ -20,7 +20,7 @@ from onnxwright.progress import Progress
 from onnxwright.reference import Reference
 from onnxwright.routes import Exported
 from onnxwright.source import Source
-from onnxwright.stages.explain import merged, with_evidence
+from onnxwright.stages.explain import Origin, merged, with_evidence
 from onnxwright.stages.export import export
 from onnxwright.stages.locate import located
 from onnxwright.stages.prove import BUDGETS, Plan, prove
@@ -30,7 +30,6 @@ from onnxwright.staging import is_full
 if TYPE_CHECKING:
     from onnxwright.conditions import Asked
 
-TRACE = "trace"
 GIVEN = "given"
 """The route of a source that is a graph already."""
 
@@ -148,9 +147,9 @@ def _attempt(bench: Workbench, route: str) -> Outcome:
         asked = asked.and_of(exported.assumed, source.traced, source.profile)
     plan = Plan(source.profile, source.traced, BUDGETS[request.proof], request.seed, asked.sizes if asked else ())
     shown_by_points = prove(bench.reference, sessions, source.sampler, plan)
-    is_traced = route == TRACE
+    origin: Origin = "trace" if route == "trace" else "foreign" if route == GIVEN else "export"
     proofs = {
-        name: with_evidence(source, asked, proof, findings, is_traced=is_traced)
+        name: with_evidence(source, asked, proof, findings, origin=origin)
         for name, proof in located(shown_by_points, sessions, source, file).items()
     }
     shown = Outcome(entry, file, sessions, proofs, refusals).proof

@@ -34,6 +34,7 @@ from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import GIVEN, Outcome, Workbench, attempt_all, best, extent
 from onnxwright.stages.load import load
 from onnxwright.stages.package import package
+from onnxwright.stages.repro import save_first, tell_repro
 from onnxwright.stages.request import Request, ready_engines
 from onnxwright.staging import staged
 
@@ -68,6 +69,8 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             source = replace(source, findings=(*source.findings, *rows_of(source, reference)))
         bench = Workbench(request, source, reference, engines, folder, asked)
         outcomes = attempt_all(bench, progress)
+        if request.repro is not None:
+            _save_repro(outcomes, source, request.repro, progress)
         chosen = best(outcomes)
         _keep(chosen.file, folder / GRAPH)
         measurements: dict[str, Measurement] = {}
@@ -117,6 +120,11 @@ def asked_of(source: Source) -> Asked | None:
     from onnxwright.conditions import ask
 
     return ask(source.module, source.sampler, source.profile, source.traced, _ASKING_SECONDS)
+
+
+def _save_repro(outcomes: Sequence[Outcome], source: Source, folder: Path, progress: Progress) -> None:
+    found = (save_first(one.proofs, one.sessions, source, one.file, folder) for one in outcomes)
+    tell_repro(next(filter(None, found), None), folder, progress)
 
 
 def rows_of(source: Source, reference: Reference) -> tuple[Finding, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import replace
 
@@ -11,35 +11,39 @@ from onnxwright.findings import Finding
 from onnxwright.manifest import Failure, Proof
 from onnxwright.proof.bench import written
 from onnxwright.proof.box import distance
-from onnxwright.proof.lattice import Sizes
 from onnxwright.source import Source
 
 if TYPE_CHECKING:
     from onnxwright.conditions import Asked, Condition
     from onnxwright.differences import Difference
-    from onnxwright.lines import Place
+    from onnxwright.lines import Kind, Place
+
+Origin = Literal["trace", "export", "foreign"]
+"""How a candidate came to be: by tracing, by an exporter that follows sizes, or elsewhere."""
 
 _MOST_EXPLANATIONS = 3
 _FROZEN = ("shape-branch-frozen", "loop-unrolled", "constant-from-sample")
-_DECIDED = {"branch": "The branch", "loop": "The loop", "other": "What is computed"}
+_DECIDED: dict[Kind, str] = {"branch": "The branch", "loop": "The loop", "other": "What is computed"}
 
 
-def explain(source: Source, asked: Asked | None, proof: Proof, *, is_traced: bool) -> tuple[Finding, ...]:
+def explain(source: Source, asked: Asked | None, proof: Proof, origin: Origin) -> tuple[Finding, ...]:
     """Returns the lines that account for the sizes at which a candidate failed, those that the code asks about first.
 
     A condition that the module's code asks of sizes accounts for a failure when it turns out otherwise there than at
     the traced sizes, and nowhere where the candidate agreed. Where none does, two traces are held against each other,
     from the traced sizes and from the nearest that failed; of a candidate that was not traced, only what differs at
-    lines that ask about sizes.
+    lines that ask about sizes. Of a foreign one nobody knows the sizes that it was made from.
     """
     if source.module is None or not proof.failures:
         return ()
     conditions = list(_accounting(asked.conditions, source.traced, proof)) if asked is not None else []
     parted = _differences(source, _nearest(source, proof))
-    found = [_of_condition(one, source, proof, parted) for one in conditions]
+    found = [_of_condition(one, source, proof, parted, origin) for one in conditions]
     if not found:
         lines = {one.place.line for one in asked.conditions} if asked is not None else set()
-        found = [_of_difference(one, source, proof) for one in parted if is_traced or one.place.line in lines]
+        found = [
+            _of_difference(one, source, proof, origin) for one in parted if origin == "trace" or one.place.line in lines
+        ]
     return tuple({one.where: one for one in reversed(found)}.values())[::-1][:_MOST_EXPLANATIONS]
 
 
@@ -76,7 +80,9 @@ def _differences(source: Source, failure: Failure) -> list[Difference]:
     return differences(source.module, source.signature, one, other)
 
 
-def _of_condition(condition: Condition, source: Source, proof: Proof, parted: Sequence[Difference]) -> Finding:
+def _of_condition(
+    condition: Condition, source: Source, proof: Proof, parted: Sequence[Difference], origin: Origin
+) -> Finding:
     place, kind = condition.place, condition.place.line.kind
     turned = [failure for failure in proof.failures if _turns(condition, source.traced, failure.sizes)]
     nearest = min(turned, key=lambda failure: distance(failure.sizes, source.traced))
@@ -86,33 +92,27 @@ def _of_condition(condition: Condition, source: Source, proof: Proof, parted: Se
     if told is not None:
         evidence += f" Of two traces {told.what}."
     code = "axes-merged" if condition.is_merge else _code(kind, nearest, source, proof)
-    message = (
-        f"{_decided(place, kind)} once, at {_sizes(condition_sizes(condition, source))}; {_right(proof, nearest)}."
-    )
+    told_sizes = {dim: source.traced[dim] for dim in condition.dims}
+    message = f"{_decided(place, kind, told_sizes, origin)}; {_right(proof, nearest)}."
     return place.finding(code, message, evidence=evidence)
 
 
-def condition_sizes(condition: Condition, source: Source) -> Sizes:
-    """Returns the traced sizes of the dims that a condition asks about."""
-    return {dim: source.traced[dim] for dim in condition.dims}
-
-
-def _of_difference(difference: Difference, source: Source, proof: Proof) -> Finding:
+def _of_difference(difference: Difference, source: Source, proof: Proof, origin: Origin) -> Finding:
     nearest = _nearest(source, proof)
     code = _code(difference.kind, nearest, source, proof)
-    message = (
-        f"{_decided(difference.place, difference.kind)} once, at {_sizes(source.traced)}; {_right(proof, nearest)}."
-    )
+    message = f"{_decided(difference.place, difference.kind, source.traced, origin)}; {_right(proof, nearest)}."
     evidence = f"Of two traces, at {_sizes(source.traced)} and {_sizes(nearest.sizes)}, {difference.what}."
     return difference.place.finding(code, message, evidence=evidence)
 
 
-def _decided(place: Place, kind: str) -> str:
+def _decided(place: Place, kind: Kind, sizes: Mapping[str, int], origin: Origin) -> str:
+    if origin == "foreign":
+        return f"{_DECIDED[kind]} at {place.line} depends on {', '.join(sizes)} in the module"
     verb = {"branch": "was decided", "loop": "was counted", "other": "is a constant, computed"}[kind]
-    return f"{_DECIDED[kind]} at {place.line} {verb}"
+    return f"{_DECIDED[kind]} at {place.line} {verb} once, at {_sizes(sizes)}"
 
 
-def _code(kind: str, failure: Failure, source: Source, proof: Proof) -> str:
+def _code(kind: Kind, failure: Failure, source: Source, proof: Proof) -> str:
     if kind != "other":
         return "shape-branch-frozen" if kind == "branch" else "loop-unrolled"
     pinned = [dim for dim, size in source.traced.items() if failure.sizes[dim] != size and _is_pinned(dim, size, proof)]
@@ -151,13 +151,13 @@ def merged(assumed: Sequence[Condition], asked: Asked) -> tuple[Finding, ...]:
 
 
 def with_evidence(
-    source: Source, asked: Asked | None, proof: Proof, seen: Sequence[Finding], *, is_traced: bool
+    source: Source, asked: Asked | None, proof: Proof, seen: Sequence[Finding], *, origin: Origin
 ) -> Proof:
     """Returns a proof with the lines that account for its failures, and with what the export has seen.
 
     What was frozen, but shows at no size that was tried, is not shown to be harmless: the proof fails then.
     """
-    found = [*explain(source, asked, proof, is_traced=is_traced), *_narrowed(source, proof)]
+    found = [*explain(source, asked, proof, origin), *_narrowed(source, proof)]
     proof = replace(proof, findings=tuple(_with_place(source, one) for one in proof.findings))
     frozen = [one for one in seen if one.code in _FROZEN]
     if proof.verdict == "proven" and frozen:

@@ -16,7 +16,7 @@ from onnxwright.manifest import Proof, Verdict
 from onnxwright.profile import Profile
 from onnxwright.proof.bench import GIVEN, Bench, Tally, key_of, written
 from onnxwright.proof.box import Box, clamped, contains, distance, largest_box, nearest
-from onnxwright.proof.lattice import Sizes, corners, ends, essential, neighbours, resting, sweep, volume
+from onnxwright.proof.lattice import Sizes, combinations, corners, ends, essential, neighbours, resting, sweep, volume
 from onnxwright.reference import Reference
 from onnxwright.samples import TYPICAL, Sampler
 
@@ -73,10 +73,11 @@ def _try_lattice(bench: Bench, plan: Plan) -> None:
     for sizes in sorted([*telling, *corners(plan.profile)], key=volume):
         bench.try_affordable(sizes)
     begun = time.monotonic()
-    for sizes in itertools.chain(neighbours(plan.profile), sweep(plan.profile)):
+    singly = itertools.chain(neighbours(plan.profile), sweep(plan.profile))
+    for sizes in itertools.chain(singly, combinations(plan.profile, seed=plan.seed)):
         if bench.is_over() or time.monotonic() - begun > _SWEEP_SHARE * plan.seconds:
             break
-        if not bench.is_tried(sizes):
+        if not bench.is_tried(sizes) and not bench.is_too_late(sizes):
             bench.try_size(sizes)
 
 

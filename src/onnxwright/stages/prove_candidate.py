@@ -21,9 +21,12 @@ from onnxwright.signature import TensorSpec
 from onnxwright.source import Source
 from onnxwright.stages.attempt import prepare
 from onnxwright.stages.convert import asked_of, examined
+from onnxwright.stages.explain import with_evidence
 from onnxwright.stages.load import load, require_onnx
+from onnxwright.stages.locate import located
 from onnxwright.stages.prove import BUDGETS, Plan, prove
 from onnxwright.stages.question import Question
+from onnxwright.stages.repro import save_first, tell_repro
 from onnxwright.stages.request import ready_engines
 from onnxwright.stages.verdicts import Verdicts
 from onnxwright.tolerance import SAME_PRECISION
@@ -53,6 +56,13 @@ def prove_candidate(question: Question, progress: Progress) -> Verdicts:
         sessions, refusals = prepare(engines, file)
         plan = Plan(source.profile, source.traced, BUDGETS[question.proof], question.seed, asked.sizes if asked else ())
         found = prove(reference, sessions, source.sampler, plan) if sessions else {}
+    with progress.stage("explain"):
+        found = {
+            name: with_evidence(source, asked, proof, (), origin="foreign")
+            for name, proof in located(found, sessions, source, file).items()
+        }
+        if question.repro is not None:
+            tell_repro(save_first(found, sessions, source, file, question.repro), question.repro, progress)
     shown = {name: replace(proof, findings=(*source.findings, *proof.findings)) for name, proof in found.items()}
     refused = {name: _refused(name, reason, reference) for name, reason in refusals.items()}
     return Verdicts(

@@ -12,7 +12,7 @@ from onnxwright.artifact import Package
 from onnxwright.errors import SourceError, UsageError
 from onnxwright.manifest import FILE_NAME
 from onnxwright.stages.prove import BUDGETS
-from onnxwright.stages.request import check_word
+from onnxwright.stages.request import check_empty, check_word
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +36,7 @@ class Question:
     seed: int = 0
     proof: str = "normal"
     is_code_trusted: bool = False
+    repro: Path | None = None
 
     @property
     def package(self) -> Path | None:
@@ -52,6 +53,7 @@ class Question:
             UsageError: naming what would be accepted.
         """
         check_word("proof", self.proof, BUDGETS)
+        check_empty(self.repro)
         if self.candidate is not None:
             return
         if self.package is None:
@@ -108,4 +110,5 @@ class Question:
             "--seed": self.seed != 0,
             "--proof": self.proof != "normal",
             "--trust-remote-code": self.is_code_trusted,
+            "--save-repro": self.repro is not None,
         }

@@ -11,8 +11,10 @@ import numpy as np
 from onnxwright.backends import Array, Session, Tensors
 from onnxwright.errors import EngineError, ForwardError, OutputError
 from onnxwright.manifest import Divergence, Proof
+from onnxwright.progress import Progress
 from onnxwright.source import Source
 from onnxwright.stages.locate import cases_of
+from onnxwright.stages.request import check_empty
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -83,7 +85,7 @@ def save_repro(case: Case, folder: Path, *, seconds: float = 30.0) -> Divergence
     """
     from onnxwright.divergence import examine
 
-    _check_empty(folder)
+    check_empty(folder)
     search, found = examine(case, seconds=seconds)
     if found is None:
         return None
@@ -101,7 +103,7 @@ def save_repro_of(proof: Proof, engine: Session, source: Source, file: Path, fol
     Raises:
         OutputError: when the folder isn't empty, or can't be written.
     """
-    _check_empty(folder)
+    check_empty(folder)
     for case in cases_of(proof, engine, source, file):
         try:
             found = save_repro(case, folder)
@@ -112,9 +114,25 @@ def save_repro_of(proof: Proof, engine: Session, source: Source, file: Path, fol
     return None
 
 
-def _check_empty(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"folder '{folder}' exists and is not empty. Choose another one for the reproduction.")
+def save_first(
+    proofs: Mapping[str, Proof], sessions: Mapping[str, Session], source: Source, file: Path, folder: Path
+) -> Divergence | None:
+    """Writes a folder for the first of some proofs, by engine, that has failures of which anything can be told.
+
+    Raises:
+        OutputError: when the folder isn't empty, or can't be written.
+    """
+    for name, proof in proofs.items():
+        found = save_repro_of(proof, sessions[name], source, file, folder) if proof.failures else None
+        if found is not None:
+            return found
+    return None
+
+
+def tell_repro(found: Divergence | None, folder: Path, progress: Progress) -> None:
+    """Says whether a reproduction was written."""
+    told = f"in '{folder}': {found.message}" if found is not None else "not written: nothing diverges that can be shown"
+    progress.note(f"reproduction {told}")
 
 
 def _smallest(search: Search) -> Repro | None:

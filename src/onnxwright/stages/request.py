@@ -43,6 +43,7 @@ class Request:
     is_measured: bool = True
     is_code_trusted: bool = False
     is_forced: bool = False
+    repro: Path | None = None
 
     @property
     def opset(self) -> int:
@@ -58,6 +59,7 @@ class Request:
         _check_place(self.source, self.out)
         check_word("precision", self.precision, PRECISIONS)
         check_word("proof", self.proof, BUDGETS)
+        check_empty(self.repro)
         check_word("device", self.device, DEVICES)
         require_onnx()
         if _is_graph(self.source):
@@ -126,6 +128,16 @@ def _refuse_export(request: Request) -> None:
             f"device '{request.device}': '{request.source}' is a graph already, and PyTorch has no part in it. "
             "Leave it out."
         )
+
+
+def check_empty(folder: Path | None) -> None:
+    """Refuses a folder for a reproduction that holds something.
+
+    Raises:
+        OutputError: when it is there and not empty.
+    """
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"folder '{folder}' exists and is not empty. Choose another one for the reproduction.")
 
 
 def check_word(what: str, word: str, known: Mapping[str, Any] | tuple[str, ...]) -> None:
