@@ -15,6 +15,7 @@ from onnxwright.errors import ForwardError
 from onnxwright.modules import Pristine, TensorFunction, evaluation
 from onnxwright.reads import ValueReads, user_line_of
 from onnxwright.signature import Signature
+from onnxwright.widened import Widening, unwrapped, widen, without_fast_paths
 
 NAME = "pytorch"
 
@@ -45,6 +46,33 @@ class PyTorchSession:
         """Answers like `run`, but from whatever state the calls before have left."""
         with evaluation(self._module):
             return self._unguarded.run(feeds)
+
+    def run_widened(self, feeds: Tensors, mode: Widening) -> dict[str, Array]:
+        """Answers in float64, by the same module on the same numbers; its first state is put back afterwards too.
+
+        Raises:
+            ForwardError: when the module raises, or does what only float32 can.
+        """
+        with self._from_first_state():
+            return self._unguarded.run_widened(feeds, mode)
+
+    def run_reordered(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers in another order of evaluation: with another number of threads, and without fused kernels.
+
+        Raises:
+            ForwardError: when the module raises.
+        """
+        with self._from_first_state():
+            return self._unguarded.run_reordered(feeds)
+
+    @contextlib.contextmanager
+    def _from_first_state(self) -> Iterator[None]:
+        self._pristine.restore()
+        try:
+            with evaluation(self._module):
+                yield
+        finally:
+            self._pristine.restore()
 
     def depends_on_chance(self, feeds: Tensors) -> bool:
         """Whether numbers that torch's random generators give reach an output, or are read by Python."""
@@ -85,15 +113,42 @@ class UnguardedSession:
         Raises:
             ForwardError: when the module raises.
         """
-        tensors = [to_tensor(array).to(self._device) for array in feeds.values()]
-        with _threads(self.ran.threads), torch.no_grad():
+        with _threads(self.ran.threads):
+            return self._answer([to_tensor(array).to(self._device) for array in feeds.values()])
+
+    def run_widened(self, feeds: Tensors, mode: Widening) -> dict[str, Array]:
+        """Answers in float64, with the operators' types as `mode` says.
+
+        Raises:
+            ForwardError: when the module raises.
+        """
+        tensors = [widen(to_tensor(array).to(self._device)) for array in feeds.values()]
+        with _threads(self.ran.threads), mode:
+            return self._answer(tensors)
+
+    def run_reordered(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers with another number of threads, and without fused kernels.
+
+        Raises:
+            ForwardError: when the module raises.
+        """
+        with _threads(other_threads(self.ran.threads)), without_fast_paths():
+            return self._answer([to_tensor(array).to(self._device) for array in feeds.values()])
+
+    def _answer(self, tensors: list[Tensor]) -> dict[str, Array]:
+        with torch.no_grad():
             try:
                 named = self.function.named(tensors)
             except ForwardError:
                 raise
             except (Exception, SystemExit) as problem:  # a user's forward may raise anything
                 raise ForwardError(f"{type(problem).__name__} at {user_line_of(problem)}: {problem}") from problem
-        return {name: to_array(tensor) for name, tensor in named.items()}
+        return {name: to_array(unwrapped(tensor)) for name, tensor in named.items()}
+
+
+def other_threads(threads: int) -> int:
+    """Returns another number of threads than this one."""
+    return 1 if threads > 1 else 2
 
 
 def to_tensor(array: Array) -> Tensor:

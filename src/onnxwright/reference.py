@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,9 +22,7 @@ from onnxwright.source import Source
 
 _MANY_CALLS = 6
 _STATE_SECONDS = 3.0
-_DOUBLE = "PyTorch in float64 against float32"
-_THREADS = "the reference on one thread against several, since float64 could not run"
-_GRAPH = "the graph on one thread against several, since it has no float64 twin"
+_LONGEST_REASON = 120
 
 
 class Twin(Protocol):
@@ -36,11 +34,12 @@ class Twin(Protocol):
 
 @dataclass(frozen=True)
 class Reference:
-    """A session that is right by definition, and a twin that shows its noise."""
+    """A session that is right by definition, and twins that show its noise; `origin` says in words what they are."""
 
     session: Session
     twin: Twin
     origin: str
+    order: Twin | None = None
 
     @property
     def label(self) -> str:
@@ -48,9 +47,23 @@ class Reference:
         return f"{self.session.ran.backend} {self.session.ran.version} {self.session.ran.precision}"
 
     def noise(self, feeds: Tensors, answered: Tensors) -> dict[str, float]:
-        """Returns for each output how far the reference lies from its twin on these feeds."""
-        precise = self.twin.run(feeds)
-        return {name: _noise(answered[name], precise[name]) for name in answered}
+        """Returns for each output how far the reference lies from the farthest of its twins on these feeds.
+
+        Where a twin can't answer, the others count; where none can, there is no noise that could excuse anything.
+        """
+        noise = dict.fromkeys(answered, 0.0)
+        for twin in (self.twin, self.order):
+            with contextlib.suppress(ForwardError):
+                other = twin.run(feeds) if twin is not None else {}
+                noise.update({name: max(noise[name], _noise(answered[name], other[name])) for name in other})
+        return noise
+
+
+@dataclass(frozen=True)
+class _Answering:
+    """A twin made of a function."""
+
+    run: Callable[[Tensors], dict[str, Array]]
 
 
 def sizes_asked_for(source: Source, *, seconds: float) -> tuple[dict[str, int], ...]:
@@ -63,20 +76,34 @@ def sizes_asked_for(source: Source, *, seconds: float) -> tuple[dict[str, int], 
 
 
 def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Reference:
-    """Prepares the reference of a source, and its twin."""
+    """Prepares the reference of a source, and its twins.
+
+    The noise of an output is the greater of two: PyTorch in float64 against float32, and float32 in another order of
+    evaluation, with another number of threads and without fused kernels.
+    """
     if source.module is None:
         return _graph_reference(source, threads)
-    from onnxwright.pytorch import PyTorchSession
+    from onnxwright.pytorch import PyTorchSession, other_threads
+    from onnxwright.widened import Widening
 
-    session = PyTorchSession(source.module, source.signature, threads=threads, device=device)
-    double = _double(source, threads)
-    if double is not None:
-        return Reference(session, double, _DOUBLE)
-    return Reference(session, PyTorchSession(source.module, source.signature, threads=1, device=device), _THREADS)
+    session, mode = PyTorchSession(source.module, source.signature, threads=threads, device=device), Widening()
+    order = _Answering(session.run_reordered)
+    ordered = f"float32 on {threads} against {other_threads(threads)} threads and without fused kernels"
+    try:
+        session.run_widened(source.sampler.draw(source.traced, TYPICAL), mode)
+    except ForwardError as problem:
+        told = " ".join(str(problem).split())[:_LONGEST_REASON]
+        return Reference(session, order, f"{ordered}, since float64 could not run ({told})")
+    narrow = f" (but for {', '.join(sorted(mode.narrow))})" if mode.narrow else ""
+    origin = f"PyTorch in float64{narrow} against float32, or {ordered}, whichever lies farther"
+    return Reference(session, _Answering(lambda feeds: session.run_widened(feeds, Widening())), origin, order)
 
 
-def examine(source: Source, *, threads: int) -> tuple[Finding, ...]:
-    """Looks whether the module is a function of its inputs: the same answer each time, whatever came before."""
+def examine(source: Source, *, threads: int, seconds: float = _STATE_SECONDS) -> tuple[Finding, ...]:
+    """Looks whether the module is a function of its inputs: the same answer each time, whatever came before.
+
+    Calls after other calls are compared for as many seconds; a finding says which were left out.
+    """
     from onnxwright.pytorch import PyTorchSession
 
     if source.module is None:
@@ -88,7 +115,7 @@ def examine(source: Source, *, threads: int) -> tuple[Finding, ...]:
     if differing:
         message = f"Two runs of PyTorch on the same inputs differ in {_named(differing)}."
         return (Finding("nondeterministic-forward", message),)
-    state = _state_findings(source, session, feeds)
+    state = _state_findings(source, session, feeds, seconds)
     thrown = dice.thrown()
     if thrown == ["torch"] and not session.depends_on_chance(feeds):
         return state
@@ -119,7 +146,7 @@ class _Dice:
         }
 
 
-def _state_findings(source: Source, session: _Stateful, feeds: Tensors) -> tuple[Finding, ...]:
+def _state_findings(source: Source, session: _Stateful, feeds: Tensors, seconds: float) -> tuple[Finding, ...]:
     """Compares calls from the first state with calls after others: after usual, large and many equal ones."""
     draw = source.sampler.draw
     small = [
@@ -130,14 +157,27 @@ def _state_findings(source: Source, session: _Stateful, feeds: Tensors) -> tuple
     after_usual: list[tuple[list[Tensors], Tensors]] = [([feeds], asked) for asked in later]
     after_large: list[tuple[list[Tensors], Tensors]] = [([draw(sizes)], feeds) for sizes in large]
     after_many: list[tuple[list[Tensors], Tensors]] = [([feeds] * _MANY_CALLS, feeds)]
-    deadline = time.monotonic() + _STATE_SECONDS
-    for earlier, asked in (*after_usual, *after_many, *after_large):
-        if time.monotonic() > deadline:
-            break
-        found = _compare_after(session, earlier, asked)
+    waiting = [*after_usual, *after_many, *after_large]
+    deadline = time.monotonic() + seconds
+    while waiting and time.monotonic() <= deadline:
+        found = _compare_after(session, *waiting.pop(0))
         if found is not None:
             return (found,)
-    return _kept_findings(session, feeds)
+    return (*_kept_findings(session, feeds), *_skipped(source, waiting))
+
+
+def _skipped(source: Source, waiting: Sequence[tuple[Sequence[Tensors], Tensors]]) -> tuple[Finding, ...]:
+    if not waiting:
+        return ()
+    bind = source.signature.bind
+    pairs = [f"{_sized(bind(asked))} after {_sized(bind(earlier[-1]))}" for earlier, asked in waiting]
+    told = f"Whether an answer depends on calls before it was not tried, for lack of time, at {'; '.join(pairs[:3])}"
+    more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
+    return (Finding("not-tried", f"{told}{more}."),)
+
+
+def _sized(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{dim} {size}" for dim, size in sizes.items()) or "its only size"
 
 
 def _compare_after(session: _Stateful, earlier: Sequence[Tensors], asked: Tensors) -> Finding | None:
@@ -195,38 +235,8 @@ def _noise(answered: Array, precise: Array) -> float:
     return tolerance.distance(precise, answered.astype(precise.dtype))
 
 
-class _DoubleTwin:
-    """A float64 copy of a module, fed with the same numbers."""
-
-    def __init__(self, session: Twin):
-        self._session = session
-
-    def run(self, feeds: Tensors) -> dict[str, Array]:
-        import torch
-
-        wide = {name: array.astype(np.float64) if array.dtype == np.float32 else array for name, array in feeds.items()}
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float64)
-        try:
-            return self._session.run(wide)
-        finally:
-            torch.set_default_dtype(before)
-
-
-def _double(source: Source, threads: int) -> Twin | None:
-    from onnxwright.pytorch import PyTorchSession
-
-    assert source.module is not None
-    try:
-        module = copy.deepcopy(source.module).double()
-        twin = _DoubleTwin(PyTorchSession(module, source.signature, threads=threads))
-        twin.run(source.sampler.draw(source.traced, TYPICAL))
-    except Exception:  # noqa: BLE001 - modules that can't be copied, or that name float32 in their code
-        return None
-    return twin
-
-
 def _graph_reference(source: Source, threads: int) -> Reference:
     assert source.graph is not None
-    session, twin = GivenSession(source.graph, threads=threads), GivenSession(source.graph, threads=1)
-    return Reference(session, twin, _GRAPH)
+    other = 1 if threads > 1 else 2
+    session, twin = GivenSession(source.graph, threads=threads), GivenSession(source.graph, threads=other)
+    return Reference(session, twin, f"the graph on {threads} against {other} threads, since it has no float64 twin")

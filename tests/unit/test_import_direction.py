@@ -17,10 +17,10 @@ ROOT = Path(onnxwright.__path__[0])
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
     "staging settings progress",
-    "graphs and modules": "graph modules reads surroundings",
+    "graphs and modules": "graph modules reads surroundings widened",
     "backends": "backends",
     "artefacts and sources": "artifact text activations tasks source loaders given reference evidence pytorch proof "
-    "conditions",
+    "conditions memory",
     "steps": "pipelines routes repairs",
     "verbs": "stages",
     "surface": "api cli __init__",

@@ -9,7 +9,6 @@ import numpy as np
 from onnxwright import tolerance
 from onnxwright.backends import Array, Tensors
 from onnxwright.dtypes import is_float
-from onnxwright.errors import ForwardError
 from onnxwright.findings import Finding
 from onnxwright.manifest import Tolerance
 from onnxwright.reference import Reference
@@ -80,7 +79,7 @@ class Judge:
         if any(tolerance.distance(expected[name], again[name]) > tolerance.RUN_TO_RUN for name in expected):
             self._notice("nondeterministic-forward", "Two runs of PyTorch on the same inputs differ", "some sizes")
             return None
-        noise = self._noise(feeds, expected)
+        noise = self._reference.noise(feeds, expected)
         for name, coarse in over.items():
             is_noisy = tolerance.FLOOR_MULTIPLE * noise[name] > tolerance.MOST_LIMIT
             if is_noisy and not (np.isfinite(noise[name]) and coarse <= tolerance.COARSE_LIMIT):
@@ -92,15 +91,9 @@ class Judge:
         return {name: tolerance.limit(noise[name]) for name in over}
 
     def _learn_floors(self, feeds: Tensors, expected: Tensors) -> None:
-        for name, noise in self._noise(feeds, expected).items():
+        for name, noise in self._reference.noise(feeds, expected).items():
             is_usable = np.isfinite(noise) and noise * tolerance.FLOOR_MULTIPLE <= tolerance.MOST_LIMIT
             self._floors[name] = noise if is_usable else 0.0
-
-    def _noise(self, feeds: Tensors, expected: Tensors) -> dict[str, float]:
-        try:
-            return self._reference.noise(feeds, expected)
-        except ForwardError:
-            return dict.fromkeys(expected, 0.0)
 
     def _notice(self, code: str, message: str, where: str, *, key: str = "") -> None:
         self._noticed.setdefault((code, key), Finding(code, f"{message}, as at {where}."))
