@@ -18,7 +18,7 @@ from onnxwright.proof.judge import Judge, difference, errors, is_negligible
 from onnxwright.proof.lattice import Sizes, volume
 from onnxwright.reference import Reference
 from onnxwright.samples import TYPICAL, Sampler, Values
-from onnxwright.tolerance import MOST_LIMIT
+from onnxwright.tolerance import MOST_LIMIT, SAME_PRECISION, ToleranceClass, lower_precision
 
 Key = tuple[int, ...]
 
@@ -42,8 +42,9 @@ class _Point:
 
 @dataclass
 class Tally:
-    """What came of one candidate so far, by size."""
+    """What came of one candidate so far, by size, held to the limits of its class."""
 
+    held_to: ToleranceClass = SAME_PRECISION
     agreed: dict[Key, Sizes] = field(default_factory=dict)
     failed: dict[Key, str] = field(default_factory=dict)
     worst: dict[Key, Worst] = field(default_factory=dict)
@@ -100,6 +101,11 @@ class Bench:
         self._seconds = seconds
         self._costliest = (1, 0.0)
         self._regimes = itertools.cycle(sampler.regimes[1:])
+
+    def hold_to_lower(self, precisions: Mapping[str, str]) -> None:
+        """Holds candidates, by name, to the wider limits of the lower type in which they compute."""
+        for name, precision in precisions.items():
+            self.tallies[name].held_to = lower_precision(precision)
 
     def is_over(self) -> bool:
         """Whether the time is used up."""
@@ -193,18 +199,22 @@ class Bench:
             note(f"raises {type(problem).__name__}: {str(problem)[:300]}")
             return
         found = errors(expected, answered)
-        limits = self.judge.accept(found, point.feeds, expected, answered)
-        if limits is None:
-            if point.values.is_extreme and is_negligible(expected, answered, point.feeds):
-                tally.leave_open(point.sizes, point.values.name)
-            else:
-                note(f"{difference(found, expected, answered)} with {point.values.name} values")
+        ruling = self.judge.rule(found, point.feeds, expected, answered, tally.held_to)
+        if ruling.hidden and not point.values.is_extreme:
+            self.judge.note_hidden(ruling, f"{written(point.sizes)}, {point.values.name} values")
+        if ruling.is_right is None or (
+            not ruling.is_right and point.values.is_extreme and is_negligible(expected, answered, point.feeds)
+        ):
+            tally.leave_open(point.sizes, point.values.name)
+            return
+        if not ruling.is_right:
+            note(f"{difference(found, expected, answered)} with {point.values.name} values")
             return
         note(None)
         output = max(found, key=lambda name: found[name])
-        is_telling = limits[output] <= MOST_LIMIT
+        is_telling = ruling.limits[output] <= max(MOST_LIMIT, tally.held_to.least)
         if is_telling and (key not in tally.worst or found[output] > tally.worst[key].error):
-            tally.worst[key] = Worst(found[output], limits[output], output, point.sizes, point.values.name)
+            tally.worst[key] = Worst(found[output], ruling.limits[output], output, point.sizes, point.values.name)
 
 
 def key_of(sizes: Mapping[str, int]) -> Key:
