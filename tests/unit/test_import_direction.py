@@ -17,7 +17,7 @@ ROOT = Path(onnxwright.__path__[0])
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
     "staging settings progress",
-    "graphs and modules": "graph modules reads surroundings widened",
+    "graphs and modules": "graph modules reads surroundings widened live",
     "backends": "backends",
     "artefacts and sources": "artifact text activations tasks source loaders given reference evidence pytorch proof "
     "conditions memory",

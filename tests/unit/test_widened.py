@@ -274,7 +274,7 @@ def test_what_float64_can_not_run_is_measured_by_another_order_and_says_so():
     reference = reference_of(source, threads=2)
     feeds = source.sampler.draw({"batch": 3})
 
-    assert reference.origin.startswith("float32 on 2 against 1 threads and without fused kernels, since float64 could")
+    assert reference.origin.startswith("float32 on another number of threads and without fused kernels, since float64")
     assert "reads the bits" in reference.origin
     assert reference.noise(feeds, reference.session.run(feeds))["output"] < 1e-5
 

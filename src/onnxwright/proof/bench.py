@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -100,6 +101,7 @@ class Bench:
         self._deadline = time.monotonic() + seconds
         self._seconds = seconds
         self._costliest = (1, 0.0)
+        self._cheapest = math.inf
         self._regimes = itertools.cycle(sampler.regimes[1:])
 
     def hold_to_lower(self, precisions: Mapping[str, str]) -> None:
@@ -151,16 +153,20 @@ class Bench:
         return time.monotonic() + self._predict(sizes) > self._deadline + (overtime - 1.0) * self._seconds
 
     def _predict(self, sizes: Sizes) -> float:
+        """What a size may cost: what any call costs, and a part that grows with the volume as the largest one shows."""
         most, cost = self._costliest
-        return cost * volume(sizes) / most
+        fixed = min(self._cheapest, cost)
+        return fixed + (cost - fixed) * volume(sizes) / most
 
     def try_size(self, sizes: Sizes, *, regimes: int = 1) -> None:
         """Tries a size with typical values and, with more regimes, with others in turn."""
         for values in (TYPICAL, *itertools.islice(self._regimes, regimes - 1)):
             begun = time.monotonic()
             self.try_point(sizes, values)
+            taken = time.monotonic() - begun
+            self._cheapest = min(self._cheapest, taken)
             if volume(sizes) >= self._costliest[0]:
-                self._costliest = (volume(sizes), time.monotonic() - begun)
+                self._costliest = (volume(sizes), taken)
 
     def try_regime(self, name: str, many: Iterable[Sizes], tally: Tally) -> bool:
         """Tries one regime, by its name, at sizes where it wasn't; returns whether any was tried."""

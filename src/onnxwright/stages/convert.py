@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from onnxwright import backends, environment, evidence, files
+from onnxwright import backends, environment, evidence, files, memory
 from onnxwright.artifact import Package
 from onnxwright.backends import Options, Session
 from onnxwright.errors import EngineError, ProofError
@@ -60,6 +60,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             source = load_request(request)
             _tell(source, progress)
         with progress.stage("examine"):
+            memory.check(source, candidates=len(engines), available=environment.free_memory())
             source = replace(source, findings=(*source.findings, *examined(source)))
             asked = sizes_asked_for(source, seconds=_ASKING_SECONDS)
             reference = reference_of(source, threads=environment.cores(), device=request.device)

@@ -20,7 +20,7 @@ from onnxwright.proof.lattice import Sizes, corners, ends, essential, resting, s
 from onnxwright.reference import Reference
 from onnxwright.samples import Sampler
 
-BUDGETS: Final = {"quick": 5.0, "normal": 15.0, "thorough": 900.0}
+BUDGETS: Final = {"quick": 5.0, "normal": 12.0, "thorough": 900.0}
 """Seconds for one proof, by name."""
 
 _SWEEP_SHARE = 0.2
