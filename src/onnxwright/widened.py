@@ -48,6 +48,9 @@ _MOVING = {
 """Operators that answer a copy of what they are given and compute nothing: they run before their answer is widened."""
 
 
+_PRODUCTS = {torch.ops.aten.mm.default, torch.ops.aten.addmm.default}
+_LARGE = 1 << 22
+"""Of a weight with more elements than this, so many at a time are widened for a product."""
 _READING_BITS = {torch.ops.aten.view.dtype}
 
 
@@ -111,7 +114,9 @@ class Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
         wide = {key: _WIDE.get(value, value) if key == "dtype" else copies.of(value) for key, value in kwargs.items()}
         try:
             with _default_type(torch.float64):
-                answer = func(*copies.of(args), **wide)
+                answer = (
+                    _product(func, args, copies) if _is_large_product(func, args) else func(*copies.of(args), **wide)
+                )
         except (RuntimeError, NotImplementedError):
             if any(isinstance(one, _Wide) for one in written):
                 raise
@@ -171,6 +176,22 @@ class _Copies:
             self.made[id(tensor)] = wide
             self._owners[id(wide)] = tensor
         return self.made[id(tensor)]
+
+
+def _is_large_product(func: Any, args: Any) -> bool:
+    return func in _PRODUCTS and not isinstance(args[-1], _Wide) and args[-1].numel() > _LARGE
+
+
+def _product(func: Any, args: Any, copies: _Copies) -> Tensor:
+    """A product with a large weight (the table of all words, at the end of a language model), in parts."""
+    *added, rows, weight = args
+    added, rows, width = copies.of(added), copies.of(rows), weight.shape[1]
+    step = max(1, _LARGE // weight.shape[0])
+    parts = []
+    for columns in (slice(start, start + step) for start in range(0, width, step)):
+        part = [one[..., columns] if one.shape[-1] == width else one for one in added]
+        parts.append(func(*part, rows, weight[:, columns].to(torch.float64)))
+    return torch.cat(parts, 1)
 
 
 def _same(answer: Any, copies: _Copies, dtype: torch.dtype) -> Any:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from onnxwright import widened
 from onnxwright.errors import ForwardError
 from onnxwright.modules import flatten
 from onnxwright.pytorch import PyTorchSession
@@ -265,6 +266,22 @@ def test_no_table_that_is_only_looked_up_is_widened():
 
     assert looked_up <= ROWS.numel()
     assert largest.elements == 40_000, "a large tensor is seen"
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_large_weight_is_widened_in_parts(monkeypatch, bias):
+    torch.manual_seed(0)
+    module = nn.Linear(8, 300, bias=bias)
+    _, whole, _ = answers(module, ROWS)
+    monkeypatch.setattr(widened, "_LARGE", 8 * 70)
+
+    largest = _Largest()
+    with largest:
+        answers(module, ROWS[:1, :1])
+    _, parts, _ = answers(module, ROWS)
+
+    assert largest.elements == 8 * 70
+    assert distance(whole["output"].numpy(), parts["output"].numpy()) < 1e-13
 
 
 def test_what_float64_can_not_run_is_measured_by_another_order_and_says_so():
