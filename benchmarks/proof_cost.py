@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from convert_cost import HERE, run, write_bert_base
+from onnxwright.stages.measure import LEAST_RUNS
 from record import keep, minilm, ratios, spread
 
 TIME_LIMIT = 2.0
@@ -67,7 +68,7 @@ def say(*words: object) -> dict[str, Any]:
 
 
 def measure(model: Path, graph: Path, rounds: int, draw: random.Random) -> dict[str, list[Any]]:
-    """Runs export, proof and single calls once a round; the calls are at the largest size that the proof tried."""
+    """Runs export and proof once a round, and at the end single calls at the largest size that a proof tried."""
     taken: dict[str, list[Any]] = {"export": [], "proof": [], "calls": []}
     for _ in range(rounds):
         for name in draw.sample(["export", "proof"], 2):
@@ -76,8 +77,8 @@ def measure(model: Path, graph: Path, rounds: int, draw: random.Random) -> dict[
                 taken["export"].append(run([*bare, "dynamo"]).seconds)
             else:
                 taken["proof"].append(say(model, graph, 1))
-        sizes = taken["proof"][-1]["largest"]
-        taken["calls"].append(say(model, graph, f"{sizes['batch']},{sizes['sequence']}"))
+    largest = max((proof["largest"] for proof in taken["proof"]), key=lambda sizes: sizes["batch"] * sizes["sequence"])
+    taken["calls"].append(say(model, graph, f"{largest['batch']},{largest['sequence']}"))
     return taken
 
 
@@ -86,8 +87,8 @@ def report(name: str, taken: dict[str, list[Any]], weights: int) -> dict[str, ob
     proofs, exports = taken["proof"], taken["export"]
     slower = ratios([proof["seconds"] for proof in proofs], exports)
     whole = ratios([proof["process"] for proof in proofs], exports)
-    peaks = zip(proofs, taken["calls"], strict=True)
-    extra = spread([(proof["peak_bytes"] - calls["peak_bytes"]) / weights for proof, calls in peaks])
+    (calls,) = taken["calls"]
+    extra = spread([(proof["peak_bytes"] - calls["peak_bytes"]) / weights for proof in proofs])
     rate = spread([proof["points"] / proof["seconds"] for proof in proofs])
     shares = {part: spread([one["spent"][part] / one["seconds"] for one in proofs]) for part in proofs[0]["spent"]}
     print(f"{name}: proof {slower}× the bare dynamo export (with loading {whole}×), limit {TIME_LIMIT}×")
@@ -117,14 +118,14 @@ def reuse(model: Path, graph: Path) -> dict[str, object]:
 def main() -> None:
     """Measures MiniLM and a model of BERT's base size."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=6)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--rounds", type=int, default=LEAST_RUNS, help=f"at least {LEAST_RUNS}")
+    rounds = max(LEAST_RUNS, parser.parse_args().rounds)
     draw, rows = random.Random(0), []
     with tempfile.TemporaryDirectory() as folder:
         base, graph = Path(folder) / "bert-base", Path(folder) / "model.onnx"
         alone(write_graph, str(minilm()), str(graph))
-        shared = reuse(minilm(), graph)
         rows.append(report("MiniLM-L6", measure(minilm(), graph, rounds, draw), weights_bytes(minilm())))
+        shared = reuse(minilm(), graph)
         alone(write_bert_base, base, minilm())
         alone(write_graph, str(base), str(graph))
         rows.append(report("bert-base (random)", measure(base, graph, rounds, draw), weights_bytes(base)))

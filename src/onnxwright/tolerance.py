@@ -153,9 +153,9 @@ def _magnitude(array: Array) -> Array:
     """The magnitude of each element in a type that holds it without rounding; of what is not finite, zero."""
     if array.dtype.kind == "c":
         parts = [np.abs(block).reshape(-1) for (block,) in _blocks(array)]
-        magnitude = np.concatenate(parts).reshape(array.shape) if parts else np.zeros(array.shape)
+        magnitude = np.concatenate(parts).reshape(np.atleast_1d(array).shape) if parts else np.zeros(array.shape)
     else:
-        magnitude = np.abs(array if array.dtype.itemsize >= 4 else array.astype(np.float32))
+        magnitude = np.atleast_1d(np.abs(array if array.dtype.itemsize >= 4 else array.astype(np.float32)))
     magnitude[~np.isfinite(magnitude)] = 0.0
     return np.asarray(magnitude)
 
