@@ -66,6 +66,7 @@ def check(source: Source, *, candidates: int, available: int | None) -> None:
 def peak_of_call(source: Source, sizes: Mapping[str, int]) -> int | None:
     """Returns the bytes alive at once while a module answers, weights left out; None where fakes can't tell."""
     import torch
+    from torch._functorch import config
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     from onnxwright.dtypes import to_torch
@@ -76,8 +77,11 @@ def peak_of_call(source: Source, sizes: Mapping[str, int]) -> int | None:
     signature = source.signature
     function = TensorFunction(source.module, signature.input_names, signature.output_names or None)
     pristine, live = Pristine(source.module), LiveBytes(source.module)
+    # Else the address of a fake tensor is zero, and code that reads there ends the process.
+    with config.patch(fake_tensor_allow_unsafe_data_ptr_access=False):
+        fakes = FakeTensorMode(allow_non_fake_inputs=True)
     try:
-        with evaluation(source.module), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), live:
+        with evaluation(source.module), torch.no_grad(), fakes, live:
             inputs = [torch.empty(spec.resolve(sizes), dtype=to_torch(spec.dtype)) for spec in signature.inputs]
             function(*inputs)
     except Exception:  # noqa: BLE001 - a user's forward may raise anything on tensors without numbers

@@ -229,6 +229,8 @@ def _behind(wide: Tensor, dtype: torch.dtype) -> _Wide:
         device=wide.device,
     )
     made.wide = wide
+    # Else its address is zero, and code that reads there ends the process.
+    torch._C._set_throw_on_mutable_data_ptr(made)
     return made
 
 

@@ -1,6 +1,7 @@
 """A module computes in float64 without a copy of it, and is left as it was."""
 
 import copy
+import ctypes
 
 import numpy as np
 import pytest
@@ -201,6 +202,11 @@ def test_numpy_gets_the_numbers():
 def test_refuses_to_read_the_bits_of_a_float():
     with pytest.raises(NotImplementedError, match="reads the bits"):
         answers(Function(lambda m, x: m.linear(x).view(torch.int32)), ROWS)
+
+
+def test_refuses_to_say_where_numbers_lie_that_are_not_there():
+    with pytest.raises(RuntimeError, match="data pointer"):
+        answers(Function(lambda m, x: m.linear(x) * ctypes.c_float.from_address(m.linear(x).data_ptr()).value), ROWS)
 
 
 class Caching(nn.Module):
