@@ -14,11 +14,12 @@ from onnxwright import tolerance
 from onnxwright.backends import Tensors
 from onnxwright.calls import Call, Log, Note, departure, noting
 from onnxwright.errors import ForwardError
+from onnxwright.examination import Dice
 from onnxwright.findings import Finding
 from onnxwright.lines import Place, found_at, line_of_forward
 from onnxwright.modules import Pristine, TensorFunction, evaluation
 from onnxwright.pytorch import to_tensor
-from onnxwright.reference import Dice, Reference
+from onnxwright.reference import Reference
 from onnxwright.samples import Sampler
 from onnxwright.signature import Signature
 from onnxwright.source import Source

@@ -9,7 +9,6 @@ Values are compared a segment at a time, so that no more than one lies in memory
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 import re
@@ -36,8 +35,8 @@ from onnxwright.graph.provenance import Place, place_of
 from onnxwright.manifest import Divergence, Drift
 from onnxwright.pytorch import PyTorchSession
 from onnxwright.recording import Recording, Step
-from onnxwright.reference import DoubleTwin
 from onnxwright.signature import Signature
+from onnxwright.widened import Widening
 
 MOST_BYTES: Final = 64 << 20
 """The values of PyTorch's steps that are compared at once; the graph's own beside them are a few times as much."""
@@ -191,6 +190,7 @@ class Search:
         self.number: int | None = None
         """The first step that is to blame, once they have been compared."""
         self._noise: dict[int, float] = {}
+        self._can_widen = True
         self._session = PyTorchSession(case.module, case.signature, threads=case.threads)
         begun = time.monotonic()
         self.expected, self.recording = self._record()
@@ -354,24 +354,15 @@ class Search:
         ]
         return [number for number in found if number not in self.matches] or found
 
-    @cached_property
-    def _double(self) -> tuple[nn.Module, DoubleTwin] | None:
-        try:
-            module = copy.deepcopy(self.case.module).double()
-        except Exception:  # noqa: BLE001 - modules that can't be copied
-            return None
-        return module, DoubleTwin(PyTorchSession(module, self.case.signature, threads=self.case.threads))
-
     def _measure_noise(self, segment: range, values: Mapping[int, Array]) -> None:
         """Runs the module in float64 beside itself; one that takes another way then tells nothing."""
-        if self._double is None:
+        if not self._can_widen:
             return
-        module, twin = self._double
         try:
-            with Recording(module, segment) as precise:
-                twin.run(self.case.feeds)
+            with Recording(self.case.module, segment) as precise:
+                self._session.run_widened(self.case.feeds, Widening())
         except ForwardError:
-            self._double = None
+            self._can_widen = False
             return
         if [step.place for step in precise.steps] == [step.place for step in self.recording.steps]:
             pairs = {number: (value, precise.values[number]) for number, value in values.items()}

@@ -56,15 +56,35 @@ def describe() -> dict[str, str | int]:
     return {**versions(), "system": platform.system(), "processor": processor(), "cores": cores()}
 
 
-def free_memory() -> int | None:
-    """Returns the bytes of memory that can still be taken without swapping, or None where it can't be told."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
-        return None
-    for line in meminfo.read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
+def free_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Returns the bytes of memory that can still be taken without swapping, or None where it can't be told.
+
+    The less of what the system has left and what the cgroup still allows; its cached files can be given back.
+    """
+    left = [bytes_left for bytes_left in (_system_left(meminfo), _cgroup_left(cgroup)) if bytes_left is not None]
+    return min(left, default=None)
+
+
+def _system_left(meminfo: Path) -> int | None:
+    lines = meminfo.read_text(encoding="ascii").splitlines() if meminfo.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _cgroup_left(cgroup: Path) -> int | None:
+    for folder, limit, usage, cached in (
+        (cgroup, "memory.max", "memory.current", "inactive_file"),
+        (cgroup / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        if (folder / limit).exists() and (folder / usage).exists():
+            most = (folder / limit).read_text(encoding="ascii").strip()
+            taken = int((folder / usage).read_text(encoding="ascii"))
+            return None if most == "max" else int(most) - taken + _statistic(folder / "memory.stat", cached)
     return None
+
+
+def _statistic(file: Path, name: str) -> int:
+    lines = file.read_text(encoding="ascii").splitlines() if file.exists() else []
+    return next((int(line.split()[1]) for line in lines if line.split()[0] == name), 0)
 
 
 def _cgroup_quota(cgroup: Path) -> int | None:

@@ -16,8 +16,10 @@ from onnxwright.lines import user_line_of
 from onnxwright.modules import Pristine, TensorFunction, evaluation
 from onnxwright.reads import ValueReads
 from onnxwright.signature import Signature
+from onnxwright.widened import Widening, unwrapped, widen, without_fast_paths
 
 NAME = "pytorch"
+_FEW = 256
 
 
 class PyTorchSession:
@@ -50,7 +52,39 @@ class PyTorchSession:
     def run_again(self, feeds: Tensors) -> dict[str, Array]:
         """Answers like `run`, but from whatever state the calls before have left."""
         with evaluation(self._module):
-            return self._unguarded.run(feeds)
+            return self._unguarded.run(feeds, threads=self._threads_for(feeds))
+
+    def run_widened(self, feeds: Tensors, mode: Widening) -> dict[str, Array]:
+        """Answers in float64, by the same module on the same numbers; its first state is put back afterwards too.
+
+        Raises:
+            ForwardError: when the module raises, or does what only float32 can.
+        """
+        with self._from_first_state():
+            return self._unguarded.run_widened(feeds, mode, threads=self._threads_for(feeds))
+
+    def run_reordered(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers in another order of evaluation: with another number of threads, and without fused kernels.
+
+        Raises:
+            ForwardError: when the module raises.
+        """
+        with self._from_first_state():
+            return self._unguarded.run_reordered(feeds, threads=other_threads(self._threads_for(feeds)))
+
+    def _threads_for(self, feeds: Tensors) -> int:
+        """One for small inputs: several wait longer for each other than they work, all the more on a busy machine."""
+        elements = max((array.size for array in feeds.values()), default=0)
+        return self.ran.threads if elements > _FEW else 1
+
+    @contextlib.contextmanager
+    def _from_first_state(self) -> Iterator[None]:
+        self._pristine.restore()
+        try:
+            with evaluation(self._module):
+                yield
+        finally:
+            self._pristine.restore()
 
     def depends_on_chance(self, feeds: Tensors) -> bool:
         """Whether numbers that torch's random generators give reach an output, or are read by Python."""
@@ -87,14 +121,36 @@ class UnguardedSession:
             threads=threads,
         )
 
-    def run(self, feeds: Tensors) -> dict[str, Array]:
+    def run(self, feeds: Tensors, *, threads: int | None = None) -> dict[str, Array]:
         """Answers `{output name: array}` for `{input name: array}`.
 
         Raises:
             ForwardError: when the module raises, or answers something that is not a dense tensor of real numbers.
         """
-        tensors = [to_tensor(array).to(self._device) for array in feeds.values()]
-        with _threads(self.ran.threads), torch.no_grad():
+        with _threads(threads or self.ran.threads):
+            return self._answer([to_tensor(array).to(self._device) for array in feeds.values()])
+
+    def run_widened(self, feeds: Tensors, mode: Widening, *, threads: int) -> dict[str, Array]:
+        """Answers in float64, with the operators' types as `mode` says.
+
+        Raises:
+            ForwardError: when the module raises.
+        """
+        tensors = [widen(to_tensor(array).to(self._device)) for array in feeds.values()]
+        with _threads(threads), mode:
+            return self._answer(tensors)
+
+    def run_reordered(self, feeds: Tensors, *, threads: int) -> dict[str, Array]:
+        """Answers on so many threads, and without fused kernels.
+
+        Raises:
+            ForwardError: when the module raises.
+        """
+        with _threads(threads), without_fast_paths():
+            return self._answer([to_tensor(array).to(self._device) for array in feeds.values()])
+
+    def _answer(self, tensors: list[Tensor]) -> dict[str, Array]:
+        with torch.no_grad():
             try:
                 named = self.function.named(tensors)
             except ForwardError:
@@ -103,7 +159,12 @@ class UnguardedSession:
                 raise ForwardError(f"{type(problem).__name__} at {user_line_of(problem)}: {problem}") from problem
         for name, tensor in named.items():
             _check_kind(name, tensor)
-        return {name: to_array(tensor) for name, tensor in named.items()}
+        return {name: to_array(unwrapped(tensor)) for name, tensor in named.items()}
+
+
+def other_threads(threads: int) -> int:
+    """Returns another number of threads than this one."""
+    return 1 if threads > 1 else 2
 
 
 def to_tensor(array: Array) -> Tensor:

@@ -23,6 +23,7 @@ from onnxwright.graph.provenance import Place
 from onnxwright.lines import user_line
 from onnxwright.modules import flatten
 from onnxwright.pytorch import to_array
+from onnxwright.widened import unwrapped
 
 _INPUT = -1
 _SHAPE_ONLY = {
@@ -128,7 +129,7 @@ class Recording:
         self.steps.append(step)
         self._numbers[result] = number
         if number in self._wanted:
-            self.values[number] = to_array(result)
+            self.values[number] = to_array(unwrapped(result))
 
 
 class _Calls(TorchFunctionMode):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -9,8 +12,6 @@ import numpy as np
 from onnxwright.dtypes import is_float
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-SAME_PRECISION: Final = "same-precision"
 
 RUN_TO_RUN: Final = 1e-6
 """How far two runs of one session on the same inputs may lie apart: the order in which threads add up."""
@@ -24,8 +25,62 @@ COARSE_LIMIT: Final = 1e-5
 """Where an output's noise is as large as its small elements, no error may be larger than this part of its greatest."""
 LEAST_LIMIT: Final = 1e-5
 """Where the noise is smaller than this rounding of a float32 sum, this is the limit."""
+LEAST_DOUBLE_LIMIT: Final = 1e-12
+"""The same for a float64 sum."""
 MOST_LIMIT: Final = 2e-2
 """An output whose noise asks for more than this can't be told from a wrong one."""
+
+ROUNDOFFS: Final = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "int8": 2.0**-8}
+"""Half the gap between one and the next number of each lower type; for int8 half a step of 127."""
+_FLOAT32_ROUNDOFF = 2.0**-24
+_LOWER_MULTIPLE = 8.0
+_LEAST_ROUNDOFFS = 4.0
+_MOST_LOWER = 5e-2
+
+_BLOCK = 1 << 20
+"""So many elements are widened at once."""
+
+
+@dataclass(frozen=True)
+class ToleranceClass:
+    """How the noise of a reference becomes a limit: so many times the floor, at least `least` and at most `most`.
+
+    The floor is the float32 noise times `scale`, the ratio of the unit roundoffs of a lower type and of float32.
+    """
+
+    name: str
+    multiple: float
+    least: float
+    most: float
+    scale: float = 1.0
+
+    def floor(self, noise: float) -> float:
+        """Returns the noise that is to be expected in this class where float32 shows so much."""
+        return self.scale * noise
+
+    def limit(self, noise: float) -> float:
+        """Returns how far an answer may lie from the reference where float32 shows so much noise."""
+        return min(self.most, max(self.least, self.multiple * self.floor(noise)))
+
+
+EXACT: Final = ToleranceClass("exact", multiple=1.0, least=0.0, most=math.inf)
+"""Whole numbers and booleans: equal, unless the reference and its twin differ themselves, which hides everything."""
+SAME_PRECISION: Final = ToleranceClass("same-precision", FLOOR_MULTIPLE, LEAST_LIMIT, math.inf)
+"""Candidates that compute in the types of the reference; what lies above `MOST_LIMIT` is left to the judge."""
+
+SAME_DOUBLE: Final = ToleranceClass("same-precision", FLOOR_MULTIPLE, LEAST_DOUBLE_LIMIT, math.inf)
+"""Outputs in float64, of which a candidate that computes them in float32 has lost half of the digits."""
+
+
+def lower_precision(dtype: str) -> ToleranceClass:
+    """Returns the class of candidates that compute in a lower type, which round more coarsely by design.
+
+    Their limit is never above 5 % of an element and the tensor's scale: what is farther off is another answer, however
+    coarse the type.
+    """
+    roundoff = ROUNDOFFS[dtype]
+    scale = roundoff / _FLOAT32_ROUNDOFF
+    return ToleranceClass("lower-precision", _LOWER_MULTIPLE, _LEAST_ROUNDOFFS * roundoff, _MOST_LOWER, scale)
 
 
 def distance(reference: Array, candidate: Array) -> float:
@@ -40,45 +95,80 @@ def distance(reference: Array, candidate: Array) -> float:
         return float("inf")
     if not is_float(reference.dtype.name):
         return 0.0 if np.array_equal(reference, candidate) else float("inf")
-    return _float_distance(_widened(reference), _widened(candidate))
+    return _float_distance(reference, candidate)
 
 
 def limit(floor: float) -> float:
     """Returns the limit of the class `same-precision` for an output with this noise floor."""
-    return max(LEAST_LIMIT, FLOOR_MULTIPLE * floor)
+    return SAME_PRECISION.limit(floor)
+
+
+def coarse_distance(reference: Array, candidate: Array) -> float:
+    """Returns the largest error of any element relative to the tensor's greatest magnitude: `max |c - r| / max |r|`."""
+    error = greatest = 0.0
+    for expected, answered in _blocks(reference, candidate):
+        finite = np.isfinite(expected)
+        error = max(error, float(np.abs(answered[finite] - expected[finite]).max(initial=0.0)))
+        greatest = max(greatest, float(np.abs(expected[finite]).max(initial=0.0)))
+    return error / greatest if greatest > 0 else 0.0
 
 
 def _float_distance(reference: Array, candidate: Array) -> float:
+    scale = _scale(reference)
+    pairs = _blocks(reference, candidate)
+    return max((_block_distance(expected, answered, scale) for expected, answered in pairs), default=0.0)
+
+
+def _block_distance(reference: Array, candidate: Array, scale: Array | float) -> float:
     finite = np.isfinite(reference)
     if not np.array_equal(reference[~finite], candidate[~finite], equal_nan=True):
         return float("inf")
     if not np.isfinite(candidate[finite]).all():
         return float("inf")
-    if not finite.any():
-        return 0.0
     expected = np.where(finite, reference, 0.0)
-    magnitude = np.abs(expected)
     error = np.abs(np.where(finite, candidate, 0.0) - expected)
-    return float((error / (magnitude + _scale(magnitude))).max())
+    return float((error / (np.abs(expected) + scale)).max(initial=0.0))
 
 
-def coarse_distance(reference: Array, candidate: Array) -> float:
-    """Returns the largest error of any element relative to the tensor's greatest magnitude: `max |c - r| / max |r|`."""
-    finite = np.isfinite(reference)
-    expected, answered = _widened(reference[finite]), _widened(candidate[finite])
-    greatest = np.abs(expected).max(initial=0.0)
-    return float(np.abs(answered - expected).max(initial=0.0) / greatest) if greatest > 0 else 0.0
+def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Yields the same rows of several arrays, widened, so that never all of them are held in float64 at once."""
+    width = arrays[0].shape[-1] if arrays[0].ndim else 1
+    tables = [array.reshape(-1, width) if array.size else array.reshape(0, 1) for array in arrays]
+    rows = max(1, _BLOCK // max(width, 1))
+    for start in range(0, len(tables[0]), rows):
+        yield tuple(_widened(table[start : start + rows]) for table in tables)
 
 
-def _scale(magnitude: Array) -> Array | float:
-    nonzero = magnitude[magnitude > 0]
+def _scale(reference: Array) -> Array | float:
+    magnitude = _magnitude(reference)
+    nonzero = magnitude if magnitude.all() else magnitude[magnitude > 0]
     if nonzero.size == 0:
         return 1.0
-    whole = float(np.median(nonzero))
+    whole = float(_medians(nonzero.reshape(-1, 1))[0])
+    del nonzero
     if magnitude.ndim < 2 or magnitude[..., 0].size < _LEAST_COLUMN:
         return whole
-    columns = np.median(magnitude.reshape(-1, magnitude.shape[-1]), axis=0)
+    table = magnitude.reshape(-1, magnitude.shape[-1])
+    step = max(1, _BLOCK // len(table))
+    columns = np.concatenate([_medians(table[:, at : at + step]) for at in range(0, table.shape[1], step)])
     return np.asarray(np.where(columns > 0, np.clip(columns, _COLUMN_FLOOR * whole, whole), whole))
+
+
+def _magnitude(array: Array) -> Array:
+    """The magnitude of each element in a type that holds it without rounding; of what is not finite, zero."""
+    if array.dtype.kind == "c":
+        parts = [np.abs(block).reshape(-1) for (block,) in _blocks(array)]
+        magnitude = np.concatenate(parts).reshape(np.atleast_1d(array).shape) if parts else np.zeros(array.shape)
+    else:
+        magnitude = np.atleast_1d(np.abs(array if array.dtype.itemsize >= 4 else array.astype(np.float32)))
+    magnitude[~np.isfinite(magnitude)] = 0.0
+    return np.asarray(magnitude)
+
+
+def _medians(table: Array) -> Array:
+    """The median of each column; the mean of the middle two is taken in float64."""
+    middle = [(len(table) - 1) // 2, len(table) // 2]
+    return np.asarray(np.partition(table, middle, axis=0)[middle].astype(np.float64).mean(axis=0))
 
 
 def _widened(array: Array) -> Array:

@@ -61,3 +61,27 @@ def test_free_memory_is_a_number_of_bytes_where_it_can_be_told():
     free = environment.free_memory()
 
     assert free is None or free > 2**20
+
+
+def write_memory(folder, *, available_kib, limit=None, used=0, cached=0):
+    (folder / "meminfo").write_text(f"MemTotal: 999 kB\nMemAvailable:   {available_kib} kB\n")
+    if limit is not None:
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text(f"{used}\n")
+        (folder / "memory.stat").write_text(f"anon 5\ninactive_file {cached}\n")
+    return environment.free_memory(folder / "meminfo", folder)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 8192), ("max", 8192), (5000, 5000 - 3000 + 700), (20000, 8192)])
+def test_free_memory_is_the_less_of_the_system_s_and_the_cgroup_s(tmp_path, limit, expected):
+    assert write_memory(tmp_path, available_kib=8, limit=limit, used=3000, cached=700) == expected
+
+
+def test_free_memory_is_told_of_the_first_version_of_cgroups(tmp_path):
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    (folder / "memory.limit_in_bytes").write_text("5000")
+    (folder / "memory.usage_in_bytes").write_text("3000")
+
+    assert environment.free_memory(tmp_path / "none", tmp_path) == 2000
+    assert environment.free_memory(tmp_path / "none", tmp_path / "none") is None

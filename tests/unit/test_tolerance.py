@@ -1,11 +1,24 @@
 """How far two answers lie apart."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from onnxwright.tolerance import FLOOR_MULTIPLE, LEAST_LIMIT, distance, limit
+from onnxwright import tolerance
+from onnxwright.tolerance import (
+    EXACT,
+    FLOOR_MULTIPLE,
+    LEAST_LIMIT,
+    SAME_PRECISION,
+    coarse_distance,
+    distance,
+    limit,
+    lower_precision,
+)
 
 RNG = np.random.default_rng(0)
 ANSWER = RNG.normal(size=(4, 50)).astype(np.float32)
@@ -90,3 +103,82 @@ def test_an_empty_answer_equals_an_empty_answer():
 def test_the_limit_follows_the_noise_and_has_a_least():
     assert limit(0.0) == LEAST_LIMIT
     assert limit(1e-4) == pytest.approx(FLOOR_MULTIPLE * 1e-4)
+
+
+def plain_distance(reference, candidate):
+    """The formula as it is written, on whole arrays."""
+    expected, answered = (array.astype(np.result_type(array, np.float64)) for array in (reference, candidate))
+    finite = np.isfinite(expected)
+    if not np.array_equal(expected[~finite], answered[~finite], equal_nan=True):
+        return np.inf
+    if not np.isfinite(answered[finite]).all():
+        return np.inf
+    if not finite.any():
+        return 0.0
+    magnitude = np.abs(np.where(finite, expected, 0.0))
+    nonzero = magnitude[magnitude > 0]
+    scale = np.median(nonzero) if nonzero.size else 1.0
+    if nonzero.size and magnitude.ndim > 1 and magnitude[..., 0].size >= 8:
+        columns = np.median(magnitude.reshape(-1, magnitude.shape[-1]), axis=0)
+        scale = np.where(columns > 0, np.clip(columns, 1e-3 * scale, scale), scale)
+    error = np.abs(np.where(finite, answered, 0.0) - np.where(finite, expected, 0.0))
+    return (error / (magnitude + scale)).max()
+
+
+SHAPES = arrays.array_shapes(min_dims=0, max_dims=3, max_side=11)
+NUMBERS = st.floats(-1e3, 1e3, width=16) | st.sampled_from([np.nan, np.inf, 0.0, 1e-3])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.complex64])
+@given(st.data())
+def test_in_blocks_the_distance_is_the_formula_s(dtype, data):
+    kind = np.float32 if dtype is np.complex64 else dtype
+    reference = np.asarray(data.draw(arrays.arrays(kind, SHAPES, elements=NUMBERS)), dtype)
+    noise = np.asarray(np.random.default_rng(0).normal(1.0, 0.1, reference.shape))
+    candidate = np.asarray(reference * noise.astype(kind), dtype)
+    if dtype is np.complex64:
+        reference, candidate = reference + 1j * noise.astype(np.float32), candidate + 1j * noise.astype(np.float32)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tolerance, "_BLOCK", 7)
+        found = distance(reference.astype(dtype), candidate.astype(dtype))
+
+    assert found == pytest.approx(plain_distance(reference, candidate), rel=1e-12)
+
+
+def test_a_large_output_is_compared_without_copies_of_it_in_float64():
+    reference = np.random.default_rng(0).normal(size=(6, 1000, 1000)).astype(np.float32)
+    wrong = reference.copy()
+    wrong[5, 999, 999] += 0.1
+
+    tracemalloc.start()
+    found = distance(reference, wrong)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert found > 0.01
+    assert peak < 4 * reference.nbytes, "twelve copies' worth before"
+
+
+def test_a_coarse_distance_is_relative_to_the_greatest():
+    wrong = ANSWER.copy()
+    wrong[3, 3] += 0.5
+
+    assert coarse_distance(ANSWER, wrong) == pytest.approx(0.5 / np.abs(ANSWER).max(), rel=1e-6)
+    assert coarse_distance(np.zeros(3), np.zeros(3)) == 0.0
+
+
+def test_whole_numbers_have_no_limit_but_equality():
+    assert EXACT.limit(0.0) == 0.0
+    assert SAME_PRECISION.limit(0.0) > 0.0
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [("float16", 10), ("bfloat16", 7)])
+def test_a_lower_type_may_round_as_it_does_and_be_no_worse(dtype, digits):
+    held = lower_precision(dtype)
+    rounded = np.ldexp(np.round(np.ldexp(np.frexp(ANSWER)[0], digits + 1)), np.frexp(ANSWER)[1] - digits - 1)
+
+    assert SAME_PRECISION.limit(1e-7) < distance(ANSWER, rounded.astype(np.float32)) < held.limit(0.0)
+    assert held.limit(1e-7) < held.limit(3e-7) or held.limit(1e-7) == held.most
+    assert held.limit(1.0) == held.limit(np.inf) == held.most < 0.1
+    assert held.floor(1e-7) == pytest.approx(1e-7 * 2 ** (24 - digits - 1))

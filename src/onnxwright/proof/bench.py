@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from onnxwright.proof.judge import Judge, difference, errors, is_negligible
 from onnxwright.proof.lattice import Sizes, volume
 from onnxwright.reference import Reference
 from onnxwright.samples import TYPICAL, Sampler, Values
-from onnxwright.tolerance import MOST_LIMIT
+from onnxwright.tolerance import MOST_LIMIT, SAME_PRECISION, ToleranceClass, lower_precision
 
 Key = tuple[int, ...]
 
@@ -42,8 +43,9 @@ class _Point:
 
 @dataclass
 class Tally:
-    """What came of one candidate so far, by size."""
+    """What came of one candidate so far, by size, held to the limits of its class."""
 
+    held_to: ToleranceClass = SAME_PRECISION
     agreed: dict[Key, Sizes] = field(default_factory=dict)
     failed: dict[Key, Failure] = field(default_factory=dict)
     worst: dict[Key, Worst] = field(default_factory=dict)
@@ -104,7 +106,13 @@ class Bench:
         self._deadline = time.monotonic() + seconds
         self._seconds = seconds
         self._costliest = (1, 0.0)
+        self._cheapest = math.inf
         self._regimes = itertools.cycle(sampler.regimes[1:])
+
+    def hold_to_lower(self, precisions: Mapping[str, str]) -> None:
+        """Holds candidates, by name, to the wider limits of the lower type in which they compute."""
+        for name, precision in precisions.items():
+            self.tallies[name].held_to = lower_precision(precision)
 
     def is_over(self) -> bool:
         """Whether the time is used up."""
@@ -151,16 +159,20 @@ class Bench:
         return time.monotonic() + self._predict(sizes) > self._deadline + (overtime - 1.0) * self._seconds
 
     def _predict(self, sizes: Sizes) -> float:
+        """What a size may cost: what any call costs, and a part that grows with the volume as the largest one shows."""
         most, cost = self._costliest
-        return cost * volume(sizes) / most
+        fixed = min(self._cheapest, cost)
+        return fixed + (cost - fixed) * volume(sizes) / most
 
     def try_size(self, sizes: Sizes, *, regimes: int = 1) -> None:
         """Tries a size with typical values and, with more regimes, with others in turn."""
         for values in (TYPICAL, *itertools.islice(self._regimes, regimes - 1)):
             begun = time.monotonic()
             self.try_point(sizes, values)
+            taken = time.monotonic() - begun
+            self._cheapest = min(self._cheapest, taken)
             if volume(sizes) >= self._costliest[0]:
-                self._costliest = (volume(sizes), time.monotonic() - begun)
+                self._costliest = (volume(sizes), taken)
 
     def try_regime(self, name: str, many: Iterable[Sizes], tally: Tally) -> bool:
         """Tries one regime, by its name, at sizes where it wasn't; returns whether any was tried."""
@@ -200,19 +212,23 @@ class Bench:
             tally.note_failure(fail("raises", f"raises {type(problem).__name__}: {str(problem)[:300]}"))
             return
         found = errors(expected, answered)
-        limits = self.judge.accept(found, point.feeds, expected, answered)
-        if limits is None:
-            if point.values.is_extreme and is_negligible(expected, answered, point.feeds):
-                tally.leave_open(point.sizes, point.values.name)
-            else:
-                kind, told = difference(found, expected, answered)
-                tally.note_failure(fail(kind, f"{told} with {point.values.name} values"))
+        ruling = self.judge.rule(found, point.feeds, expected, answered, tally.held_to)
+        if ruling.hidden and not point.values.is_extreme:
+            self.judge.note_hidden(ruling, f"{written(point.sizes)}, {point.values.name} values")
+        if ruling.is_right is None or (
+            not ruling.is_right and point.values.is_extreme and is_negligible(expected, answered, point.feeds)
+        ):
+            tally.leave_open(point.sizes, point.values.name)
+            return
+        if not ruling.is_right:
+            kind, told = difference(found, expected, answered)
+            tally.note_failure(fail(kind, f"{told} with {point.values.name} values"))
             return
         tally.note(point.sizes, point.values.name)
         output = max(found, key=lambda name: found[name])
-        is_telling = limits[output] <= MOST_LIMIT
+        is_telling = ruling.limits[output] <= max(MOST_LIMIT, tally.held_to.least)
         if is_telling and (key not in tally.worst or found[output] > tally.worst[key].error):
-            tally.worst[key] = Worst(found[output], limits[output], output, point.sizes, point.values.name)
+            tally.worst[key] = Worst(found[output], ruling.limits[output], output, point.sizes, point.values.name)
 
 
 def key_of(sizes: Mapping[str, int]) -> Key:

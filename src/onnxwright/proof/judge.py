@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from onnxwright import tolerance
 from onnxwright.backends import Array, Tensors
 from onnxwright.dtypes import is_float
-from onnxwright.errors import ForwardError
 from onnxwright.findings import Finding
 from onnxwright.manifest import Tolerance, Wrong
 from onnxwright.reference import Reference
+from onnxwright.tolerance import EXACT, SAME_DOUBLE, SAME_PRECISION, ToleranceClass
 
 _NEGLIGIBLE = 1e-6
+
+
+class Ruling(NamedTuple):
+    """Whether an answer is right, and the limit of each output; `is_right` is None where noise hides the difference."""
+
+    is_right: bool | None
+    limits: Mapping[str, float]
+    hidden: str = ""
+    """What hides the difference, in words."""
 
 
 class Judge:
@@ -23,6 +33,8 @@ class Judge:
     def __init__(self, reference: Reference):
         self._reference = reference
         self._floors: dict[str, float] = {}
+        self._exact: set[str] = set()
+        self._double: set[str] = set()
         self._evident: set[str] = set()
         self._noticed: dict[tuple[str, str], Finding] = {}
 
@@ -38,11 +50,17 @@ class Judge:
             ),
         ]
 
-    @property
-    def tolerance(self) -> Tolerance:
-        """The limit of each output, and where it comes from."""
-        limits = {name: tolerance.limit(floor) for name, floor in self._floors.items()}
-        return Tolerance(tolerance.SAME_PRECISION, limits, dict(self._floors), self._reference.origin)
+    def tolerance(self, of: ToleranceClass = SAME_PRECISION) -> Tolerance:
+        """Returns the limit of each output for candidates of a class, and where it comes from."""
+        classes = {name: self._class_of(name, of) for name in self._floors}
+        return Tolerance(
+            name=of.name,
+            limits=self._limits(of, self._floors),
+            floors={name: classes[name].floor(floor) for name, floor in self._floors.items()},
+            origin=self._reference.origin,
+            multiple=of.multiple,
+            classes={name: found.name for name, found in classes.items()},
+        )
 
     def look_at(self, feeds: Tensors, expected: Tensors, where: str) -> None:
         """Takes in one answer of the reference."""
@@ -57,53 +75,66 @@ class Judge:
                     "non-finite-output", f"Output '{name}' of the reference holds NaN or infinity", where, key=name
                 )
 
-    def accept(
-        self, errors: Mapping[str, float], feeds: Tensors, expected: Tensors, answered: Tensors
-    ) -> dict[str, float] | None:
-        """Returns the limit that each error keeps, or None when one keeps none.
-
-        Where an error is beyond its output's limit, the noise at this very point may explain it.
-        """
-        limits = {name: tolerance.limit(floor) for name, floor in self._floors.items()}
+    def rule(
+        self,
+        errors: Mapping[str, float],
+        feeds: Tensors,
+        expected: Tensors,
+        answered: Tensors,
+        of: ToleranceClass = SAME_PRECISION,
+    ) -> Ruling:
+        """Holds each error against its output's limit or, where it is beyond that, the noise at this very point."""
+        limits = self._limits(of, self._floors)
         over = [name for name, error in errors.items() if error > limits[name]]
         if not over:
-            return limits
-        if any(not _is_comparable(expected[name], answered.get(name)) for name in over):
-            return None
-        coarse = {name: tolerance.coarse_distance(expected[name], answered[name]) for name in over}
-        raised = self._limits_here(coarse, feeds, expected)
-        is_kept = raised is not None and all(errors[name] <= raised[name] for name in over)
-        return {**limits, **raised} if raised is not None and is_kept else None
+            return Ruling(is_right=True, limits=limits)
+        if any(not _is_comparable(expected[name], answered.get(name)) for name in over) or self._is_unsteady(
+            feeds, expected
+        ):
+            return Ruling(is_right=False, limits=limits)
+        noise = self._reference.noise(feeds, expected)
+        raised = {**limits, **self._limits(of, {name: noise[name] for name in over})}
+        if any(errors[name] > raised[name] for name in over):
+            return Ruling(is_right=False, limits=raised)
+        hidden = [name for name in over if _is_hidden(noise[name], expected[name], answered[name])]
+        told = f"Output '{hidden[0]}': float32 lies {noise[hidden[0]]:.1e} from its twin" if hidden else ""
+        return Ruling(is_right=None if hidden else True, limits=raised, hidden=told)
 
-    def _limits_here(self, over: Mapping[str, float], feeds: Tensors, expected: Tensors) -> dict[str, float] | None:
+    def note_hidden(self, ruling: Ruling, where: str) -> None:
+        """Takes in that nothing can be told at a place where the model should be able to."""
+        self._notice("ill-conditioned", f"{ruling.hidden}, so that nothing smaller can be told", where)
+
+    def _is_unsteady(self, feeds: Tensors, expected: Tensors) -> bool:
         again = self._reference.session.run(feeds)
-        if any(tolerance.distance(expected[name], again[name]) > tolerance.RUN_TO_RUN for name in expected):
+        differs = any(tolerance.distance(expected[name], again[name]) > tolerance.RUN_TO_RUN for name in expected)
+        if differs:
             self._notice("nondeterministic-forward", "Two runs of PyTorch on the same inputs differ", "some sizes")
-            return None
-        noise = self._noise(feeds, expected)
-        for name, coarse in over.items():
-            is_noisy = tolerance.FLOOR_MULTIPLE * noise[name] > tolerance.MOST_LIMIT
-            if is_noisy and not (np.isfinite(noise[name]) and coarse <= tolerance.COARSE_LIMIT):
-                told = (
-                    f"Output '{name}': float32 lies {noise[name]:.1e} from float64, so that nothing smaller can be told"
-                )
-                self._notice("ill-conditioned", told, "some sizes")
-                return None
-        return {name: tolerance.limit(noise[name]) for name in over}
+        return differs
+
+    def _class_of(self, name: str, of: ToleranceClass) -> ToleranceClass:
+        if name in self._exact:
+            return EXACT
+        return SAME_DOUBLE if name in self._double and of is SAME_PRECISION else of
+
+    def _limits(self, of: ToleranceClass, noise: Mapping[str, float]) -> dict[str, float]:
+        return {name: self._class_of(name, of).limit(floor) for name, floor in noise.items()}
 
     def _learn_floors(self, feeds: Tensors, expected: Tensors) -> None:
-        for name, noise in self._noise(feeds, expected).items():
+        self._double = {name for name, array in expected.items() if array.dtype == np.float64}
+        self._exact = {name for name, array in expected.items() if not is_float(array.dtype.name)}
+        for name, noise in self._reference.noise(feeds, expected).items():
             is_usable = np.isfinite(noise) and noise * tolerance.FLOOR_MULTIPLE <= tolerance.MOST_LIMIT
             self._floors[name] = noise if is_usable else 0.0
 
-    def _noise(self, feeds: Tensors, expected: Tensors) -> dict[str, float]:
-        try:
-            return self._reference.noise(feeds, expected)
-        except ForwardError:
-            return dict.fromkeys(expected, 0.0)
-
     def _notice(self, code: str, message: str, where: str, *, key: str = "") -> None:
         self._noticed.setdefault((code, key), Finding(code, f"{message}, as at {where}."))
+
+
+def _is_hidden(noise: float, expected: Array, answered: Array) -> bool:
+    """Whether the noise is so great that a wrong answer would look the same, unless it is small beside the greatest."""
+    is_noisy = tolerance.FLOOR_MULTIPLE * noise > tolerance.MOST_LIMIT
+    is_coarse = tolerance.coarse_distance(expected, answered) > tolerance.COARSE_LIMIT
+    return is_noisy and (is_coarse or not np.isfinite(noise))
 
 
 def _is_comparable(expected: Array, answered: Array | None) -> bool:

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from onnxwright import backends, environment, evidence, files
+from onnxwright import backends, environment, evidence, files, memory
 from onnxwright.artifact import Package
 from onnxwright.backends import Options, Session
 from onnxwright.errors import EngineError, ProofError
+from onnxwright.examination import examine
 from onnxwright.findings import Finding
 from onnxwright.manifest import (
     Attempt,
@@ -27,7 +28,7 @@ from onnxwright.manifest import (
 )
 from onnxwright.profile import Profile
 from onnxwright.progress import Progress, Silence
-from onnxwright.reference import Reference, examine, reference_of
+from onnxwright.reference import Reference, reference_of
 from onnxwright.samples import TYPICAL
 from onnxwright.source import Source
 from onnxwright.stages import measure as measuring
@@ -63,6 +64,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             source = load_request(request)
             _tell(source, progress)
         with progress.stage("examine"):
+            memory.check(source, candidates=len(engines), available=environment.free_memory())
             source = replace(source, findings=(*source.findings, *examined(source)))
             asked = asked_of(source)
             reference = reference_of(source, threads=environment.cores(), device=request.device)

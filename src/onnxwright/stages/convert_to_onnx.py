@@ -12,9 +12,10 @@ from onnxwright import environment
 from onnxwright.backends import Options
 from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 from onnxwright.errors import OutputError, ProofError
+from onnxwright.examination import examine
 from onnxwright.findings import Finding
 from onnxwright.manifest import Proof
-from onnxwright.reference import examine, reference_of
+from onnxwright.reference import reference_of
 from onnxwright.source import Source
 from onnxwright.stages.export import export
 from onnxwright.stages.prove import BUDGETS, Plan, prove

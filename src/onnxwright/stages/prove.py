@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -20,7 +20,7 @@ from onnxwright.proof.lattice import Sizes, combinations, corners, ends, essenti
 from onnxwright.reference import Reference
 from onnxwright.samples import TYPICAL, Sampler
 
-BUDGETS: Final = {"quick": 5.0, "normal": 15.0, "thorough": 900.0}
+BUDGETS: Final = {"quick": 5.0, "normal": 12.0, "thorough": 900.0}
 """Seconds for one proof, by name."""
 
 _SWEEP_SHARE = 0.2
@@ -43,6 +43,8 @@ class Plan:
     seed: int = 0
     asked: tuple[Sizes, ...] = ()
     """Sizes on the other side of what the module's code asks of sizes."""
+    lower: Mapping[str, str] = field(default_factory=dict)
+    """The candidates that compute in a lower type by design, as `{"fp16": "float16"}`: their limits are wider."""
 
     @property
     def whole(self) -> Box:
@@ -57,6 +59,7 @@ def prove(reference: Reference, candidates: Mapping[str, Session], sampler: Samp
     tried; where the time did not allow a corner in which several dims are at their most, a finding says so.
     """
     bench = Bench(reference, candidates, sampler, plan.profile, plan.seconds)
+    bench.hold_to_lower(plan.lower)
     _try_lattice(bench, plan)
     return {name: _conclude(bench, name, session, plan) for name, session in candidates.items()}
 
@@ -92,7 +95,7 @@ def _conclude(bench: Bench, name: str, session: Session, plan: Plan) -> Proof:
         range=box if box is not None and verdict != "failed" else {},
         points=tally.points,
         worst=tally.worst_in(box),
-        tolerance=bench.judge.tolerance,
+        tolerance=bench.judge.tolerance(tally.held_to),
         reference=bench.reference_label,
         candidate=f"{ran.backend} {ran.version} {ran.provider} {ran.precision}",
         sizes=tuple(tally.agreed.values()),

@@ -117,7 +117,7 @@ def _refused(engine: str, reason: str, reference: Reference) -> Proof:
         range={},
         points=0,
         worst=None,
-        tolerance=Tolerance(SAME_PRECISION, {}, {}, reference.origin),
+        tolerance=Tolerance(SAME_PRECISION.name, {}, {}, reference.origin),
         reference=reference.label,
         candidate=engine,
         findings=(Finding("engine-not-proven", f"{engine}: {reason}"),),

@@ -1,0 +1,274 @@
+"""A module in float64 without a copy of it: every operator computes on widened tensors, and Python sees the old types.
+
+A tensor that an operator answers is kept in float64 behind a tensor that says it is float32, so that checks of types,
+`.float()` and `torch.finfo` go the way that they always go. Weights are widened for the one call that computes with
+them; operators that only move data leave them as they are, so that no embedding table is copied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._mode_utils import no_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+_WIDE = {
+    torch.float16: torch.float64,
+    torch.bfloat16: torch.float64,
+    torch.float32: torch.float64,
+    torch.complex32: torch.complex128,
+    torch.complex64: torch.complex128,
+}
+_COMPLEX = {torch.float16: torch.complex32, torch.bfloat16: torch.complex64, torch.float32: torch.complex64}
+_REAL = {torch.complex32: torch.float16, torch.complex64: torch.float32}
+_MOVING = {
+    f"aten::{name}"
+    for name in (
+        *("embedding", "gather", "index", "index_select", "take", "take_along_dim", "masked_select", "clone", "cat"),
+        *(
+            "stack",
+            "repeat",
+            "repeat_interleave",
+            "flip",
+            "roll",
+            "constant_pad_nd",
+            "reflection_pad1d",
+            "tril",
+            "triu",
+        ),
+        *("lift_fresh", "lift_fresh_copy", "nonzero", "lift"),
+    )
+}
+"""Operators that answer a copy of what they are given and compute nothing: they run before their answer is widened."""
+
+
+_PRODUCTS = {torch.ops.aten.mm.default, torch.ops.aten.addmm.default}
+_LARGE = 1 << 22
+"""Of a weight with more elements than this, so many at a time are widened for a product."""
+_READING_BITS = {torch.ops.aten.view.dtype}
+
+
+class _Wide(Tensor):
+    """A tensor that says that it is of a narrow type, and holds a wide one."""
+
+    wide: Tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # torch's own way
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]  # torch declares it without a default
+        """Refuses what comes after the run that made it."""
+        raise NotImplementedError(f"{func}: a widened tensor outside of the run that made it")
+
+    def numpy(self, *, force: bool = False) -> Any:
+        """Hands the numbers to numpy, in the type that the tensor says it has."""
+        with no_dispatch():
+            return self.wide.to(self.dtype).numpy(force=force)
+
+    def __array__(self, dtype: Any = None) -> Any:
+        """Hands the numbers to numpy."""
+        return self.numpy() if dtype is None else self.numpy().astype(dtype)
+
+    def tolist(self) -> Any:
+        """Hands the numbers to Python, in the type that the tensor says it has."""
+        return self.numpy().tolist()
+
+
+class Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+    """Runs every operator in float64; `narrow` names those that can't, which ran as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+        self.narrow: set[str] = set()
+        self._settings = contextlib.ExitStack()
+
+    def __enter__(self) -> Any:
+        # Their kernels for whole layers are there in float32 alone.
+        self._settings.enter_context(without_fast_paths())
+        return super().__enter__()  # type: ignore[no-untyped-call]  # likewise
+
+    def __exit__(self, *problem: object) -> None:
+        super().__exit__(*problem)  # type: ignore[no-untyped-call]  # likewise
+        self._settings.close()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        kwargs = dict(kwargs or {})
+        given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        is_plain = not any(isinstance(one, _Wide) for one in given)
+        if is_plain and func.is_view:
+            return func(*args, **kwargs)
+        dtype = _said(given, kwargs)
+        if _rolls_dice(func) or (is_plain and given and func._schema.name in _MOVING):
+            return _wrapped(func(*_narrowed(args), **_narrowed(kwargs)), dtype)
+        if func in _READING_BITS and not is_plain:
+            raise NotImplementedError(f"{func}: reads the bits of a float32")
+        return self._computed(func, args, kwargs, dtype)
+
+    def _computed(self, func: Any, args: Any, kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
+        written, copies = _written(func, args, kwargs), _Copies()
+        wide = {key: _WIDE.get(value, value) if key == "dtype" else copies.of(value) for key, value in kwargs.items()}
+        try:
+            with _default_type(torch.float64):
+                answer = (
+                    _product(func, args, copies) if _is_large_product(func, args) else func(*copies.of(args), **wide)
+                )
+        except (RuntimeError, NotImplementedError):
+            if any(isinstance(one, _Wide) for one in written):
+                raise
+            self.narrow.add(func._schema.name.removeprefix("aten::"))
+            answer = func(*_narrowed(args), **_narrowed(kwargs))
+            return answer if written else _wrapped(answer, dtype)
+        if torch.Tag.inplace_view in func.tags:
+            with no_dispatch():  # what the tensor says of its shape follows what it holds
+                func(*args, **kwargs)
+        for one in written:
+            if one.dtype in _WIDE and not isinstance(one, _Wide):
+                one.copy_(copies.made[id(one)])
+        return _same(answer, copies, dtype)
+
+
+@contextlib.contextmanager
+def without_fast_paths() -> Iterator[None]:
+    """Has torch compute layers operator by operator, where it has fused kernels of its own."""
+    was_fast, was_fused = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_fast)
+        torch._C._set_mkldnn_enabled(was_fused)
+
+
+def widen(tensor: Tensor) -> Tensor:
+    """Returns a tensor that computes in float64 while a `Widening` is entered."""
+    wrapped: Tensor = _wrapped(tensor, tensor.dtype)
+    return wrapped
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """Returns what a widened tensor holds."""
+    return tensor.wide if isinstance(tensor, _Wide) else tensor
+
+
+class _Copies:
+    """The arguments of one call, widened; each tensor once."""
+
+    def __init__(self) -> None:
+        self.made: dict[int, Tensor] = {}
+        self._owners: dict[int, Tensor] = {}
+
+    def of(self, values: Any) -> Any:
+        return tree_map_only(Tensor, self._widened, values)
+
+    def owner(self, tensor: Tensor) -> Tensor | None:
+        """The argument that a tensor is the widened form of."""
+        return self._owners.get(id(tensor))
+
+    def _widened(self, tensor: Tensor) -> Tensor:
+        if id(tensor) not in self.made:
+            wide = tensor.wide if isinstance(tensor, _Wide) else tensor.to(_WIDE.get(tensor.dtype, tensor.dtype))
+            self.made[id(tensor)] = wide
+            self._owners[id(wide)] = tensor
+        return self.made[id(tensor)]
+
+
+def _is_large_product(func: Any, args: Any) -> bool:
+    return func in _PRODUCTS and not isinstance(args[-1], _Wide) and args[-1].numel() > _LARGE
+
+
+def _product(func: Any, args: Any, copies: _Copies) -> Tensor:
+    """A product with a large weight (the table of all words, at the end of a language model), in parts."""
+    *added, rows, weight = args
+    added, rows, width = copies.of(added), copies.of(rows), weight.shape[1]
+    step = max(1, _LARGE // weight.shape[0])
+    parts = []
+    for columns in (slice(start, start + step) for start in range(0, width, step)):
+        part = [one[..., columns] if one.shape[-1] == width else one for one in added]
+        parts.append(func(*part, rows, weight[:, columns].to(torch.float64)))
+    return torch.cat(parts, 1)
+
+
+def _same(answer: Any, copies: _Copies, dtype: torch.dtype) -> Any:
+    """Wraps an answer; what is an argument itself, as of operators in place, is answered as that argument."""
+
+    def wrapped(one: Tensor) -> Tensor:
+        owner = copies.owner(one)
+        return owner if owner is not None else _wrapped(one, dtype)
+
+    return tree_map_only(Tensor, wrapped, answer)
+
+
+def _wrapped(answer: Any, dtype: torch.dtype) -> Any:
+    """Puts wide tensors behind ones that say `dtype`, or its complex or real twin; narrow ones are widened first."""
+
+    def wrapped(one: Tensor) -> Tensor:
+        if one.dtype in _WIDE:
+            return _behind(one.to(_WIDE[one.dtype]), one.dtype)
+        if one.dtype is torch.float64 and _REAL.get(dtype, dtype) in _WIDE:
+            return _behind(one, _REAL.get(dtype, dtype))
+        if one.dtype is torch.complex128 and _COMPLEX.get(dtype, dtype) in _WIDE:
+            return _behind(one, _COMPLEX.get(dtype, dtype))
+        return one
+
+    return tree_map_only(Tensor, wrapped, answer)
+
+
+def _behind(wide: Tensor, dtype: torch.dtype) -> _Wide:
+    made: _Wide = Tensor._make_wrapper_subclass(
+        _Wide,
+        wide.shape,
+        strides=wide.stride(),
+        storage_offset=wide.storage_offset(),
+        dtype=dtype,
+        device=wide.device,
+    )
+    made.wide = wide
+    # Else its address is zero, and code that reads there ends the process.
+    torch._C._set_throw_on_mutable_data_ptr(made)
+    return made
+
+
+def _narrowed(values: Any) -> Any:
+    return tree_map_only(_Wide, lambda one: one.wide.to(one.dtype), values)
+
+
+def _said(given: Iterable[Tensor], kwargs: Mapping[str, Any]) -> torch.dtype:
+    """The type that an answer would have had: the one asked for, else what the arguments promote to."""
+    asked = kwargs.get("dtype")
+    if isinstance(asked, torch.dtype) and (asked.is_floating_point or asked.is_complex):
+        return asked
+    floats = [one for one in given if one.is_floating_point() or one.is_complex()]
+    said = [one.dtype for one in floats if one.dim()] or [one.dtype for one in floats]
+    return functools.reduce(torch.promote_types, said) if said else torch.get_default_dtype()
+
+
+@contextlib.contextmanager
+def _default_type(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _rolls_dice(func: Any) -> bool:
+    """Whether an operator draws numbers, which float64 would draw otherwise; attention does so for dropout alone."""
+    is_attention = any(argument.name == "dropout_p" for argument in func._schema.arguments)
+    return torch.Tag.nondeterministic_seeded in func.tags and not is_attention
+
+
+def _written(func: Any, args: Any, kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """The arguments that an operator writes into."""
+    found = []
+    for place, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = kwargs.get(argument.name) if place >= len(args) else args[place]
+            found += [one for one in tree_leaves(value) if isinstance(one, Tensor)]
+    return found
