@@ -14,7 +14,7 @@ from onnxwright.backends import Session
 from onnxwright.findings import Finding
 from onnxwright.manifest import Proof, Verdict
 from onnxwright.profile import Profile
-from onnxwright.proof.bench import GIVEN, Bench, Tally, key_of, written
+from onnxwright.proof.bench import GIVEN, Bench, Key, Tally, key_of, written
 from onnxwright.proof.box import Box, clamped, contains, distance, largest_box, nearest
 from onnxwright.proof.lattice import Sizes, combinations, corners, ends, essential, neighbours, resting, sweep, volume
 from onnxwright.reference import Reference
@@ -203,12 +203,16 @@ def _verdict(tally: Tally, box: Box | None, findings: list[Finding], plan: Plan)
 def _wrong_values(tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding]:
     """Regimes of values that were wrong somewhere and not shown right in what is left: no range of sizes mends them."""
     landmarks = [key_of(sizes) for sizes in _landmarks(box, plan)] if box is not None else []
-    for name in tally.failing_regimes():
-        seen = tally.regimes[name]
-        if name != GIVEN.name and (
-            True not in seen.values() or any(seen.get(key, False) is False for key in landmarks)
-        ):
-            yield Finding("values-differ", f"Wrong with {name} values, and not shown right with them at any range.")
+    wrong = [name for name in tally.failing_regimes() if not _is_mended(tally.regimes[name], landmarks)]
+    wrong = [name for name in wrong if name != GIVEN.name]
+    if wrong:
+        told = ", ".join(wrong[:-1]) + f" and {wrong[-1]}" if len(wrong) > 1 else wrong[0]
+        yield Finding("values-differ", f"Wrong with {told} values, and not shown right with them at any range.")
+
+
+def _is_mended(seen: Mapping[Key, bool | None], landmarks: Sequence[Key]) -> bool:
+    """Whether a regime was right somewhere, and wrong at none of the landmarks of what is left."""
+    return True in seen.values() and all(seen.get(key, False) is not False for key in landmarks)
 
 
 def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding]:
