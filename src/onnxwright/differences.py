@@ -166,10 +166,24 @@ def _structure(
         loop = next((Place(module, line) for module, line in around if line is not None), None)
         if loop is not None:
             return Difference(loop, "loop", what)
-    parted = next(((ours, theirs) for ours, theirs in zip(node.stack, twin.stack, strict=False) if ours != theirs), ())
-    asked = [(place.module, place.line.question("branch")) for place in parted]
-    branch = next((Place(module, line) for module, line in asked if line is not None and asked[0] != asked[-1]), None)
+    branch = _parting(node, twin) or (_exit(first[ours[0] - 1], lone) if ours[0] else None)
     return Difference(branch or lone.stack[-1], "branch" if branch else "other", what)
+
+
+def _parting(node: _Node, twin: _Node) -> Place | None:
+    """The branch in which one of two operators stands and the other does not, where their stacks first differ."""
+    parted = next(((one, other) for one, other in zip(node.stack, twin.stack, strict=False) if one != other), ())
+    asked = [(place.module, place.line.question("branch")) for place in parted]
+    return next((Place(module, line) for module, line in asked if line is not None and asked[0] != asked[-1]), None)
+
+
+def _exit(last: _Node, lone: _Node) -> Place | None:
+    """The branch by which one trace left, between the last operator that both have and the first of the other."""
+    for before, after in zip(last.stack, lone.stack, strict=False):
+        if before != after:
+            line = after.line.exit_after(before.line)
+            return None if line is None else Place(after.module, line)
+    return None
 
 
 def _is_same(one: Any, other: Any) -> bool:

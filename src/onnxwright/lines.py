@@ -20,6 +20,7 @@ from onnxwright.findings import Finding
 
 Kind = Literal["branch", "loop", "other"]
 
+_LEAVING = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 _LOOPS = (ast.For, ast.While, ast.AsyncFor)
 
 
@@ -55,6 +56,16 @@ class Line(NamedTuple):
             if _spans(node, self.number) and kind in (None, "loop" if isinstance(node, _LOOPS) else "branch")
         ]
         return Line(self.file, max(node.lineno for node in around)) if around else None
+
+    def exit_after(self, earlier: Line) -> Line | None:
+        """Returns the first branch between an earlier line and this one that leaves the function or the loop."""
+        leaving = (
+            node.lineno
+            for node in _compounds(self.file)
+            if isinstance(node, ast.If) and any(isinstance(one, _LEAVING) for one in ast.walk(node))
+        )
+        between = [number for number in leaving if earlier.number < number < self.number]
+        return Line(self.file, min(between)) if between and earlier.file == self.file else None
 
     def excerpt(self, around: int = 1) -> tuple[str, ...]:
         """Returns the line and its neighbours, numbered, the line itself marked; nothing where there is no source."""

@@ -118,7 +118,9 @@ def _dropped(program: torch.export.ExportedProgram) -> Iterator[Finding]:
         if not is_of_values or _NOT_NEGATIVE.fullmatch(str(asserted)):
             continue
         lines = [Line(file, int(number)) for file, number in _FRAME.findall(node.meta.get("stack_trace") or "")]
-        place = next((Place("", line) for line in reversed(lines) if line.is_users), None)
+        stack = [path for path, _ in (node.meta.get("nn_module_stack") or {"": ("", None)}).values()]
+        module = stack[-1].removeprefix("module").removeprefix(".")
+        place = next((Place(module, line) for line in reversed(lines) if line.is_users), None)
         message = f"`torch.export` assumes `{asserted}`, and the graph does not check it."
         yield found_at(place, "guard-dropped", message)
 

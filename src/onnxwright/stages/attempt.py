@@ -35,7 +35,7 @@ GIVEN = "given"
 
 _TELLING = (
     *("shape-branch-frozen", "loop-unrolled", "constant-from-sample", "dynamic-axis-lost", "batch-frozen"),
-    *("axes-merged", "outputs-differ", "range-narrowed", "reference-refuses-size", "not-tried"),
+    *("axes-merged", "dtype-narrowed", "outputs-differ", "range-narrowed", "reference-refuses-size", "not-tried"),
 )
 _LARGEST_FILE = 1_900_000_000
 
