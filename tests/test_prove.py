@@ -441,3 +441,11 @@ def test_a_candidate_in_a_lower_type_is_held_to_what_that_type_can(source, refer
     assert as_half.verdict == "proven"
     assert as_half.tolerance.classes == {"states": "lower-precision", "pooled": "lower-precision", "lengths": "exact"}
     assert as_if_full.tolerance.limits["pooled"] < as_half.tolerance.limits["pooled"] <= 0.05
+
+
+def test_kinds_of_values_that_the_time_does_not_allow_are_told(source, reference, graph):
+    proof = judge(source, reference, engine("onnxruntime").prepare(graph, Options(1)), seconds=0.0)
+
+    told = " ".join(found.message for found in proof.findings if found.code == "not-tried")
+    assert "masked throughout" in told
+    assert "typical" not in told

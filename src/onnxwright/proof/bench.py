@@ -98,6 +98,7 @@ class Bench:
         self.tallies = {name: Tally() for name in candidates}
         self.refused: dict[Key, str] = {}
         self.untried: list[Sizes] = []
+        self.untried_values: list[str] = []
         self.reference_label = reference.label
         self._reference = reference.session
         self._candidates = candidates
@@ -132,9 +133,12 @@ class Bench:
         return dict(zip(self._profile, key, strict=True))
 
     def try_regimes(self, sizes: Sizes, *, seed: int) -> None:
-        """Tries one size with every regime of values."""
+        """Tries one size with every regime of values, the typical ones whatever time that takes."""
         for values in self._sampler.regimes:
-            self.try_point(sizes, values, seed=seed)
+            if values is TYPICAL or not self.is_over():
+                self.try_point(sizes, values, seed=seed)
+            else:
+                self.untried_values.append(values.name)
 
     def try_given(self) -> None:
         """Tries the inputs that the user gave, where their sizes lie in the profile."""

@@ -229,6 +229,8 @@ def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[F
         yield from _scattered(tally, box)
     if box is not None and box != plan.whole:
         yield Finding("range-narrowed", f"Asked for {written(plan.whole)}; shown for {written(box)}.")
+    if bench.untried_values:
+        yield Finding("not-tried", f"Not tried, for lack of time: {', '.join(bench.untried_values)} values.")
     untried = [sizes for sizes in bench.untried if not bench.is_tried(sizes) and box is not None]
     inside = [sizes for sizes in untried if box is not None and contains(box, sizes)]
     if inside:
