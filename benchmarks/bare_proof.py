@@ -1,7 +1,7 @@
 """One proof in a process of its own, and what it took; prints a line of JSON.
 
-python benchmarks/bare_proof.py FOLDER GRAPH CANDIDATES          a normal proof
-python benchmarks/bare_proof.py FOLDER GRAPH BATCH,SEQUENCE …    a single call of reference and candidate at each size
+python benchmarks/bare_proof.py FOLDER GRAPH CANDIDATES      a normal proof
+python benchmarks/bare_proof.py FOLDER GRAPH pytorch|candidate BATCH,SEQUENCE …      calls of one of them alone
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from onnxwright.stages.load import load
 from onnxwright.stages.prove import BUDGETS, Plan, prove
 
 RESET_PEAK = "5"
+MOST_CALLS = 8
 
 
 class Timed:
@@ -57,6 +58,7 @@ def proof_of(source: Source, graph: Path, candidates: int) -> dict[str, Any]:
     """Proves one graph under as many names, and says what that took."""
     session = engine("onnxruntime").prepare(graph, Options(environment.cores()))
     reset_peak()
+    loaded = peak_bytes()
     started = time.perf_counter()
     reference = reference_of(source, threads=environment.cores())
     torch = Timed(reference.session.run, reference.session.ran)
@@ -80,8 +82,8 @@ def proof_of(source: Source, graph: Path, candidates: int) -> dict[str, Any]:
         "range": shown.range,
         "calls": {"pytorch": torch.calls, "noise": twin.calls, "candidate": next(iter(timed.values())).calls},
         "spent": {**spent, "comparison": taken - sum(spent.values())},
-        "peak_bytes": peak_bytes(),
-        "largest": max(shown.sizes, key=lambda sizes: sizes["batch"] * sizes["sequence"]),
+        "proof_bytes": peak_bytes() - loaded,
+        "largest": sorted(shown.sizes, key=lambda sizes: sizes["batch"] * sizes["sequence"])[-MOST_CALLS:],
     }
 
 
@@ -101,26 +103,26 @@ class _Drawn:
         self.sampler = Noting(sampler.signature, sampler.meanings, sampler.given, sampler.text)
 
 
-def calls_at(source: Source, graph: Path, many: list[Mapping[str, int]]) -> dict[str, Any]:
-    """Calls reference and candidate once at each size, and says how much memory that took."""
-    session = engine("onnxruntime").prepare(graph, Options(environment.cores()))
-    reset_peak()
+def calls_at(source: Source, graph: Path, which: str, many: list[list[int]]) -> dict[str, Any]:
+    """Calls reference or candidate alone, both being loaded, and says how much memory that took."""
+    candidate = engine("onnxruntime").prepare(graph, Options(environment.cores()))
     reference = reference_of(source, threads=environment.cores())
+    called = reference.session if which == "pytorch" else candidate
+    reset_peak()
+    before = peak_bytes()
     for sizes in many:
-        feeds = source.sampler.draw(sizes)
-        reference.session.run(feeds)
-        session.run(feeds)
-    return {"peak_bytes": peak_bytes()}
+        called.run(source.sampler.draw(dict(zip(("batch", "sequence"), sizes, strict=True))))
+    return {"call_bytes": peak_bytes() - before}
 
 
-def main(folder: str, graph: str, *what: str) -> None:
+def main(folder: str, graph: str, what: str, *sizes: str) -> None:
     """Proves or calls."""
     source = load(folder)
-    if "," in what[0]:
-        many = [dict(zip(("batch", "sequence"), map(int, sizes.split(",")), strict=True)) for sizes in what]
-        print(json.dumps(calls_at(source, Path(graph), [*many])))
+    if sizes:
+        many = [[int(size) for size in one.split(",")] for one in sizes]
+        print(json.dumps(calls_at(source, Path(graph), what, many)))
     else:
-        print(json.dumps(proof_of(source, Path(graph), int(what[0]))))
+        print(json.dumps(proof_of(source, Path(graph), int(what))))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -63,6 +65,12 @@ def free_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys
     """
     left = [bytes_left for bytes_left in (_system_left(meminfo), _cgroup_left(cgroup)) if bytes_left is not None]
     return min(left, default=None)
+
+
+def give_back_memory() -> None:
+    """Hands memory that was freed back to the system, where the C library knows how; it keeps much of it else."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _system_left(meminfo: Path) -> int | None:

@@ -21,7 +21,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
     def __init__(self, module: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.peak = 0
-        self._own = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
+        # Held, not only named: the id of a tensor that is gone may be that of another one.
+        self._own = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:

@@ -37,8 +37,8 @@ _LOWER_MULTIPLE = 8.0
 _LEAST_ROUNDOFFS = 4.0
 _MOST_LOWER = 5e-2
 
-_BLOCK = 1 << 20
-"""So many elements are widened at once."""
+_BLOCK = 1 << 17
+"""So many elements are widened at once; of columns eight times as many are sorted, unwidened."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _scale(reference: Array) -> Array | float:
     if magnitude.ndim < 2 or magnitude[..., 0].size < _LEAST_COLUMN:
         return whole
     table = magnitude.reshape(-1, magnitude.shape[-1])
-    step = max(1, _BLOCK // len(table))
+    step = max(1, 8 * _BLOCK // len(table))
     columns = np.concatenate([_medians(table[:, at : at + step]) for at in range(0, table.shape[1], step)])
     return np.asarray(np.where(columns > 0, np.clip(columns, _COLUMN_FLOOR * whole, whole), whole))
 

@@ -1,6 +1,10 @@
 import os
+import platform
+import resource
 import socket
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from onnxwright import environment
@@ -85,3 +89,18 @@ def test_free_memory_is_told_of_the_first_version_of_cgroups(tmp_path):
 
     assert environment.free_memory(tmp_path / "none", tmp_path) == 2000
     assert environment.free_memory(tmp_path / "none", tmp_path / "none") is None
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no way to be asked")
+def test_memory_that_was_freed_is_given_back():
+    def held():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    kept = [np.ones(4000) for _ in range(2000)]
+    last = np.ones(4000)
+    del kept
+    before = held()
+    environment.give_back_memory()
+
+    assert before - held() > 20 * 2**20
+    assert last.sum() == 4000

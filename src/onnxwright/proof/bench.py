@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from onnxwright import environment
 from onnxwright.backends import Session, Tensors
 from onnxwright.errors import ForwardError
 from onnxwright.manifest import Failure, Worst
@@ -156,7 +157,10 @@ class Bench:
             if sizes not in self.untried:
                 self.untried.append(sizes)
             return
-        self.try_size(sizes, regimes=1 if self._predict(sizes) > _HEAVY_SHARE * self._seconds else 2)
+        is_heavy = self._predict(sizes) > _HEAVY_SHARE * self._seconds
+        if is_heavy:
+            environment.give_back_memory()
+        self.try_size(sizes, regimes=1 if is_heavy else 2)
 
     def is_too_late(self, sizes: Sizes, *, overtime: float = 1.0) -> bool:
         """Whether a size doesn't fit into the time that is left, stretched by `overtime`."""
