@@ -24,7 +24,7 @@ BUDGETS: Final = {"quick": 5.0, "normal": 12.0, "thorough": 900.0}
 """Seconds for one proof, by name."""
 
 _SWEEP_SHARE = 0.2
-_ENDS_OVERTIME = 1.5
+_ENDS_OVERTIME = 3.0
 _MOST_ROUNDS = 40
 _INSIDE = 8
 _TOUCHING = 64
