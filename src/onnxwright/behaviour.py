@@ -88,7 +88,7 @@ class Behaviour:
         memory = {_memory(tensor): name for name, tensor in inputs.items()}
         for output, tensor in answers.items():
             shared = memory.get(_memory(tensor))
-            if shared is not None and shared not in written:
+            if shared is not None and _memory(tensor) and shared not in written:
                 message = f"Output '{output}' is memory of the input '{shared}'."
                 line = line_of_forward(self._module)
                 holder = holders.get(_memory(tensor)) or (Place("", line) if line else None)
@@ -136,6 +136,9 @@ class Behaviour:
 
 
 def _memory(tensor: Tensor) -> int:
+    """Where a tensor's numbers lie; those inside `vmap` have no place of their own."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return 0
     return tensor.untyped_storage().data_ptr()
 
 

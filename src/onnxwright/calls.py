@@ -86,7 +86,13 @@ def departure(one: Sequence[Call], other: Sequence[Call], tolerance: float) -> P
 
 def _print(tensor: Tensor) -> tuple[float, float]:
     """A weighted sum of the elements, and the sum of their magnitudes."""
-    if tensor.is_sparse or tensor.is_complex() or tensor.is_quantized or tensor.numel() == 0:
+    if (
+        torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        or tensor.is_sparse
+        or tensor.is_complex()
+        or tensor.is_quantized
+        or tensor.numel() == 0
+    ):
         return 0.0, float(tensor.numel())
     flat = tensor.detach().reshape(-1)
     flat = flat[:: max(1, flat.numel() // _MOST_ELEMENTS)].double()

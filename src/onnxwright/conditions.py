@@ -19,7 +19,6 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -27,7 +26,7 @@ from onnxwright.lines import Place, Whereabouts
 from onnxwright.modules import Pristine, TensorFunction, evaluation
 from onnxwright.profile import Profile
 from onnxwright.proof.box import distance
-from onnxwright.proof.lattice import Sizes, volume
+from onnxwright.proof.lattice import Sizes, thinned, volume
 from onnxwright.pytorch import to_tensor
 from onnxwright.samples import Sampler
 from onnxwright.signature import Signature
@@ -60,7 +59,7 @@ class Condition(NamedTuple):
     @property
     def is_merge(self) -> bool:
         """Whether it says that two dims are one."""
-        return len(self.dims) == 2 and "==" in self.code
+        return re.fullmatch(r"dims\['[^']*'\] == dims\['[^']*'\]", self.code) is not None and len(self.dims) == 2
 
     def __str__(self) -> str:
         return re.sub(r"dims\['([^']*)'\]", r"\1", self.code)
@@ -203,11 +202,5 @@ def other_side(condition: Condition, base: Mapping[str, int], profile: Profile) 
 def _grid(dims: Sequence[str], base: Mapping[str, int], profile: Profile) -> Iterator[Sizes]:
     """All sizes of the dims asked about, the others at the base; thinned evenly where there are too many."""
     each = max(2, int(_MOST_POINTS ** (1 / max(len(dims), 1))))
-    axes = [_span(profile[dim].least, profile[dim].most, each) for dim in dims]
+    axes = [thinned(profile[dim], each) for dim in dims]
     return ({**base, **dict(zip(dims, point, strict=True))} for point in itertools.product(*axes))
-
-
-def _span(least: int, most: int, count: int) -> list[int]:
-    if most - least < count:
-        return list(range(least, most + 1))
-    return sorted({int(size) for size in np.linspace(least, most, count)})

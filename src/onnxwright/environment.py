@@ -7,6 +7,7 @@ import ctypes
 import importlib.metadata
 import os
 import platform
+from collections.abc import MutableMapping
 from pathlib import Path
 
 _REPORTED = (
@@ -110,3 +111,8 @@ def _read_quota(cgroup: Path) -> tuple[int | None, int]:
         period_file = cgroup / "cpu" / "cpu.cfs_period_us"
         return int(legacy.read_text(encoding="ascii")), int(period_file.read_text(encoding="ascii"))
     return None, 1
+
+
+def process_variables() -> MutableMapping[str, str]:
+    """Returns the variables of this process, which code may set."""
+    return os.environ

@@ -77,6 +77,19 @@ KINDS: Final[dict[str, Kind]] = {
         "Keep it a tensor, or export by the dynamo route, which follows such numbers.",
         blocks_proof=True,
     ),
+    "size-read-in-python": Kind(
+        "Size taken as a Python number",
+        "Python makes a number of a size that may vary (`int()`, `len()`, a key, a table), and what it decides with "
+        "that number can't be followed, so that no tried size stands for another.",
+        "Compare sizes as they are (`x.shape[1] > 8`), or export by the dynamo or the script route.",
+        blocks_proof=True,
+    ),
+    "unwatched": Kind(
+        "Module that can't be watched",
+        "The module runs, but not while its reads are watched, so that nobody knows which values Python reads.",
+        "Export by the dynamo or the script route.",
+        blocks_proof=True,
+    ),
     "numpy-outside-graph": Kind(
         "Computed outside the graph",
         "Numpy, or another library, computes with a value that depends on an input, and the graph keeps what came "

@@ -135,6 +135,11 @@ def user_line() -> Line:
     return Line(frame.f_code.co_filename, frame.f_lineno)
 
 
+def is_users_frame(frame: FrameType) -> bool:
+    """Whether a frame runs code that belongs neither to torch nor to onnxwright."""
+    return not frame.f_code.co_filename.startswith(_own())
+
+
 def user_line_of(problem: BaseException) -> Line:
     """Returns the innermost line of a traceback that belongs neither to torch nor to onnxwright."""
     lines = [Line(trace.tb_frame.f_code.co_filename, trace.tb_lineno) for trace in _traces(problem)]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from onnxwright.errors import ForwardError
-from onnxwright.surroundings import variables_of
+from onnxwright.surroundings import Namespace, caches_of, namespaces_of, variables_of
 
 
 class TensorFunction(nn.Module):
@@ -158,6 +158,15 @@ class Pristine:
             self._containers += _nested(variable.name, value)
             if isinstance(value, Tensor):
                 self._buffers.append((variable.name, value, value.detach().clone()))
+        self._namespaces = [(space, space.names()) for space in namespaces_of(module)]
+        for space, saved in self._namespaces:
+            if space.name != "os.environ":
+                self._containers += [
+                    kept for key, value in saved.items() for kept in _nested(f"{space.name}.{key}", value)
+                ]
+        self._caches = caches_of(module)
+        for cache in self._caches:
+            cache.cache_clear()
         self._versions = [(name, weight, weight._version) for name, weight in module.named_parameters()]
 
     def restore(self) -> None:
@@ -165,9 +174,7 @@ class Pristine:
         for _, part, saved in self._parts:
             part.__dict__.clear()
             part.__dict__.update(saved)
-        for variable, value in self._variables:
-            if variable.read() is not value:
-                variable.write(value)
+        self._restore_surroundings()
         for kept in self._containers:
             if not kept.is_unchanged():
                 kept.restore()
@@ -175,6 +182,15 @@ class Pristine:
             for _, buffer, value in self._buffers:
                 if not torch.equal(buffer, value):
                     buffer.copy_(value)
+
+    def _restore_surroundings(self) -> None:
+        for variable, value in self._variables:
+            if variable.read() is not value:
+                variable.write(value)
+        for space, saved in self._namespaces:
+            _put_back(space, saved)
+        for cache in self._caches:
+            cache.cache_clear()
 
     def changes(self) -> list[str]:
         """Names the attributes, containers, buffers and parameters that calls have changed since."""
@@ -185,10 +201,31 @@ class Pristine:
             if saved.get(key) is not part.__dict__.get(key)
         ]
         changed += [variable.name for variable, value in self._variables if variable.read() is not value]
+        changed += [f"{space.name}.{key}" for space, saved in self._namespaces for key in _rebound(space, saved)]
         changed += [kept.name for kept in self._containers if not kept.is_unchanged()]
         changed += [name for name, buffer, value in self._buffers if not torch.equal(buffer, value)]
         changed += [name for name, weight, version in self._versions if weight._version != version]
         return list(dict.fromkeys(changed))
+
+
+def _rebound(space: Namespace, saved: Mapping[str, Any]) -> list[str]:
+    """Names that are bound otherwise than they were."""
+    now, missing = space.names(), object()
+    both = {key: (saved.get(key, missing), now.get(key, missing)) for key in {**saved, **now} if "hook" not in key}
+    return [key for key, (one, other) in both.items() if one is not other and not _is_same_text(one, other)]
+
+
+def _is_same_text(one: Any, other: Any) -> bool:
+    """Whether both are the same text: the variables of the process are read anew each time."""
+    return isinstance(one, str) and one == other
+
+
+def _put_back(space: Namespace, saved: Mapping[str, Any]) -> None:
+    for key in _rebound(space, saved):
+        if key in saved:
+            space.bind(key, saved[key])
+        else:
+            space.drop(key)
 
 
 _Container = dict[Any, Any] | list[Any] | set[Any]

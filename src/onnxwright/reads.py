@@ -1,14 +1,19 @@
 """Sees what Python reads of the inputs while a module runs: branches on values, `.item()`, `.tolist()`, numpy.
 
-A traced graph keeps such a value as it was for the example. Sizes don't count: only tensors computed from the
-values of an input do, which is followed from operator to operator.
+A traced graph keeps such a value as it was for the example. Tensors computed from the values of an input are followed
+from operator to operator, and so are sizes that depend on values (of what `nonzero` answers, say). Other sizes are
+tensors too while a module is traced; where Python makes numbers of them, nobody can follow what it decides with these.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dis
 import functools
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import FrameType
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -17,7 +22,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from onnxwright.lines import Place, Whereabouts, user_line
+from onnxwright.lines import Place, Whereabouts, is_users_frame, user_line
 
 _BRANCH = "value-branch-frozen"
 _SCALAR = "scalar-from-tensor"
@@ -42,6 +47,9 @@ _READERS = {
     "is_nonzero": (_BRANCH, "branches on a value"),
     "equal": (_BRANCH, "compares a value"),
     "allclose": (_BRANCH, "compares a value"),
+    "apply_": (_OUTSIDE, "hands a value to a function"),
+    "map_": (_OUTSIDE, "hands a value to a function"),
+    "map2_": (_OUTSIDE, "hands a value to a function"),
 }
 """The methods by which Python reads a tensor: what such a read is called among the findings, and in words."""
 _SHAPE_ONLY = {
@@ -53,6 +61,30 @@ _SHAPE_ONLY = {
     )
 }
 """Operators that look at a tensor's shape and type, and at none of its values."""
+
+
+_NUMBERS = (
+    "__int__",
+    "__float__",
+    "__index__",
+    "__hash__",
+    "__repr__",
+    "__format__",
+    "item",
+    "tolist",
+    "numpy",
+    "__array__",
+)
+"""The methods by which Python makes of a size something that it can decide with."""
+_COUNTS = ("__len__", "stride")
+"""The methods that answer a plain number of a tensor's shape also while it is traced."""
+
+
+class SizeRead(NamedTuple):
+    """One place where Python takes a size as a number, and which."""
+
+    place: Place
+    number: int
 
 
 class Read(NamedTuple):
@@ -74,25 +106,48 @@ class ValueReads:
         self.is_chance_followed = is_chance_followed
         self._whereabouts = whereabouts
         self.found: list[Read] = []
+        self.sizes: list[SizeRead] = []
         self._storages: dict[int, StorageWeakRef] = {}
+        self._shaped: dict[int, StorageWeakRef] = {}
+        self._measured: dict[int, StorageWeakRef] = {}
         self._entered = contextlib.ExitStack()
 
     def mark(self, tensors: Iterable[Any]) -> None:
         """Declares that these tensors, and whatever shares their memory, carry values of the inputs."""
-        for storage in filter(None, map(_storage, tensors)):
-            self._storages[storage._cdata] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]  # torch's
+        _keep(self._storages, tensors)
 
     def carries(self, values: Iterable[Any]) -> bool:
         """Whether any of these is a tensor that carries values of the inputs."""
-        kept = (self._storages.get(storage._cdata) for storage in filter(None, map(_storage, values)))
-        return any(one is not None and not one.expired() for one in kept)  # type: ignore[no-untyped-call]  # torch's
+        return _holds(self._storages, values)
+
+    def mark_shaped(self, tensors: Iterable[Any]) -> None:
+        """Declares that the shapes of these tensors depend on values of the inputs."""
+        _keep(self._shaped, tensors)
+
+    def has_shaped(self, values: Iterable[Any]) -> bool:
+        """Whether the shape of any of these depends on values of the inputs."""
+        return _holds(self._shaped, values)
+
+    def mark_measured(self, tensors: Iterable[Any]) -> None:
+        """Declares that these tensors are sizes, or computed from sizes."""
+        _keep(self._measured, tensors)
+
+    def is_measured(self, values: Iterable[Any]) -> bool:
+        """Whether any of these is a size, or computed from one."""
+        return _holds(self._measured, values)
+
+    def note_size(self, number: int) -> None:
+        """Records that Python takes a size as a number."""
+        self.sizes.append(SizeRead(self._place(), number))
 
     def note(self, what: str, code: str = _SCALAR) -> None:
         """Records a read at the innermost line of Python that is not torch's own; the first one of each line."""
-        line = user_line()
-        if line not in (read.place.line for read in self.found):
-            module = self._whereabouts.module if self._whereabouts else ""
-            self.found.append(Read(Place(module, line), what, code))
+        place = self._place()
+        if place.line not in (read.place.line for read in self.found):
+            self.found.append(Read(place, what, code))
+
+    def _place(self) -> Place:
+        return Place(self._whereabouts.module if self._whereabouts else "", user_line())
 
     def __enter__(self) -> Self:
         self._entered.enter_context(_Follow(self))
@@ -103,10 +158,26 @@ class ValueReads:
         self._entered.close()
 
 
+def _keep(kept: dict[int, StorageWeakRef], tensors: Iterable[Any]) -> None:
+    for storage in _storages(tensors):
+        kept[storage._cdata] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]  # torch's
+
+
+def _holds(kept: Mapping[int, StorageWeakRef], values: Iterable[Any]) -> bool:
+    found = (kept.get(storage._cdata) for storage in _storages(values))
+    return any(one is not None and not one.expired() for one in found)  # type: ignore[no-untyped-call]  # torch's
+
+
+def _storages(values: Iterable[Any]) -> Iterator[torch.UntypedStorage]:
+    return (storage for storage in map(_storage, values) if storage is not None)  # an empty one is false
+
+
 def _storage(value: Any) -> torch.UntypedStorage | None:
     """The memory of a tensor, asked for past the methods that are watched; sparse tensors have none of their own."""
     if not isinstance(value, Tensor) or value.layout is not torch.strided:
         return None
+    if torch._C._functorch.is_functorch_wrapped_tensor(value):
+        return _storage(torch._C._functorch.get_unwrapped(value))
     return torch._C.TensorBase.untyped_storage(value)
 
 
@@ -119,12 +190,26 @@ class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         answer = func(*args, **(kwargs or {}))
         if self._reads.is_chance_followed and torch.Tag.nondeterministic_seeded in func.tags:
             self._reads.mark(tree_leaves(answer))
-        if func._schema.name not in _SHAPE_ONLY and self._reads.carries(tree_leaves((args, kwargs or {}))):
-            answered = tree_leaves(answer)
+        given, answered = tree_leaves((args, kwargs or {})), tree_leaves(answer)
+        reads = self._reads
+        is_shape_only = func._schema.name in _SHAPE_ONLY
+        if not is_shape_only and reads.carries(given):
             if any(isinstance(one, (bool, int, float, complex)) for one in answered):
-                self._reads.note("reads a value")
-            self._reads.mark([*answered, *_written(func, args)])
+                reads.note("reads a value")
+            reads.mark([*answered, *_written(func, args)])
+            if torch.Tag.dynamic_output_shape in func.tags and not _is_picking(func, given):
+                reads.mark_shaped(answered)
+        elif not is_shape_only and reads.is_measured(given):
+            reads.mark_measured(answered)
+        if reads.has_shaped(given):
+            reads.mark_shaped([one for one in answered if isinstance(one, Tensor) and one.dim()])
         return answer
+
+
+def _is_picking(func: Any, given: Iterable[Any]) -> bool:
+    """Whether an operator picks by positions, not by a mask: how many it picks doesn't depend on values then."""
+    is_mask = any(isinstance(one, Tensor) and one.dtype in {torch.bool, torch.uint8} for one in list(given)[1:])
+    return func._schema.name in {"aten::index", "aten::index_put", "aten::index_put_"} and not is_mask
 
 
 @contextlib.contextmanager
@@ -136,7 +221,19 @@ def _watched(reads: ValueReads) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         for name, (code, what) in _READERS.items():
-            stack.enter_context(_replaced(name, _noting(getattr(Tensor, name), reads, what, code)))
+            stack.enter_context(_replaced(Tensor, name, _noting(getattr(Tensor, name), reads, what, code)))
+        for name in _NUMBERS:
+            stack.enter_context(_replaced(Tensor, name, _numbering(getattr(Tensor, name), reads)))
+        for name in _COUNTS:
+            stack.enter_context(_replaced(Tensor, name, _counting(getattr(Tensor, name), reads)))
+        for name in ("size", "numel"):
+            stack.enter_context(_replaced(Tensor, name, _measuring(getattr(Tensor, name), reads)))
+        for name, describe in (("shape", _measuring), ("data", _leaking)):
+            described = getattr(Tensor, name)
+            stack.enter_context(
+                _replaced(Tensor, name, property(describe(described.__get__, reads), described.__set__))
+            )
+        stack.enter_context(_replaced(threading.Thread, "start", _starting(threading.Thread.start, reads)))
         yield
 
 
@@ -150,18 +247,81 @@ def _noting(method: Callable[..., Any], reads: ValueReads, what: str, code: str)
     return read
 
 
+def _measuring(method: Callable[..., Any], reads: ValueReads) -> Callable[..., Any]:
+    """A size: while a module is traced it is a tensor, which is followed as what it is."""
+
+    def measure(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+        answer = method(tensor, *args, **kwargs)
+        sizes = tree_leaves(tuple(answer) if isinstance(answer, tuple) else answer)
+        (reads.mark if reads.has_shaped((tensor,)) else reads.mark_measured)(sizes)
+        return answer
+
+    return measure
+
+
+def _numbering(method: Callable[..., Any], reads: ValueReads) -> Callable[..., Any]:
+    """A number made of a size by the user's code; torch's own makes them for checks."""
+
+    def number(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+        frame = sys._getframe(1)
+        if reads.is_measured((tensor,)) and is_users_frame(frame) and not _is_cutting(frame):
+            reads.note_size(int(torch._C.TensorBase.item(tensor)))
+        return method(tensor, *args, **kwargs)
+
+    return number
+
+
+def _is_cutting(frame: FrameType) -> bool:
+    """Whether a frame takes a part of something by brackets: of a tensor, the tracer sees the size in there itself."""
+    operation = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+    return "SUBSCR" in operation or "SLICE" in operation
+
+
+def _counting(method: Callable[..., Any], reads: ValueReads) -> Callable[..., Any]:
+    def count(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+        answer = method(tensor, *args, **kwargs)
+        if reads.has_shaped((tensor,)):
+            reads.note("counts what depends on a value")
+        elif is_users_frame(sys._getframe(1)):
+            for number in answer if isinstance(answer, tuple) else (answer,):
+                reads.note_size(int(number))
+        return answer
+
+    return count
+
+
+def _leaking(method: Callable[..., Any], reads: ValueReads) -> Callable[..., Any]:
+    """The same memory as a tensor of its own: what is written into it never reaches a trace."""
+
+    def leak(tensor: Tensor) -> Any:
+        if reads.carries((tensor,)) and is_users_frame(sys._getframe(1)):
+            reads.note("takes .data of a value", _OUTSIDE)
+        return method(tensor)
+
+    return leak
+
+
+def _starting(method: Callable[..., Any], reads: ValueReads) -> Callable[..., Any]:
+    def start(thread: threading.Thread) -> Any:
+        if is_users_frame(sys._getframe(1)):
+            reads.note("works in another thread, where nobody follows it, with something", _OUTSIDE)
+        return method(thread)
+
+    return start
+
+
 @contextlib.contextmanager
-def _replaced(name: str, method: Callable[..., Any]) -> Iterator[None]:
+def _replaced(kind: type, name: str, member: Any) -> Iterator[None]:
     inherited = object()
-    before = vars(Tensor).get(name, inherited)
-    setattr(Tensor, name, method)
+    before = vars(kind).get(name, inherited)
+    setattr(kind, name, member)
     try:
         yield
     finally:
         if before is inherited:
-            delattr(Tensor, name)
+            delattr(kind, name)
         else:
-            setattr(Tensor, name, before)
+            setattr(kind, name, before)
 
 
 def _written(func: Any, args: Any) -> list[Any]:

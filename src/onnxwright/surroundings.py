@@ -1,15 +1,32 @@
-"""What a module's own code keeps outside of it: variables that its functions close over, and globals that they name."""
+"""What a module's own code keeps outside of it.
+
+Variables that its functions close over, globals that they name, defaults of their parameters; attributes of its
+classes, of these functions and of plain objects; caches of functions; and the variables of the process.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from types import CellType, FunctionType, MethodType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-_LIBRARIES = ("torch", "transformers", "numpy", "builtins", "onnxwright")
+from onnxwright.environment import process_variables
+
+_LIBRARIES = (
+    "torch",
+    "transformers",
+    "numpy",
+    "builtins",
+    "onnxwright",
+    "collections",
+    "typing",
+    "logging",
+    "re",
+    "enum",
+)
 _EMPTY = object()
 
 
@@ -21,23 +38,95 @@ class Variable(NamedTuple):
     write: Callable[[Any], None]
 
 
+class Namespace(NamedTuple):
+    """Something with names in it that code may bind, unbind and bind otherwise."""
+
+    name: str
+    names: Callable[[], dict[str, Any]]
+    bind: Callable[[str, Any], None]
+    drop: Callable[[str], None]
+
+
+def namespaces_of(module: nn.Module) -> list[Namespace]:
+    """Finds a module's own classes, the objects and functions that it holds, and the variables of the process."""
+    functions = _all_functions(module)
+    held = [value for part in module.modules() for value in part.__dict__.values()]
+    held += [variable.read() for function in functions for _, variable in _around(function)]
+    classes = [kind for part in module.modules() for kind in type(part).__mro__ if not _is_library(kind.__module__)]
+    things: list[Any] = [*classes, *functions, *(value for value in held if _is_plain_object(value))]
+    distinct = {id(thing): thing for thing in things}.values()
+    return [*map(_namespace, distinct), _process()]
+
+
+def caches_of(module: nn.Module) -> list[Any]:
+    """Finds the functions with a cache (`functools.lru_cache`) that a module's own code calls."""
+    around = [variable.read() for function in _all_functions(module) for _, variable in _around(function)]
+    own = [value for part in module.modules() for kind in type(part).__mro__ for value in vars(kind).values()]
+    found = [value for value in (*around, *own) if isinstance(value, functools._lru_cache_wrapper)]
+    return list({id(one): one for one in found if not _is_library(one.__module__)}.values())
+
+
+def _namespace(thing: Any) -> Namespace:
+    name = getattr(thing, "__name__", type(thing).__name__)
+    slots = [slot for kind in type(thing).__mro__ for slot in getattr(kind, "__slots__", ())]
+
+    def names() -> dict[str, Any]:
+        found = dict(getattr(thing, "__dict__", {}))
+        return {**found, **{slot: getattr(thing, slot) for slot in slots if hasattr(thing, slot)}}
+
+    return Namespace(name, names, functools.partial(setattr, thing), functools.partial(delattr, thing))
+
+
+def _process() -> Namespace:
+    variables = process_variables()
+    return Namespace("os.environ", lambda: dict(variables), variables.__setitem__, variables.__delitem__)
+
+
+def _is_plain_object(value: Any) -> bool:
+    if isinstance(value, (nn.Module, Tensor, type, ModuleType, FunctionType, MethodType)):
+        return False
+    has_names = hasattr(value, "__dict__") or hasattr(type(value), "__slots__")
+    return has_names and not _is_library(type(value).__module__)
+
+
 def variables_of(module: nn.Module) -> list[Variable]:
     """Finds the variables around a module: those of its classes' and attributes' functions, and of what they call."""
     found: dict[tuple[int, str], Variable] = {}
+    for function in _all_functions(module):
+        for key, variable in (*_around(function), *_defaults(function)):
+            value = variable.read()
+            if isinstance(value, int | float | str | dict | list | set | Tensor | None) or value is _EMPTY:
+                found.setdefault(key, variable)
+    return list(found.values())
+
+
+def _all_functions(module: nn.Module) -> list[FunctionType]:
+    """A module's own functions, and those that they name, and so on."""
     waiting = list(_own_functions(module))
-    seen: set[int] = set()
+    seen: dict[int, FunctionType] = {}
     while waiting:
         function = waiting.pop()
         if id(function) in seen or _is_library(function.__module__):
             continue
-        seen.add(id(function))
-        for key, variable in _around(function):
-            value = variable.read()
-            if isinstance(value, FunctionType | MethodType | functools.partial):
-                waiting += _plain(value)
-            elif isinstance(value, int | float | str | dict | list | set | Tensor | None) or value is _EMPTY:
-                found.setdefault(key, variable)
-    return list(found.values())
+        seen[id(function)] = function
+        for _, variable in _around(function):
+            waiting += _plain(variable.read())
+    return list(seen.values())
+
+
+def _defaults(function: FunctionType) -> Iterator[tuple[tuple[int, str], Variable]]:
+    """The defaults of a function's parameters: what they hold can change, which of them there are can't."""
+    for number, value in enumerate((*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())):
+        name = f"a default of {function.__name__}"
+        yield (id(function), str(number)), Variable(name, functools.partial(_same, value), _kept)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _kept(_: Any) -> None:
+    """Nothing is to be written back: the name can't be bound otherwise."""
 
 
 def _own_functions(module: nn.Module) -> Iterator[FunctionType]:
@@ -55,6 +144,8 @@ def _plain(value: Any) -> Iterator[FunctionType]:
         value = value.__func__
     if isinstance(value, functools.partial):
         value = value.func
+    if isinstance(value, functools._lru_cache_wrapper):
+        value = value.__wrapped__
     if isinstance(value, property) and value.fget is not None:
         value = value.fget
     if isinstance(value, FunctionType):

@@ -16,6 +16,7 @@ _MOST_ENUMERATED = 10_000
 _MOST_CORNERS = 32
 _RANDOM = 6
 _MOST_UNEVEN = 4096
+_MOST_IN_GRID = 40_000
 
 
 def resting(profile: Profile) -> Sizes:
@@ -74,6 +75,20 @@ def combinations(profile: Profile, *, seed: int = 0) -> Iterator[Sizes]:
         return
     every = list(itertools.product(*(range(sizes.least, sizes.most + 1) for sizes in profile.values())))
     yield from (dict(zip(profile, every[place], strict=True)) for place in rng.permutation(count))
+
+
+def grid(profile: Profile) -> list[Sizes]:
+    """Returns all combinations of sizes, evenly thinned in each dim where they are too many."""
+    each = max(2, int(_MOST_IN_GRID ** (1 / max(len(profile), 1))))
+    axes = [thinned(sizes, each) for sizes in profile.values()]
+    return [dict(zip(profile, sizes, strict=True)) for sizes in itertools.product(*axes)]
+
+
+def thinned(sizes: Range, count: int) -> list[int]:
+    """Returns all sizes of a range or, where there are more than `count`, so many evenly spread."""
+    if sizes.most - sizes.least < count:
+        return list(range(sizes.least, sizes.most + 1))
+    return sorted({int(size) for size in np.linspace(sizes.least, sizes.most, count)})
 
 
 def volume(sizes: Mapping[str, int]) -> int:

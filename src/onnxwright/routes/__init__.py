@@ -50,11 +50,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Exported:
-    """A graph, what was seen on the way to it, and what the exporter took for granted of sizes."""
+    """A graph, what was seen on the way to it, and what the exporter took for granted of sizes.
+
+    `taken` says of each dim where Python makes a number of its size, with which it may decide anything.
+    """
 
     model: onnx_ir.Model
     findings: tuple[Finding, ...] = ()
     assumed: tuple[Condition, ...] = ()
+    taken: Mapping[str, Finding] = field(default_factory=dict)
 
 
 def conformed(model: onnx_ir.Model, task: Task, findings: Iterable[Finding] = ()) -> Exported:

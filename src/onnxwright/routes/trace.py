@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx_ir as ir
 import torch
@@ -22,9 +24,10 @@ from onnxwright.graph.provenance import keep_places
 from onnxwright.graph.snap_quantized import snap_quantized
 from onnxwright.lines import Whereabouts
 from onnxwright.modules import Pristine, TensorFunction, paths_of
-from onnxwright.reads import Read, ValueReads
+from onnxwright.reads import Read, SizeRead, ValueReads
 from onnxwright.routes import Exported, Task, conformed, silence, told
 from onnxwright.routes.plain_attention import plain_attention
+from onnxwright.signature import Signature
 
 _SDPA_OPSET = 14
 
@@ -41,41 +44,88 @@ class Trace:
         Raises:
             RouteError: when the exporter refuses the module.
         """
-        reads = _watch(task)
+        seen = _watch(task, task.sample)
+        taken = _taken(task, seen, _watch(task, task.twin)) if task.twin else {}
         with _attention_for(task.opset):
             frozen = differences(task.module, task.signature, task.sample, task.twin) if task.twin else []
         function = TensorFunction(task.module, task.signature.input_names, task.signature.output_names)
-        findings = [*map(_finding, reads), *(found.finding() for found in frozen)]
-        return conformed(traced(function, task), task, _one_a_line(findings))
+        findings = [*map(_finding, seen.reads), *(found.finding() for found in frozen)]
+        if seen.problem:
+            findings.append(Finding("unwatched", f"The module can't be watched while it is traced: {seen.problem}"))
+        return replace(conformed(traced(function, task), task, _one_a_line(findings)), taken=taken)
 
 
 class _Watched(TensorFunction):
-    reads: tuple[Read, ...] = ()
+    def __init__(self, task: Task) -> None:
+        super().__init__(task.module, task.signature.input_names, task.signature.output_names)
+        self.watch = ValueReads()
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         whereabouts = Whereabouts(self.module)
-        watch = ValueReads(whereabouts)
-        watch.mark(tensors)
-        with whereabouts, watch:
-            answered = super().forward(*tensors)
-        self.reads = tuple(watch.found)
-        return answered
+        self.watch = ValueReads(whereabouts)
+        self.watch.mark(tensors)
+        with whereabouts, self.watch:
+            return super().forward(*tensors)
 
 
-def _watch(task: Task) -> tuple[Read, ...]:
+class _Seen(NamedTuple):
+    """What Python read while a module was traced, and why that could not be watched."""
+
+    reads: Sequence[Read]
+    sizes: Sequence[SizeRead]
+    problem: str = ""
+
+
+def _watch(task: Task, sample: Mapping[str, Tensor]) -> _Seen:
     """Traces once only to see what Python reads; the trace itself is lost.
 
-    What follows the tensors hides some operators (convolutions) from the tracer, so the graph comes from a second run,
-    which also tells what can't be traced.
+    What follows the tensors hides some operators (convolutions) from the tracer, so the graph comes from a run of its
+    own.
     """
-    watched = _Watched(task.module, task.signature.input_names, task.signature.output_names)
+    watched, problem = _Watched(task), ""
     pristine = Pristine(task.module)
-    with silence(), _attention_for(task.opset), torch.no_grad(), contextlib.suppress(Exception):
-        torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it without annotations
-            watched, tuple(task.sample.values()), check_trace=False, strict=False
-        )
+    with silence(), _attention_for(task.opset), torch.no_grad():
+        try:
+            torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+                watched, tuple(sample.values()), check_trace=False, strict=False
+            )
+        except Exception as refusal:  # noqa: BLE001 - the user's forward may raise anything
+            problem = told(refusal)
     pristine.restore()
-    return watched.reads
+    return _Seen(tuple(watched.watch.found), tuple(watched.watch.sizes), problem)
+
+
+def _taken(task: Task, one: _Seen, other: _Seen) -> dict[str, Finding]:
+    """Says of each dim where Python makes a number of its size: one that is another in the other sample.
+
+    What is neither the size of a dim here nor there was computed from some, and may be of any.
+    """
+    sizes, others = (_sizes(task.signature, sample) for sample in (task.sample, task.twin))
+    varying = [dim for dim in sizes if sizes[dim] != others[dim]]
+    message = "Python takes this size as a number; what it decides with it can't be followed."
+    found: dict[str, Finding] = {}
+    for place in dict.fromkeys(read.place for read in (*one.sizes, *other.sizes)):
+        first, second = ([read.number for read in seen.sizes if read.place == place] for seen in (one, other))
+        if first == second:
+            continue
+        pairs = [(before, after) for before, after in zip(first, second, strict=False) if before != after]
+        dims = {dim for dim in varying if (sizes[dim], others[dim]) in pairs}
+        is_known = len(first) == len(second) and all(
+            pair in {(sizes[dim], others[dim]) for dim in dims} for pair in pairs
+        )
+        evidence = f"{first[:3]} with one sample, {second[:3]} with another."
+        for dim in dims if is_known else varying:
+            found.setdefault(dim, place.finding("size-read-in-python", message, evidence=evidence))
+    return found
+
+
+def _sizes(signature: Signature, sample: Mapping[str, Tensor]) -> dict[str, int]:
+    return {
+        dim: sample[spec.name].shape[axis]
+        for spec in signature.inputs
+        for axis, dim in enumerate(spec.shape)
+        if isinstance(dim, str)
+    }
 
 
 def traced(function: nn.Module, task: Task) -> ir.Model:

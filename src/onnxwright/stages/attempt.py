@@ -143,13 +143,20 @@ def _attempt(bench: Workbench, route: str) -> Outcome:
         return _ended(replace(entry, message="; ".join(refusals.values()), findings=findings), file)
     request, source = bench.request, bench.source
     if asked is not None:
-        findings = (*findings, *merged(exported.assumed, asked))
+        exported = dataclasses.replace(exported, findings=(*findings, *merged(exported.assumed, asked)))
         asked = asked.and_of(exported.assumed, source.traced, source.profile)
-    plan = Plan(source.profile, source.traced, BUDGETS[request.proof], request.seed, asked.sizes if asked else ())
+    plan = Plan(
+        source.profile,
+        source.traced,
+        BUDGETS[request.proof],
+        request.seed,
+        asked.sizes if asked else (),
+        asked.conditions if asked else (),
+    )
     shown_by_points = prove(bench.reference, sessions, source.sampler, plan)
     origin: Origin = "trace" if route == "trace" else "foreign" if route == GIVEN else "export"
     proofs = {
-        name: with_evidence(source, asked, proof, findings, origin=origin)
+        name: with_evidence(source, asked, proof, exported, origin=origin)
         for name, proof in located(shown_by_points, sessions, source, file).items()
     }
     shown = Outcome(entry, file, sessions, proofs, refusals).proof

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from onnxwright.conditions import Asked, Condition
     from onnxwright.differences import Difference
     from onnxwright.lines import Kind, Place
+    from onnxwright.routes import Exported
 
 Origin = Literal["trace", "export", "foreign"]
 """How a candidate came to be: by tracing, by an exporter that follows sizes, or elsewhere."""
@@ -151,17 +152,21 @@ def merged(assumed: Sequence[Condition], asked: Asked) -> tuple[Finding, ...]:
 
 
 def with_evidence(
-    source: Source, asked: Asked | None, proof: Proof, seen: Sequence[Finding], *, origin: Origin
+    source: Source, asked: Asked | None, proof: Proof, exported: Exported | None, *, origin: Origin
 ) -> Proof:
     """Returns a proof with the lines that account for its failures, and with what the export has seen.
 
-    What was frozen, but shows at no size that was tried, is not shown to be harmless: the proof fails then.
+    What was frozen, but shows at no size that was tried, is not shown to be harmless: the proof fails then. So it does
+    over a range of a size of which Python makes a number, since any size in it may be decided otherwise.
     """
+    seen, taken = (exported.findings, exported.taken) if exported is not None else ((), {})
     found = [*explain(source, asked, proof, origin), *_narrowed(source, proof)]
     proof = replace(proof, findings=tuple(_with_place(source, one) for one in proof.findings))
-    frozen = [one for one in seen if one.code in _FROZEN]
-    if proof.verdict == "proven" and frozen:
-        return replace(proof, verdict="failed", range={}, findings=(*frozen, *proof.findings))
+    hidden = [one for one in seen if one.code in _FROZEN] if proof.verdict == "proven" else []
+    hidden += [one for dim, one in taken.items() if dim in proof.range and len(set(proof.range[dim])) > 1]
+    if hidden:
+        distinct = {one.where: one for one in reversed(hidden)}
+        return replace(proof, verdict="failed", range={}, findings=(*distinct.values(), *found, *proof.findings))
     told = {one.where for one in found}
     return replace(proof, findings=(*found, *(one for one in seen if one.where not in told), *proof.findings))
 

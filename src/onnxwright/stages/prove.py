@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -16,7 +16,18 @@ from onnxwright.manifest import Proof, Verdict
 from onnxwright.profile import Profile
 from onnxwright.proof.bench import GIVEN, Bench, Key, Tally, key_of, written
 from onnxwright.proof.box import Box, clamped, contains, distance, largest_box, nearest
-from onnxwright.proof.lattice import Sizes, combinations, corners, ends, essential, neighbours, resting, sweep, volume
+from onnxwright.proof.lattice import (
+    Sizes,
+    combinations,
+    corners,
+    ends,
+    essential,
+    grid,
+    neighbours,
+    resting,
+    sweep,
+    volume,
+)
 from onnxwright.reference import Reference
 from onnxwright.samples import TYPICAL, Sampler
 
@@ -33,6 +44,13 @@ _LEAST_EACH = 3
 _MOST_DIVISOR = 16
 
 
+class Question(Protocol):
+    """Something that is asked of sizes."""
+
+    def holds(self, sizes: Mapping[str, int]) -> bool | None:
+        """Whether it is true at given sizes; None where it can't be told."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a proof is to cover: the profile, the sizes of the export, seconds and seed."""
@@ -43,6 +61,8 @@ class Plan:
     seed: int = 0
     asked: tuple[Sizes, ...] = ()
     """Sizes on the other side of what the module's code asks of sizes."""
+    questions: tuple[Question, ...] = ()
+    """What it asks."""
     lower: Mapping[str, str] = field(default_factory=dict)
     """The candidates that compute in a lower type by design, as `{"fp16": "float16"}`: their limits are wider."""
 
@@ -147,8 +167,29 @@ def _cut(bench: Bench, tally: Tally, plan: Plan) -> Box | None:
         return key_of(sizes) in tally.agreed
 
     agreed = list(tally.agreed.values())
-    failed = sorted(bench.failed(tally), key=lambda point: distance(point, anchor))
+    wrong = [*bench.failed(tally), *_suspected(bench, tally, plan)]
+    failed = sorted(wrong, key=lambda point: distance(point, anchor))
     return largest_box(_tried(bench, tally, plan), agreed, failed, anchor, agrees)
+
+
+def _suspected(bench: Bench, tally: Tally, plan: Plan) -> list[Sizes]:
+    """Sizes that were not tried, at which the code goes the way that it went wherever the candidate failed.
+
+    That is so where an answer to a question was never had at a size that agreed, and was at one that failed.
+    """
+    found: dict[Key, Sizes] = {}
+    failed = [failure.sizes for failure in tally.failed.values()]
+    for questions in (*((one,) for one in plan.questions), plan.questions):
+        wrong = _answers(questions, failed) - _answers(questions, tally.agreed.values())
+        if wrong:
+            found.update({key_of(one): one for one in grid(plan.profile) if _answers(questions, [one]) & wrong})
+    return [sizes for sizes in found.values() if not bench.is_tried(sizes)]
+
+
+def _answers(questions: Sequence[Question], many: Iterable[Sizes]) -> set[tuple[bool | None, ...]]:
+    """The answers to some questions, together, that are had at sizes; none where one can't be told."""
+    found = {tuple(question.holds(sizes) for question in questions) for sizes in many}
+    return {answers for answers in found if None not in answers}
 
 
 def _tried(bench: Bench, tally: Tally, plan: Plan) -> Box:

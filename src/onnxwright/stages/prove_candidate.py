@@ -54,11 +54,18 @@ def prove_candidate(question: Question, progress: Progress) -> Verdicts:
         reference = reference_of(source, threads=environment.cores())
     with progress.stage("prove"):
         sessions, refusals = prepare(engines, file)
-        plan = Plan(source.profile, source.traced, BUDGETS[question.proof], question.seed, asked.sizes if asked else ())
+        plan = Plan(
+            source.profile,
+            source.traced,
+            BUDGETS[question.proof],
+            question.seed,
+            asked.sizes if asked else (),
+            asked.conditions if asked else (),
+        )
         found = prove(reference, sessions, source.sampler, plan) if sessions else {}
     with progress.stage("explain"):
         found = {
-            name: with_evidence(source, asked, proof, (), origin="foreign")
+            name: with_evidence(source, asked, proof, None, origin="foreign")
             for name, proof in located(found, sessions, source, file).items()
         }
         if question.repro is not None:
