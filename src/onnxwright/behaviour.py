@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from onnxwright.errors import ForwardError
 from onnxwright.examination import Dice
 from onnxwright.findings import Finding
 from onnxwright.lines import Place, found_at, line_of_forward
-from onnxwright.modules import Pristine, TensorFunction, evaluation
+from onnxwright.modules import Pristine, TensorFunction, evaluation, tolerated
 from onnxwright.pytorch import to_tensor
 from onnxwright.reference import Reference
 from onnxwright.samples import Sampler
@@ -44,7 +43,7 @@ class Behaviour:
         self._pristine.restore()
         log = Log(rows)
         # What fails here fails in the reference too, which tells it.
-        with contextlib.suppress(Exception), evaluation(self._module), torch.no_grad():
+        with tolerated(), evaluation(self._module), torch.no_grad():
             for feeds in many[:-1]:
                 self._function(*map(to_tensor, feeds.values()))
             with noting(self._module, log.note):
@@ -54,12 +53,12 @@ class Behaviour:
 
     def findings(self, feeds: Tensors) -> list[Finding]:
         """Returns what is noteworthy about one call: training mode, and memory shared with the inputs."""
+        found: list[Finding] = []
         self._pristine.restore()
-        try:
-            with evaluation(self._module), torch.no_grad():
-                return [*self._shared(feeds), *self._modes()]
-        finally:
-            self._pristine.restore()
+        with self._pristine, evaluation(self._module), torch.no_grad(), tolerated():
+            found += self._shared(feeds)
+            found += self._modes()
+        return found
 
     def _modes(self) -> Iterator[Finding]:
         for path, part in self._module.named_modules():
@@ -78,7 +77,7 @@ class Behaviour:
             for name, tensor in inputs.items():
                 if tensor._version != versions[name]:
                     written.setdefault(name, place)
-            if isinstance(answer, Tensor) and answer.layout is torch.strided:
+            if isinstance(answer, Tensor) and answer.layout is torch.strided and _memory(answer):
                 holders[_memory(answer)] = place
 
         with noting(self._module, note):
@@ -130,7 +129,7 @@ class Behaviour:
 
     def _run(self, feeds: Tensors, note: Note) -> None:
         self._pristine.restore()
-        with contextlib.suppress(Exception), evaluation(self._module), torch.no_grad(), noting(self._module, note):
+        with tolerated(), evaluation(self._module), torch.no_grad(), noting(self._module, note):
             self._function(*map(to_tensor, feeds.values()))
         self._pristine.restore()
 
@@ -210,4 +209,4 @@ def place_of_influence(behaviour: Behaviour, sampler: Sampler, sizes: Mapping[st
     assert dim is not None
     together = sampler.draw({**sizes, dim: _ROWS})
     alone = {name: array[:1] for name, array in together.items()}
-    return departure(behaviour.log(together, rows=_ROWS), behaviour.log(alone, rows=1), 1e-4)
+    return departure(behaviour.log(together, rows=_ROWS), behaviour.log(alone, rows=1), _ROW_LIMIT)

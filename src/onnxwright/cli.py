@@ -279,8 +279,6 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = app(prog_name="onnxwright", standalone_mode=False)
-    except SystemExit:
-        raise
     except BaseException as problem:  # noqa: BLE001 - the one place where errors become exit codes
         _fail(problem)
     if code == _TYPER_INTERRUPTED:

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from onnxwright.lines import Place, Whereabouts
-from onnxwright.modules import Pristine, TensorFunction, evaluation
+from onnxwright.modules import Pristine, TensorFunction, evaluation, tolerated
 from onnxwright.profile import Profile
 from onnxwright.proof.box import distance
 from onnxwright.proof.lattice import Sizes, thinned, volume
@@ -106,13 +106,11 @@ def conditions_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int])
     environment = ShapeEnv(specialize_zero_one=False, duck_shape=False)
     mode = FakeTensorMode(shape_env=environment, allow_non_fake_inputs=True)
     fakes, symbols = _fake(mode, signature, sampler.draw(sizes))
-    pristine = Pristine(module)
     # What can't run on fake tensors (numpy, a branch on a value) ends the run; the conditions until then count.
     whereabouts = Whereabouts(module)
     environment.guards = guards = _Placed(whereabouts)
-    with evaluation(module), whereabouts, _unlogged(), contextlib.suppress(Exception), mode, torch.no_grad():
+    with Pristine(module), evaluation(module), whereabouts, _unlogged(), tolerated(), mode, torch.no_grad():
         function(*fakes)
-    pristine.restore()
     return list(dict.fromkeys(translated(environment, zip(guards, guards.places, strict=True), symbols)))
 
 

@@ -6,19 +6,17 @@ Python while the module ran, and is frozen in the graph. What is computed in the
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
 from onnxwright.findings import Finding
 from onnxwright.lines import Kind, Line, Place
-from onnxwright.modules import Pristine, TensorFunction, evaluation
+from onnxwright.modules import Pristine, TensorFunction, evaluation, tolerated
 from onnxwright.routes import silence
 from onnxwright.signature import Signature
 
@@ -34,7 +32,6 @@ SAYS: Final[dict[Kind, str]] = {
     "other": "A constant was computed once, from the sample",
 }
 _PLUMBING = ("prim::GetAttr", "prim::Param", "prim::Constant", "prim::NumToTensor", "aten::Int", "aten::ScalarImplicit")
-_MOST_WORDS = 40
 
 
 class Difference(NamedTuple):
@@ -76,15 +73,12 @@ def differences(module: nn.Module, signature: Signature, one: Sample, other: Sam
 
 def _traced(module: nn.Module, signature: Signature, sample: Sample) -> list[_Node]:
     function = TensorFunction(module, signature.input_names, signature.output_names)
-    pristine = Pristine(module)
-    nodes: list[_Node] = []
-    with evaluation(module), silence(), torch.no_grad(), contextlib.suppress(Exception):
+    with Pristine(module), evaluation(module), silence(), torch.no_grad(), tolerated():
         graph = torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it without annotations
             function, tuple(sample.values()), check_trace=False, strict=False
         ).inlined_graph
-        nodes = list(_live(graph))
-    pristine.restore()
-    return nodes
+        return list(_live(graph))
+    return []
 
 
 def _live(graph: Any) -> Iterator[_Node]:
@@ -199,4 +193,4 @@ def _written(value: Any) -> str:
         return str(value)
     if value.numel() == 1:
         return str(value.item())
-    return f"{np.array2string(value.flatten()[:3].numpy(), max_line_width=_MOST_WORDS)}… of shape {list(value.shape)}"
+    return f"{value.flatten()[:3].tolist()}… of shape {list(value.shape)}"

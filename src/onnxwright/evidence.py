@@ -210,7 +210,10 @@ def _point(reference: Reference, sampler: Sampler, call: _Call, least: Mapping[s
         stored,
         {name: array.shape for name, array in answered.items()},
         {name: elements(array, most) for name, array in answered.items()},
-        {name: max(least[name], min(tolerance.limit(noise[name]), tolerance.MOST_LIMIT)) for name in answered},
+        {
+            name: max(least[name], min(tolerance.FLOOR_MULTIPLE * noise[name], tolerance.MOST_LIMIT))
+            for name in answered
+        },
     )
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 import torch
 from torch import nn
@@ -20,6 +20,8 @@ from onnxwright.findings import Finding
 
 Kind = Literal["branch", "loop", "other"]
 
+_BOUNDARY = str(Path(__file__).with_name("modules.py"))
+"""Where onnxwright calls a module: what lies above is not the module's."""
 _LEAVING = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 _LOOPS = (ast.For, ast.While, ast.AsyncFor)
 
@@ -72,6 +74,10 @@ class Line(NamedTuple):
         return excerpt(Path(self.file), self.number, around)
 
 
+NOWHERE: Final = Line("<nowhere>", 0)
+"""Of a module that consists of torch's own parts."""
+
+
 class Place(NamedTuple):
     """Where a call comes from: the path of the submodule that runs, empty for the whole, and the line."""
 
@@ -80,7 +86,8 @@ class Place(NamedTuple):
 
     def finding(self, code: str, message: str, *, evidence: str | None = None, repair: str | None = None) -> Finding:
         """Returns a finding about this place, with its source as it is now."""
-        return Finding(code, message, str(self.line), repair, self.module, evidence, self.line.excerpt())
+        where = str(self.line) if self.line.is_users else None
+        return Finding(code, message, where, repair, self.module, evidence, self.line.excerpt())
 
 
 def found_at(place: Place | None, code: str, message: str) -> Finding:
@@ -128,11 +135,13 @@ class Whereabouts:
 
 
 def user_line() -> Line:
-    """Returns the innermost line that is running and belongs neither to torch nor to onnxwright."""
-    frame: FrameType = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_own()):
+    """Returns the innermost line that is running, within the module, and belongs neither to torch nor to onnxwright."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename != _BOUNDARY:
+        if is_users_frame(frame):
+            return Line(frame.f_code.co_filename, frame.f_lineno)
         frame = frame.f_back
-    return Line(frame.f_code.co_filename, frame.f_lineno)
+    return NOWHERE
 
 
 def is_users_frame(frame: FrameType) -> bool:
@@ -148,13 +157,15 @@ def user_line_of(problem: BaseException) -> Line:
 
 def user_line_among(frames: Iterable[tuple[str, int]]) -> Line | None:
     """Returns the first of some frames, as file and line, that belongs neither to torch nor to onnxwright."""
-    return next((line for line in itertools.starmap(Line, frames) if line.is_users), None)
+    within = itertools.takewhile(lambda line: line.file != _BOUNDARY, itertools.starmap(Line, frames))
+    return next((line for line in within if line.is_users), None)
 
 
 def line_of_forward(module: nn.Module) -> Line | None:
     """Returns the line at which a module's `forward` begins; None where it has no source."""
     code = getattr(getattr(type(module).forward, "__wrapped__", type(module).forward), "__code__", None)
-    return None if code is None else Line(code.co_filename, code.co_firstlineno)
+    line = NOWHERE if code is None else Line(code.co_filename, code.co_firstlineno)
+    return line if line.is_users else None
 
 
 @functools.cache

@@ -47,12 +47,13 @@ Wrong = Literal["values", "shape", "raises", "narrowed"]
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A size at which the candidate is wrong, with which values, and in what way."""
+    """A size at which the candidate is wrong, with which values (drawn from which seed), and in what way."""
 
     sizes: dict[str, int]
     kind: Wrong
     message: str
     values: str = "typical"
+    seed: int = 0
 
 
 class Drift(msgspec.Struct, frozen=True):

@@ -84,7 +84,7 @@ def peak_of_call(source: Source, sizes: Mapping[str, int]) -> int | None:
         with evaluation(source.module), torch.no_grad(), fakes, live:
             inputs = [torch.empty(spec.resolve(sizes), dtype=to_torch(spec.dtype)) for spec in signature.inputs]
             function(*inputs)
-    except Exception:  # noqa: BLE001 - a user's forward may raise anything on tensors without numbers
+    except (Exception, SystemExit):  # noqa: BLE001 - a user's forward may raise anything on tensors without numbers
         return None
     finally:
         pristine.restore()

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -131,12 +131,17 @@ def paths_of(module: nn.Module) -> dict[str, str]:
     return {path: first[id(part)] for path, part in module.named_modules(remove_duplicate=False)}
 
 
+def tolerated() -> contextlib.suppress:
+    """Suppresses whatever a user's forward raises, where another run of it tells: `exit()` too."""
+    return contextlib.suppress(Exception, SystemExit)
+
+
 @contextlib.contextmanager
 def evaluation(module: nn.Module) -> Iterator[None]:
     """Puts every submodule into evaluation mode, and back into the mode it came in."""
     modes = [(part, part.training) for part in module.modules()]
-    module.eval()
     try:
+        module.eval()
         yield
     finally:
         for part, is_training in modes:
@@ -168,6 +173,12 @@ class Pristine:
         for cache in self._caches:
             cache.cache_clear()
         self._versions = [(name, weight, weight._version) for name, weight in module.named_parameters()]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.restore()
 
     def restore(self) -> None:
         """Undoes what calls have left behind in attributes, containers and buffers."""

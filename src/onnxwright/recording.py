@@ -82,7 +82,7 @@ class Recording:
         """Calls a torch function and takes in what it answers."""
         if not self._running:
             return function(*args, **kwargs)
-        place = Place(self._running[-1], str(user_line()))
+        place = Place(self._running[-1], str(line) if (line := user_line()).is_users else None)
         self.lines.add(str(place.where))
         given = [leaf for leaf in tree_leaves((args, dict(kwargs))) if isinstance(leaf, Tensor)]
         sources = self._sources(given) if getattr(function, "__name__", "") not in _SHAPE_ONLY else frozenset()
@@ -158,4 +158,4 @@ def _is_moved(result: Tensor, given: Tensor) -> bool:
         return False
     if given.shape == result.shape:
         return torch.equal(given.to(result.dtype), result)
-    return given.data_ptr() == result.data_ptr()
+    return unwrapped(given).data_ptr() == unwrapped(result).data_ptr()

@@ -17,8 +17,6 @@ from onnxwright.given import GivenSession
 from onnxwright.samples import TYPICAL
 from onnxwright.source import Source
 
-_MANY_CALLS = 6
-_STATE_SECONDS = 3.0
 _LONGEST_REASON = 120
 
 

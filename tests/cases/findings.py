@@ -289,8 +289,8 @@ class Sliced(nn.Module):
     """Cuts at a number that it computes from values."""
 
     def forward(self, x: Tensor) -> Tensor:
-        count = (x > 0).sum(1).max().item()
-        torch._check(count < 1_000_000)  # HERE
+        count = (x > 0).sum(1).max().item()  # HERE
+        torch._check(count < 1_000_000)
         return x * 2.0
 
 

@@ -40,6 +40,7 @@ class _Point:
     values: Values
     feeds: Tensors
     expected: Tensors
+    seed: int = 0
 
 
 @dataclass
@@ -194,9 +195,9 @@ class Bench:
 
     def try_point(self, sizes: Sizes, values: Values, *, seed: int = 0) -> None:
         """Tries one size with one regime of values."""
-        self._compare(sizes, values, self._sampler.draw(sizes, values, seed=seed))
+        self._compare(sizes, values, self._sampler.draw(sizes, values, seed=seed), seed)
 
-    def _compare(self, sizes: Sizes, values: Values, feeds: Tensors) -> None:
+    def _compare(self, sizes: Sizes, values: Values, feeds: Tensors, seed: int = 0) -> None:
         try:
             expected = self._reference.run(feeds)
             self._sampler.signature.check_answer(expected)
@@ -209,11 +210,11 @@ class Bench:
             return
         self.judge.look_at(feeds, expected, f"{written(sizes)}, {values.name} values")
         for name, session in self._candidates.items():
-            self._hold(self.tallies[name], session, _Point(sizes, values, feeds, expected))
+            self._hold(self.tallies[name], session, _Point(sizes, values, feeds, expected, seed))
 
     def _hold(self, tally: Tally, session: Session, point: _Point) -> None:
         key, expected = key_of(point.sizes), point.expected
-        fail = functools.partial(Failure, point.sizes, values=point.values.name)
+        fail = functools.partial(Failure, point.sizes, values=point.values.name, seed=point.seed)
         try:
             answered = session.run(point.feeds)
         except Exception as problem:  # noqa: BLE001 - runtimes raise types of their own

@@ -97,7 +97,11 @@ class Judge:
         if any(errors[name] > raised[name] for name in over):
             return Ruling(is_right=False, limits=raised)
         hidden = [name for name in over if _is_hidden(noise[name], expected[name], answered[name])]
-        told = f"Output '{hidden[0]}': float32 lies {noise[hidden[0]]:.1e} from its twin" if hidden else ""
+        told = (
+            f"Output '{hidden[0]}': PyTorch in float32 lies {noise[hidden[0]]:.1e} from its own noise reference"
+            if hidden
+            else ""
+        )
         return Ruling(is_right=None if hidden else True, limits=raised, hidden=told)
 
     def note_hidden(self, ruling: Ruling, where: str) -> None:

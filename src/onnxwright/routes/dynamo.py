@@ -18,7 +18,7 @@ from onnxwright.conditions import Condition, translated
 from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
 from onnxwright.graph.provenance import keep_places
-from onnxwright.lines import Line, Place, found_at, line_of_forward, user_line
+from onnxwright.lines import NOWHERE, Line, Place, found_at, line_of_forward
 from onnxwright.modules import TensorFunction, paths_of
 from onnxwright.routes import Exported, Task, conformed, silence, told
 from onnxwright.signature import Signature
@@ -84,7 +84,7 @@ def _assumed(program: torch.export.ExportedProgram, task: Task) -> Iterator[Cond
         if isinstance(dim, str)
     ]
     symbols: dict[Any, str] = {}
-    root = Place("", line_of_forward(task.module) or user_line())
+    root = Place("", line_of_forward(task.module) or NOWHERE)
     for size, dim in axes:
         if isinstance(size, int):
             yield Condition(f"dims[{dim!r}] == {size}", (dim,), root)
@@ -126,7 +126,7 @@ def _dropped(program: torch.export.ExportedProgram) -> Iterator[Finding]:
 
 
 def _one_a_line(findings: Iterable[Finding]) -> list[Finding]:
-    return list({found.where: found for found in findings}.values())
+    return list({found.where or found.message: found for found in findings}.values())
 
 
 def _symbolic(signature: Signature) -> Iterator[dict[int, object]]:

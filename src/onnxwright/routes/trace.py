@@ -50,6 +50,10 @@ class Trace:
             frozen = differences(task.module, task.signature, task.sample, task.twin) if task.twin else []
         function = TensorFunction(task.module, task.signature.input_names, task.signature.output_names)
         findings = [*map(_finding, seen.reads), *(found.finding() for found in frozen)]
+        if not task.twin and task.signature.dims:
+            findings.append(
+                Finding("not-tried", "Whether a trace from another sample is the same: no second was found.")
+            )
         if seen.problem:
             findings.append(Finding("unwatched", f"The module can't be watched while it is traced: {seen.problem}"))
         return replace(conformed(traced(function, task), task, _one_a_line(findings)), taken=taken)
@@ -83,15 +87,13 @@ def _watch(task: Task, sample: Mapping[str, Tensor]) -> _Seen:
     own.
     """
     watched, problem = _Watched(task), ""
-    pristine = Pristine(task.module)
-    with silence(), _attention_for(task.opset), torch.no_grad():
+    with Pristine(task.module), silence(), _attention_for(task.opset), torch.no_grad():
         try:
             torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it without annotations
                 watched, tuple(sample.values()), check_trace=False, strict=False
             )
-        except Exception as refusal:  # noqa: BLE001 - the user's forward may raise anything
+        except (Exception, SystemExit) as refusal:  # noqa: BLE001 - the user's forward may raise anything
             problem = told(refusal)
-    pristine.restore()
     return _Seen(tuple(watched.watch.found), tuple(watched.watch.sizes), problem)
 
 
@@ -165,7 +167,7 @@ def _finding(read: Read) -> Finding:
 
 def _one_a_line(findings: Iterable[Finding]) -> list[Finding]:
     """What Python reads says more than the constant that comes of it."""
-    return list({found.where: found for found in reversed(list(findings))}.values())[::-1]
+    return list({found.where or found.message: found for found in reversed(list(findings))}.values())[::-1]
 
 
 def _attention_for(opset: int) -> contextlib.AbstractContextManager[None]:

@@ -17,11 +17,15 @@ from onnxwright.findings import Finding
 from onnxwright.manifest import Proof
 from onnxwright.reference import reference_of
 from onnxwright.source import Source
+from onnxwright.stages.convert import asked_of
+from onnxwright.stages.explain import with_evidence
 from onnxwright.stages.export import export
 from onnxwright.stages.prove import BUDGETS, Plan, prove
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from onnxwright.routes import Exported
 
 AXES: Final = ("batch_size", "sequence")
 OUTPUT: Final = "output"
@@ -43,7 +47,7 @@ def convert_to_onnx(model: nn.Module, file: Path, inputs: Mapping[str, Any], ops
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
         draft = Path(folder) / file.name
         onnx_ir.save(exported.model, draft)
-        proof = _prove(source, draft)
+        proof = _prove(source, draft, exported)
         os.replace(draft, file)  # noqa: PTH105 - the function's name says that it replaces
     return proof
 
@@ -71,14 +75,21 @@ def _opset(model: nn.Module, opset: int) -> int:
     return max(opset, _PER_CHANNEL_OPSET) if per_channel else opset
 
 
-def _prove(source: Source, file: Path) -> Proof:
+def _prove(source: Source, file: Path, exported: Exported) -> Proof:
     # What the file says, without what an optimizer makes of it.
     session = OnnxRuntimeSession(file, Options(environment.cores()), is_optimized=False)
     reference = reference_of(source, threads=environment.cores())
-    plan = Plan(source.profile, source.traced, BUDGETS["quick"])
+    asked = asked_of(source)
+    plan = Plan(
+        source.profile,
+        source.traced,
+        BUDGETS["quick"],
+        asked=asked.sizes if asked else (),
+        questions=asked.conditions if asked else (),
+    )
     proof = prove(reference, {source.name: session}, source.sampler, plan)[source.name]
-    wrong = [found for found in proof.findings if found.code == "outputs-differ"]
-    if proof.verdict == "failed" or wrong:
+    proof = with_evidence(source, asked, proof, exported, origin="trace")
+    if proof.verdict == "failed" or proof.failures:
         told = " ".join(found.message for found in proof.findings)
         raise ProofError(f"'{source.name}' is not right away from the dummy inputs. {told}", findings=proof.findings)
     return proof

@@ -62,7 +62,8 @@ def _accounting(conditions: Sequence[Condition], traced: Mapping[str, int], proo
 
 
 def _turns(condition: Condition, traced: Mapping[str, int], sizes: Mapping[str, int]) -> bool:
-    return condition.holds(sizes) is (not condition.holds(traced))
+    then, now = condition.holds(traced), condition.holds(sizes)
+    return None not in {then, now} and then is not now
 
 
 def _nearest(source: Source, proof: Proof) -> Failure:
@@ -162,10 +163,10 @@ def with_evidence(
     seen, taken = (exported.findings, exported.taken) if exported is not None else ((), {})
     found = [*explain(source, asked, proof, origin), *_narrowed(source, proof)]
     proof = replace(proof, findings=tuple(_with_place(source, one) for one in proof.findings))
-    hidden = [one for one in seen if one.code in _FROZEN] if proof.verdict == "proven" else []
+    hidden = [one for one in seen if one.code in _FROZEN] if not proof.failures else []
     hidden += [one for dim, one in taken.items() if dim in proof.range and len(set(proof.range[dim])) > 1]
     if hidden:
-        distinct = {one.where: one for one in reversed(hidden)}
+        distinct = {(one.code, one.where): one for one in reversed(hidden)}
         return replace(proof, verdict="failed", range={}, findings=(*distinct.values(), *found, *proof.findings))
     told = {one.where for one in found}
     return replace(proof, findings=(*found, *(one for one in seen if one.where not in told), *proof.findings))

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 DEFAULT_OPSET: Final = 18
 """Both exporters write it without converting, and every engine reads it."""
 _TWIN_SEED = 3
-_TWIN_STEP = 7
+_TWIN_STEPS = (7, 8, 16, 1)
+"""How far the second sample's sizes lie from the traced ones; some modules take only multiples of some size."""
 
 
 def export(source: Source, *, route_name: str = "trace", opset: int = DEFAULT_OPSET) -> Exported:
@@ -33,23 +34,38 @@ def export(source: Source, *, route_name: str = "trace", opset: int = DEFAULT_OP
     if source.module is None:
         raise UsageError(f"source '{source.name}': is a graph already; expected a PyTorch model to export.")
     sample = _tensors(source.sampler.draw(source.traced))
-    twin = _tensors(source.sampler.draw(other_sizes(source), seed=_TWIN_SEED))
     pristine = Pristine(source.module)
     with evaluation(source.module):
+        twin = twin_of(source)
         try:
             return chosen.export(Task(source.module, source.signature, sample, opset, twin))
         finally:
             pristine.restore()
 
 
-def other_sizes(source: Source) -> dict[str, int]:
-    """Returns sizes near the traced ones, each another where the profile allows."""
-    return {dim: _other(source.traced[dim], sizes.least, sizes.most) for dim, sizes in source.profile.items()}
+def twin_of(source: Source) -> dict[str, Tensor]:
+    """Returns a second sample near the traced one, each size and value another, that the module answers; else none."""
+    import torch
+
+    from onnxwright.modules import Pristine, TensorFunction, tolerated
+
+    assert source.module is not None
+    function = TensorFunction(source.module, source.signature.input_names)
+    for step in _TWIN_STEPS:
+        sample = _tensors(source.sampler.draw(_stepped(source, step), seed=_TWIN_SEED))
+        with Pristine(source.module), torch.no_grad(), tolerated():
+            function(*sample.values())
+            return sample
+    return {}
 
 
-def _other(traced: int, least: int, most: int) -> int:
-    larger = min(traced + _TWIN_STEP, most)
-    return larger if larger != traced else max(least, traced - _TWIN_STEP)
+def _stepped(source: Source, step: int) -> dict[str, int]:
+    return {dim: _other(source.traced[dim], sizes.least, sizes.most, step) for dim, sizes in source.profile.items()}
+
+
+def _other(traced: int, least: int, most: int, step: int) -> int:
+    larger = min(traced + step, most)
+    return larger if larger != traced else max(least, traced - step)
 
 
 def _tensors(feeds: Tensors) -> dict[str, Tensor]:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _MOST_CASES = 3
 _MOST_SECONDS = 5.0
 """After this no further point is tried."""
-_SEEDS = (0, 1)
-"""Inputs are drawn by the first, those that show regimes of values by the second."""
 
 
 def located(
@@ -89,4 +87,4 @@ def _drawn(failure: Failure, source: Source) -> Iterator[Tensors]:
         yield from (feeds for feeds in sampler.given if sampler.signature.bind(feeds) == failure.sizes)
     for values in sampler.regimes:
         if values.name == failure.values:
-            yield from (sampler.draw(failure.sizes, values, seed=seed) for seed in _SEEDS)
+            yield sampler.draw(failure.sizes, values, seed=failure.seed)

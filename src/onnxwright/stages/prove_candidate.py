@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from onnxwright import environment
+from onnxwright import environment, memory
 from onnxwright.artifact import Package
 from onnxwright.errors import SignatureError
 from onnxwright.findings import Finding
@@ -50,6 +50,7 @@ def prove_candidate(question: Question, progress: Progress) -> Verdicts:
         _check("output", outputs, source.signature.outputs, file)
     with progress.stage("examine"):
         source = dataclasses.replace(source, findings=(*source.findings, *examined(source)))
+        memory.check(source, candidates=len(engines), available=environment.free_memory())
         asked = asked_of(source)
         reference = reference_of(source, threads=environment.cores())
     with progress.stage("prove"):

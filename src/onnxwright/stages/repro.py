@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from onnxwright.backends import Array, Session, Tensors
-from onnxwright.errors import EngineError, ForwardError, OutputError
+from onnxwright.errors import EngineError, OutputError
 from onnxwright.manifest import Divergence, Proof
 from onnxwright.progress import Progress
 from onnxwright.source import Source
@@ -107,7 +107,9 @@ def save_repro_of(proof: Proof, engine: Session, source: Source, file: Path, fol
     for case in cases_of(proof, engine, source, file):
         try:
             found = save_repro(case, folder)
-        except (EngineError, ForwardError):
+        except (OutputError, KeyboardInterrupt):
+            raise
+        except Exception:  # noqa: BLE001, S112 - a module may not bear being watched; another point may
             continue
         if found is not None:
             return found
