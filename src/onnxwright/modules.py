@@ -131,9 +131,13 @@ def paths_of(module: nn.Module) -> dict[str, str]:
     return {path: first[id(part)] for path, part in module.named_modules(remove_duplicate=False)}
 
 
-def tolerated() -> contextlib.suppress:
+@contextlib.contextmanager
+def tolerated() -> Iterator[None]:
     """Suppresses whatever a user's forward raises, where another run of it tells: `exit()` too."""
-    return contextlib.suppress(Exception, SystemExit)
+    try:
+        yield
+    except (Exception, SystemExit):  # noqa: BLE001 - a user's forward may raise anything
+        return
 
 
 @contextlib.contextmanager

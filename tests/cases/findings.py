@@ -134,6 +134,32 @@ class NumpyConstant(nn.Module):
         return x + float(np.sqrt(2.0))
 
 
+class Window(nn.Module):
+    """Decides by a size that it makes a number of; the window lies outside of what is asked for."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        length = int(x.shape[1])  # HERE
+        if 1000 < length < 1010:
+            return x * 2.0
+        return x + 1.0
+
+
+class Asking(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] > 1000:
+            return x * 2.0
+        return x + 1.0
+
+
+class Shy(nn.Module):
+    """Runs only while nobody watches its operators."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+            raise RuntimeError("modes are not supported")
+        return x + 1.0
+
+
 class Constant(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         width = int(x.shape[1]) ** 0.5  # HERE
@@ -304,6 +330,8 @@ PAIRS: dict[str, Pair] = {
     "loop-unrolled": Pair(within(Loop), within(FixedLoop)),
     "scalar-from-tensor": Pair(within(Item), within(Max)),
     "numpy-outside-graph": Pair(within(Numpy), within(NumpyConstant)),
+    "size-read-in-python": Pair(within(Window), within(Asking)),
+    "unwatched": Pair(within(Shy), within(Plain), names_line=False),
     "constant-from-sample": Pair(within(Constant), within(TensorSize)),
     "dynamic-axis-lost": Pair(within(LostAxis), within(KeptAxis)),
     "batch-frozen": Pair(within(FrozenBatch), within(KeptAxis)),
