@@ -21,6 +21,7 @@ from onnxwright.graph.provenance import keep_places
 from onnxwright.lines import NOWHERE, Line, Place, found_at, line_of_forward
 from onnxwright.modules import TensorFunction, paths_of
 from onnxwright.routes import Exported, Task, conformed, silence, told
+from onnxwright.routes.trace import sizes_taken
 from onnxwright.signature import Signature
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
@@ -59,7 +60,9 @@ class Dynamo:
             raise RouteError(f"the exporter wrote opset {model.opset_imports.get('')}; asked for {task.opset}.")
         model = keep_places(model, paths_of(task.module))
         assumed = tuple(_assumed(program, task))
-        return replace(conformed(model, task, _one_a_line(_dropped(program))), assumed=assumed)
+        return replace(
+            conformed(model, task, _one_a_line(_dropped(program))), assumed=assumed, taken=_lost(program, task)
+        )
 
 
 def _program(function: torch.nn.Module, task: Task) -> torch.export.ExportedProgram:
@@ -76,13 +79,7 @@ def _program(function: torch.nn.Module, task: Task) -> torch.export.ExportedProg
 
 def _assumed(program: torch.export.ExportedProgram, task: Task) -> Iterator[Condition]:
     """What `torch.export` takes for granted of sizes: the ONNX exporter drops all of it."""
-    inputs = [node.meta["val"] for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
-    axes = [
-        (tensor.shape[axis], dim)
-        for tensor, spec in zip(inputs, task.signature.inputs, strict=True)
-        for axis, dim in enumerate(spec.shape)
-        if isinstance(dim, str)
-    ]
+    axes = _axes(program, task.signature)
     symbols: dict[Any, str] = {}
     root = Place("", line_of_forward(task.module) or NOWHERE)
     for size, dim in axes:
@@ -95,6 +92,37 @@ def _assumed(program: torch.export.ExportedProgram, task: Task) -> Iterator[Cond
     if environment is not None:
         placed = [(guard, _place(guard) or root) for guard in environment.guards]
         yield from translated(environment, placed, symbols)
+
+
+def _lost(program: torch.export.ExportedProgram, task: Task) -> dict[str, Finding]:
+    """Sizes of which Python makes numbers, and which nothing in the program is computed from.
+
+    `torch.export` follows such numbers as far as they are computed with. What is only decided with them is kept as it
+    was for the sample.
+    """
+    followed = {
+        symbol
+        for node in program.graph.nodes
+        if isinstance(node.meta.get("val"), torch.SymInt | torch.SymFloat) and node.users
+        for symbol in node.meta["val"].node.expr.free_symbols
+    }
+    known = {
+        dim
+        for size, dim in _axes(program, task.signature)
+        if not isinstance(size, int) and followed & size.node.expr.free_symbols
+    }
+    return {dim: found for dim, found in sizes_taken(task).items() if dim not in known}
+
+
+def _axes(program: torch.export.ExportedProgram, signature: Signature) -> list[tuple[Any, str]]:
+    """The size that the program has for each axis with a named dim."""
+    inputs = [node.meta["val"] for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
+    return [
+        (tensor.shape[axis], dim)
+        for tensor, spec in zip(inputs, signature.inputs, strict=True)
+        for axis, dim in enumerate(spec.shape)
+        if isinstance(dim, str)
+    ]
 
 
 def _place(guard: Any) -> Place | None:

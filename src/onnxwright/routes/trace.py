@@ -45,7 +45,7 @@ class Trace:
             RouteError: when the exporter refuses the module.
         """
         seen = _watch(task, task.sample)
-        taken = _taken(task, seen, _watch(task, task.twin)) if task.twin else {}
+        taken = _taken(task, seen) if task.twin else {}
         with _attention_for(task.opset):
             frozen = differences(task.module, task.signature, task.sample, task.twin) if task.twin else []
         function = TensorFunction(task.module, task.signature.input_names, task.signature.output_names)
@@ -97,11 +97,17 @@ def _watch(task: Task, sample: Mapping[str, Tensor]) -> _Seen:
     return _Seen(tuple(watched.watch.found), tuple(watched.watch.sizes), problem)
 
 
-def _taken(task: Task, one: _Seen, other: _Seen) -> dict[str, Finding]:
+def sizes_taken(task: Task) -> dict[str, Finding]:
+    """Says of each dim where Python makes a number of its size, as far as a trace shows it."""
+    return _taken(task, _watch(task, task.sample)) if task.twin else {}
+
+
+def _taken(task: Task, one: _Seen) -> dict[str, Finding]:
     """Says of each dim where Python makes a number of its size: one that is another in the other sample.
 
     What is neither the size of a dim here nor there was computed from some, and may be of any.
     """
+    other = _watch(task, task.twin)
     sizes, others = (_sizes(task.signature, sample) for sample in (task.sample, task.twin))
     varying = [dim for dim in sizes if sizes[dim] != others[dim]]
     message = "Python takes this size as a number; what it decides with it can't be followed."
