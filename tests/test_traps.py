@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from cases import adversary, traps
+from cases import adversary, hiding, traps
 
 import onnxwright as ow
 from onnxwright.pytorch import to_array, to_tensor
@@ -128,3 +128,13 @@ def test_the_module_is_handed_back_as_it_came(tmp_path):
     assert module.training
     assert module.drop.training
     assert module.__dict__.keys() == table.keys()
+
+
+@pytest.mark.parametrize("name", hiding.HIDING)
+def test_what_is_hidden_from_a_trace_is_never_called_right(name, tmp_path):
+    module, example, dims = hiding.HIDING[name]()
+
+    with pytest.raises(ow.ProofError) as refusal:
+        ow.convert(module, tmp_path / "out", example_inputs=example, dims=dims, route="trace", **QUICK)
+
+    assert any(found.blocks_proof for found in refusal.value.findings)
