@@ -1,4 +1,4 @@
-"""Modules that hide what they read of their inputs, or what they keep, from whoever watches; a trace of each is wrong."""
+"""Modules that hide what they read of their inputs, or what they keep; a trace of each is wrong."""
 
 from __future__ import annotations
 
