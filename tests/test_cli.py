@@ -235,3 +235,20 @@ def test_files_that_may_not_be_read_are_no_bug(tmp_path, command):
             os.seteuid(0)
     assert code == 2
     assert f"error: '{folder / 'config.json'}': Permission denied. Check that it is there" in said
+
+
+def test_a_module_that_exits_for_some_sizes_only_is_no_success(tmp_path):
+    (tmp_path / "models.py").write_text(
+        "import sys, torch\n"
+        "class Leaving(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        if x.shape[0] > 20: sys.exit(0)\n"
+        "        return x * 2.0\n"
+        "def make(): return Leaving(), {'x': torch.randn(2, 3)}\n"
+    )
+    words = [COMMAND, "convert", f"{tmp_path / 'models.py'}:make", "-o", tmp_path / "out", "--no-measure"]
+
+    ended = subprocess.run([*words, "--proof", "quick"], capture_output=True, text=True, check=False)
+
+    assert (ended.returncode == 0) == (tmp_path / "out").exists()
+    assert "20" in ended.stdout + ended.stderr

@@ -279,6 +279,10 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = app(prog_name="onnxwright", standalone_mode=False)
+    except SystemExit as leaving:
+        if leaving.code:  # a reader of standard output that stops early ends so
+            raise
+        _fail(leaving)
     except BaseException as problem:  # noqa: BLE001 - the one place where errors become exit codes
         _fail(problem)
     if code == _TYPER_INTERRUPTED:
@@ -386,15 +390,21 @@ def _is_of_the_parser(problem: BaseException) -> bool:
     return hasattr(problem, "format_message") and hasattr(problem, "show")
 
 
+_TOLD: dict[type[BaseException], str] = {
+    SystemExit: "code of the model ended the program. Remove its call of `exit`.",
+    KeyboardInterrupt: "interrupted; nothing half-done is left.",
+    MemoryError: "out of memory. Narrow the profile, for example with --batch 1 1 4.",
+}
+
+
 def _message(problem: BaseException) -> str:
     if isinstance(problem, OnnxwrightError):
         return str(problem)
     if _is_of_the_parser(problem):
         return str(problem.format_message())  # type: ignore[attr-defined]  # just asked for
-    if isinstance(problem, KeyboardInterrupt):
-        return "interrupted; nothing half-done is left."
-    if isinstance(problem, MemoryError):
-        return "out of memory. Narrow the profile, for example with --batch 1 1 4."
+    for kind, told in _TOLD.items():
+        if isinstance(problem, kind):
+            return told
     if isinstance(problem, OSError) and problem.filename is not None:
         return f"'{problem.filename}': {problem.strerror}. Check that it is there, and that you may use it."
     return f"{type(problem).__name__}: {problem}. This is a bug; `onnxwright --debug …` shows where."
