@@ -22,8 +22,9 @@ demo: $(READY)
 	$(BIN)/onnxwright convert $(MINILM) -o build/minilm --force
 	$(BIN)/onnxwright run build/minilm --text "A guitar is a stringed instrument."
 
+# Two at a time: most tests wait for one core.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -44,6 +45,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/session_overhead.py
 	$(BIN)/python benchmarks/convert_cost.py
+	$(BIN)/python benchmarks/proof_cost.py
 	$(BIN)/python benchmarks/startup.py
 
 clean:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cases.places import open_to_all
 
 COMMAND = str(Path(sys.executable).with_name("onnxwright"))
 QUICK = ("--proof", "quick", "--no-measure", "--engine", "onnxruntime")
@@ -404,7 +405,7 @@ class TestOutput:
         is_root = os.geteuid() == 0
         if is_root:
             place.chmod(0o777)
-            [folder.chmod(0o755) for folder in list(place.parents)[:2]]
+            open_to_all(place)
             os.seteuid(65534)
         try:
             message = refused("models.py:double", code=2, out="locked/out")

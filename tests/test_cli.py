@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from cases.places import open_to_all
 
 from onnxwright.artifact import Package, write_manifest
 from onnxwright.files import digest
@@ -225,8 +226,7 @@ def test_files_that_may_not_be_read_are_no_bug(tmp_path, command):
     is_root = os.geteuid() == 0
     if is_root:
         tmp_path.chmod(0o777)
-        for parent in list(tmp_path.parents)[:2]:
-            parent.chmod(0o755)
+        open_to_all(tmp_path)
         os.seteuid(65534)
     try:
         code, _, said = command("convert", folder, "-o", tmp_path / "out", *QUICK)
