@@ -16,14 +16,14 @@ from torch import nn
 import onnxwright as ow
 from onnxwright import manifest
 from onnxwright.backends import Options, Ran, engine
-from onnxwright.divergence import Case, first_divergence, segments
 from onnxwright.errors import ForwardError, OutputError, ProofError
 from onnxwright.manifest import Failure
-from onnxwright.recording import Recording
 from onnxwright.stages.export import export
 from onnxwright.stages.load import load
 from onnxwright.stages.locate import located
 from onnxwright.stages.repro import save_repro, save_repro_of
+from onnxwright.watching.divergence import Case, first_divergence, segments
+from onnxwright.watching.recording import Recording
 
 HERE = Path(__file__)
 DIMS = {"x": {0: "batch", 1: "sequence"}}

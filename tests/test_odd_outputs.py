@@ -11,7 +11,7 @@ from torch import nn
 
 import onnxwright as ow
 from onnxwright.errors import ForwardError
-from onnxwright.pytorch import PyTorchSession, to_tensor
+from onnxwright.pytorch.session import PyTorchSession, to_tensor
 from onnxwright.reference import reference_of
 from onnxwright.samples import Sampler, meaning_of
 from onnxwright.signature import Signature, TensorSpec

@@ -10,7 +10,7 @@ import torch
 from cases import adversary, hiding, traps
 
 import onnxwright as ow
-from onnxwright.pytorch import to_array, to_tensor
+from onnxwright.pytorch.session import to_array, to_tensor
 from onnxwright.samples import REGIMES, Sampler, meaning_of
 
 QUICK = {"measure": False, "engine": "onnxruntime", "proof": "quick"}

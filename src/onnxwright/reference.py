@@ -69,8 +69,8 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     """
     if source.module is None:
         return _graph_reference(source, threads)
-    from onnxwright.pytorch import PyTorchSession
-    from onnxwright.widened import Widening
+    from onnxwright.pytorch.session import PyTorchSession
+    from onnxwright.pytorch.widened import Widening
 
     mode = Widening()
     session = PyTorchSession(source.module, source.signature, threads=threads, device=device, is_whole=source.is_whole)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from onnxwright.conditions import ask, conditions_at
 from onnxwright.stages.load import load
+from onnxwright.watching.conditions import ask, conditions_at
 
 DIMS = {"x": {0: "batch", 1: "sequence"}}
 

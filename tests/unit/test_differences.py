@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from onnxwright.differences import differences
 from onnxwright.signature import Signature, TensorSpec
+from onnxwright.watching.differences import differences
 
 SIGNATURE = Signature(
     (TensorSpec("x", "float32", ("batch", "sequence")),), (TensorSpec("output", "float32", ("batch", "sequence")),)

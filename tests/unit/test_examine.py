@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from onnxwright.examination import examine
 from onnxwright.stages.load import load
+from onnxwright.watching.examination import examine
 
 
 def source():

@@ -17,11 +17,11 @@ ROOT = Path(onnxwright.__path__[0])
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
     "staging settings progress excerpts",
-    "graphs and modules": "graph lines modules calls reads surroundings widened live",
     "backends": "backends",
-    "artefacts and sources": "artifact text activations tasks source loaders given reference evidence pytorch proof "
-    "conditions behaviour examination memory recording divergence",
-    "steps": "pipelines differences routes repairs",
+    "modules": "pytorch",
+    "graphs": "graph",
+    "artefacts and sources": "artifact text activations tasks source loaders given reference evidence proof",
+    "steps": "pipelines watching routes repairs",
     "verbs": "stages",
     "surface": "api cli __init__",
 }

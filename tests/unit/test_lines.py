@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from onnxwright.lines import Line, Whereabouts, line_of_forward, user_line, user_line_among, user_line_of
+from onnxwright.pytorch.lines import Line, Whereabouts, line_of_forward, user_line, user_line_among, user_line_of
 
 
 def samples(x):

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from onnxwright.errors import CheckpointError, ForwardError, ProfileError, SourceError, UsageError
-from onnxwright.pytorch import PyTorchSession
+from onnxwright.pytorch.session import PyTorchSession
 from onnxwright.samples import PADDED_LEFT, PADDED_RIGHT, TEXT
 from onnxwright.stages.load import load
 

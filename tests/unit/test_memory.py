@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from onnxwright import memory
 from onnxwright.errors import ProfileError
-from onnxwright.live import LiveBytes
+from onnxwright.pytorch.live import LiveBytes
 from onnxwright.stages.load import load
+from onnxwright.watching import memory
 
 MIB = 2**20
 

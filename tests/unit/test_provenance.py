@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from onnxwright.graph.provenance import keep_places, place_of
+from onnxwright.graph.provenance import keep_provenance, provenance_of
 from onnxwright.stages.export import export
 from onnxwright.stages.load import load
 
@@ -63,7 +63,7 @@ def exported(module, route):
 
 
 def places(model, operator):
-    return [place_of(node) for node in model.graph.all_nodes() if node.op_type == operator]
+    return [provenance_of(node) for node in model.graph.all_nodes() if node.op_type == operator]
 
 
 def base(place):
@@ -109,7 +109,7 @@ def marked(name, paths, **extra):
     node.metadata_props.update(extra.get("metadata", {}))
     node.doc_string = extra.get("doc_string")
     model = ir.Model(ir.Graph([], [], nodes=[node], opset_imports={"": 18}), ir_version=9)
-    keep_places(model, {path: path for path in ["", *paths]})
+    keep_provenance(model, {path: path for path in ["", *paths]})
     return node
 
 
@@ -127,7 +127,7 @@ def marked(name, paths, **extra):
     ],
 )
 def test_reads_the_path_from_a_traced_name(name, paths, module):
-    assert place_of(marked(name, paths)).module == module
+    assert provenance_of(marked(name, paths)).module == module
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_reads_the_path_from_a_traced_name(name, paths, module):
 def test_reads_the_line_from_a_traced_stack(doc_string, where):
     node = marked("/module/Relu", [], doc_string=doc_string)
 
-    assert place_of(node).where == where
+    assert provenance_of(node).where == where
     assert node.doc_string is None
 
 
@@ -154,5 +154,5 @@ def test_reads_the_innermost_line_of_a_traceback_and_drops_it():
 
     node = marked("node_add", ["b"], metadata={**metadata, "namespace": ": wrapper", "mine": "kept"})
 
-    assert place_of(node) == ("b", "inner.py:9")
+    assert provenance_of(node) == ("b", "inner.py:9")
     assert set(node.metadata_props) == {"mine", "onnxwright.module", "onnxwright.where"}

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from onnxwright.modules import Pristine
+from onnxwright.pytorch.modules import Pristine
 
 SEEN = []
 COUNT = 0

@@ -10,14 +10,14 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from onnxwright import widened
 from onnxwright.errors import ForwardError
-from onnxwright.modules import flatten
-from onnxwright.pytorch import PyTorchSession
+from onnxwright.pytorch import widened
+from onnxwright.pytorch.modules import flatten
+from onnxwright.pytorch.session import PyTorchSession
+from onnxwright.pytorch.widened import Widening, unwrapped, widen
 from onnxwright.reference import reference_of
 from onnxwright.stages.load import load
 from onnxwright.tolerance import distance
-from onnxwright.widened import Widening, unwrapped, widen
 
 ROWS = torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(3))
 

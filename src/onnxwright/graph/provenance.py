@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import onnx_ir as ir
 
-from onnxwright.lines import user_line_among
+from onnxwright.pytorch.lines import user_line_among
 
 MODULE: Final = "onnxwright.module"
 WHERE: Final = "onnxwright.where"
@@ -30,25 +30,25 @@ _TRACED_FRAME = re.compile(r"^(.+)\((\d+)\): ", re.MULTILINE)
 _FILE_FRAME = re.compile(r'^\s*File "(.+)", line (\d+)', re.MULTILINE)
 
 
-class Place(NamedTuple):
+class Provenance(NamedTuple):
     """A dotted path of a submodule ("" for the whole module), and `file.py:line`; None where it isn't known."""
 
     module: str | None
     where: str | None
 
 
-def place_of(node: ir.Node) -> Place:
-    """Returns where a node comes from, as `keep_places` has left it."""
-    return Place(node.metadata_props.get(MODULE), node.metadata_props.get(WHERE))
+def provenance_of(node: ir.Node) -> Provenance:
+    """Returns where a node comes from, as `keep_provenance` has left it."""
+    return Provenance(node.metadata_props.get(MODULE), node.metadata_props.get(WHERE))
 
 
-def keep_places(model: ir.Model, paths: Mapping[str, str]) -> ir.Model:
+def keep_provenance(model: ir.Model, paths: Mapping[str, str]) -> ir.Model:
     """Gives every node that an exporter says something of its place, and drops what the exporter said.
 
     `paths` are the paths of the module's submodules, each with the first path of the same one.
     """
     for node in _nodes(model):
-        place = Place(_module(node, paths), _where(node))
+        place = Provenance(_module(node, paths), _where(node))
         for key in [key for key in node.metadata_props if key.startswith(_OF_EXPORTER)]:
             del node.metadata_props[key]
         node.doc_string = None

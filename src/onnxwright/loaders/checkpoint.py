@@ -14,8 +14,8 @@ from torch import nn
 from onnxwright.errors import CheckpointError, SourceError
 from onnxwright.findings import Finding
 from onnxwright.loaders.module import Declared, listed
-from onnxwright.modules import TensorFunction
-from onnxwright.pytorch import to_tensor
+from onnxwright.pytorch.modules import TensorFunction
+from onnxwright.pytorch.session import to_tensor
 
 PICKLED: Final = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 _WEIGHTS: Final = ("*.safetensors", "*.safetensors.index.json", *PICKLED)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from onnxwright.errors import OnnxwrightError, SourceError, accepted
-from onnxwright.lines import user_line_of
 from onnxwright.loaders import module as modules
+from onnxwright.pytorch.lines import user_line_of
 from onnxwright.source import Source
 
 

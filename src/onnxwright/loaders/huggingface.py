@@ -18,7 +18,7 @@ from onnxwright.errors import SourceError, accepted
 from onnxwright.loaders import checkpoint
 from onnxwright.loaders import module as modules
 from onnxwright.loaders.pooling import SentenceEmbedder, body_of, is_sentence_embedder, stages_of
-from onnxwright.modules import evaluation
+from onnxwright.pytorch.modules import evaluation
 from onnxwright.samples import Mask, Meaning, Sampler, Segments, TextRows, Tokens
 from onnxwright.settings import read_settings
 from onnxwright.signature import Signature, TensorSpec

@@ -20,9 +20,9 @@ from onnxwright.environment import cores
 from onnxwright.errors import CheckpointError, ForwardError, SignatureError, SourceError, accepted
 from onnxwright.findings import Finding
 from onnxwright.loaders.probe import Probe
-from onnxwright.modules import Pristine, TensorFunction, evaluation, skipped_outputs
 from onnxwright.profile import Profile
-from onnxwright.pytorch import PyTorchSession, to_array, to_tensor
+from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, skipped_outputs
+from onnxwright.pytorch.session import PyTorchSession, to_array, to_tensor
 from onnxwright.samples import Meaning, Sampler, Tensors, meaning_of
 from onnxwright.signature import Dim, Signature, TensorSpec
 from onnxwright.source import Source

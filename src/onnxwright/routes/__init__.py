@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import onnx_ir
     from torch import Tensor, nn
 
-    from onnxwright.conditions import Condition
     from onnxwright.signature import Signature
+    from onnxwright.watching.conditions import Condition
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _SUMMARY: Final = "## Exception summary"
@@ -68,7 +68,7 @@ def conformed(model: onnx_ir.Model, task: Task, findings: Iterable[Finding] = ()
         RouteError: when inputs or outputs are missing or have another type.
     """
     from onnxwright.graph.boundary import conform, unused_inputs
-    from onnxwright.lines import Place, found_at, line_of_forward
+    from onnxwright.pytorch.lines import Place, found_at, line_of_forward
 
     conform(model, task.signature)
     line = line_of_forward(task.module)

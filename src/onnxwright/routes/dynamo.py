@@ -14,15 +14,15 @@ import onnx_ir as ir
 import torch
 from torch.export import Dim
 
-from onnxwright.conditions import Condition, translated
 from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
-from onnxwright.graph.provenance import keep_places
-from onnxwright.lines import NOWHERE, Line, Place, found_at, line_of_forward
-from onnxwright.modules import TensorFunction, paths_of
+from onnxwright.graph.provenance import keep_provenance
+from onnxwright.pytorch.lines import NOWHERE, Line, Place, found_at, line_of_forward
+from onnxwright.pytorch.modules import TensorFunction, paths_of
 from onnxwright.routes import Exported, Task, conformed, silence, told
 from onnxwright.routes.trace import sizes_taken
 from onnxwright.signature import Signature
+from onnxwright.watching.conditions import Condition, translated
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _NOT_NEGATIVE = re.compile(r"u\d+ >= 0")
@@ -58,7 +58,7 @@ class Dynamo:
         model: ir.Model = converted.model
         if model.opset_imports.get("") != task.opset:
             raise RouteError(f"the exporter wrote opset {model.opset_imports.get('')}; asked for {task.opset}.")
-        model = keep_places(model, paths_of(task.module))
+        model = keep_provenance(model, paths_of(task.module))
         assumed = tuple(_assumed(program, task))
         return replace(
             conformed(model, task, _one_a_line(_dropped(program))), assumed=assumed, taken=_lost(program, task)

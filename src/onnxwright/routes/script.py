@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from onnxwright.errors import RouteError
-from onnxwright.modules import TensorFunction
+from onnxwright.pytorch.modules import TensorFunction
 from onnxwright.routes import Exported, Task, conformed, silence, told
 from onnxwright.routes.trace import ROUTE as TRACE
 from onnxwright.routes.trace import traced

@@ -1,7 +1,7 @@
 """TorchScript tracing: runs the module once and records its operators.
 
 Fast, and sure of every operator, but what Python decides on the way is kept as it was for the sample. Python's
-reads of values are seen (see `onnxwright.reads`) and reported; its reads of sizes show in the proof.
+reads of values are seen (see `onnxwright.pytorch.reads`) and reported; its reads of sizes show in the proof.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from onnxwright.differences import differences
 from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
-from onnxwright.graph.provenance import keep_places
+from onnxwright.graph.provenance import keep_provenance
 from onnxwright.graph.snap_quantized import snap_quantized
-from onnxwright.lines import Whereabouts
-from onnxwright.modules import Pristine, TensorFunction, paths_of
-from onnxwright.reads import Read, SizeRead, ValueReads
+from onnxwright.pytorch.lines import Whereabouts
+from onnxwright.pytorch.modules import Pristine, TensorFunction, paths_of
+from onnxwright.pytorch.reads import Read, SizeRead, ValueReads
 from onnxwright.routes import Exported, Task, conformed, silence, told
 from onnxwright.routes.plain_attention import plain_attention
 from onnxwright.signature import Signature
+from onnxwright.watching.differences import differences
 
 _SDPA_OPSET = 14
 
@@ -163,7 +163,7 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
             raise RouteError(told(problem)) from problem
         model = ir.load(file)
         ir.external_data.load_to_model(model)
-    return snap_quantized(keep_places(model, paths_of(task.module)))
+    return snap_quantized(keep_provenance(model, paths_of(task.module)))
 
 
 def _finding(read: Read) -> Finding:

@@ -28,7 +28,7 @@ from onnxwright.stages.request import Request
 from onnxwright.staging import is_full
 
 if TYPE_CHECKING:
-    from onnxwright.conditions import Asked
+    from onnxwright.watching.conditions import Asked
 
 GIVEN = "given"
 """The route of a source that is a graph already."""

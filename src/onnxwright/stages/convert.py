@@ -9,11 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from onnxwright import backends, environment, evidence, files, memory
+from onnxwright import backends, environment, evidence, files
 from onnxwright.artifact import Package
 from onnxwright.backends import Options, Session
 from onnxwright.errors import EngineError, ProofError
-from onnxwright.examination import examine
 from onnxwright.findings import Finding
 from onnxwright.manifest import (
     Attempt,
@@ -38,9 +37,11 @@ from onnxwright.stages.package import package
 from onnxwright.stages.repro import save_first, tell_repro
 from onnxwright.stages.request import Request, ready_engines
 from onnxwright.staging import staged
+from onnxwright.watching import memory
+from onnxwright.watching.examination import examine
 
 if TYPE_CHECKING:
-    from onnxwright.conditions import Asked
+    from onnxwright.watching.conditions import Asked
 
 GRAPH: Final = "onnx/model.onnx"
 EVIDENCE: Final = "proof/evidence.npz"
@@ -119,7 +120,7 @@ def asked_of(source: Source) -> Asked | None:
     """What the module's own code asks of sizes, as far as it can be followed."""
     if source.module is None or not source.profile:
         return None
-    from onnxwright.conditions import ask
+    from onnxwright.watching.conditions import ask
 
     return ask(source.module, source.sampler, source.profile, source.traced, _ASKING_SECONDS)
 
@@ -133,7 +134,7 @@ def rows_of(source: Source, reference: Reference) -> tuple[Finding, ...]:
     """Says whether rows of a module's answer influence each other."""
     if source.module is None:
         return ()
-    from onnxwright.behaviour import rows_finding
+    from onnxwright.watching.behaviour import rows_finding
 
     return rows_finding(source, reference)
 
@@ -169,8 +170,8 @@ def _baseline(bench: Workbench) -> Iterator[Session]:
     if source.module is None:
         yield bench.reference.session
         return
-    from onnxwright.modules import evaluation
-    from onnxwright.pytorch import UnguardedSession
+    from onnxwright.pytorch.modules import evaluation
+    from onnxwright.pytorch.session import UnguardedSession
 
     with evaluation(source.module):
         yield UnguardedSession(source.module, source.signature, threads=ran.threads, device=ran.provider)

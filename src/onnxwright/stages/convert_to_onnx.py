@@ -12,7 +12,6 @@ from onnxwright import environment
 from onnxwright.backends import Options
 from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 from onnxwright.errors import OutputError, ProofError
-from onnxwright.examination import examine
 from onnxwright.findings import Finding
 from onnxwright.manifest import Proof
 from onnxwright.reference import reference_of
@@ -21,6 +20,7 @@ from onnxwright.stages.convert import asked_of
 from onnxwright.stages.explain import with_evidence
 from onnxwright.stages.export import export
 from onnxwright.stages.prove import BUDGETS, Plan, prove
+from onnxwright.watching.examination import examine
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,7 +61,7 @@ def _refuse(source: Source, findings: Sequence[Finding]) -> None:
 
 def _load(model: nn.Module, inputs: Mapping[str, Any]) -> Source:
     from onnxwright.loaders.module import by_name, load
-    from onnxwright.modules import FirstNamed
+    from onnxwright.pytorch.modules import FirstNamed
 
     named = by_name(model, inputs)
     dims = {name: dict(enumerate(AXES[: tensor.ndim])) for name, tensor in named.items()}

@@ -14,10 +14,10 @@ from onnxwright.proof.box import distance
 from onnxwright.source import Source
 
 if TYPE_CHECKING:
-    from onnxwright.conditions import Asked, Condition
-    from onnxwright.differences import Difference
-    from onnxwright.lines import Kind, Place
+    from onnxwright.pytorch.lines import Kind, Place
     from onnxwright.routes import Exported
+    from onnxwright.watching.conditions import Asked, Condition
+    from onnxwright.watching.differences import Difference
 
 Origin = Literal["trace", "export", "foreign"]
 """How a candidate came to be: by tracing, by an exporter that follows sizes, or elsewhere."""
@@ -71,8 +71,8 @@ def _nearest(source: Source, proof: Proof) -> Failure:
 
 
 def _differences(source: Source, failure: Failure) -> list[Difference]:
-    from onnxwright.differences import differences
-    from onnxwright.pytorch import to_tensor
+    from onnxwright.pytorch.session import to_tensor
+    from onnxwright.watching.differences import differences
 
     assert source.module is not None
     one, other = (
@@ -173,8 +173,8 @@ def with_evidence(
 
 
 def _narrowed(source: Source, proof: Proof) -> Iterator[Finding]:
-    from onnxwright.behaviour import Behaviour
-    from onnxwright.lines import found_at
+    from onnxwright.pytorch.lines import found_at
+    from onnxwright.watching.behaviour import Behaviour
 
     failure = next((one for one in proof.failures if one.kind == "narrowed"), None)
     if failure is None or source.module is None:
@@ -187,7 +187,7 @@ def _with_place(source: Source, finding: Finding) -> Finding:
     """Says where NaN comes from, which a proof can't see."""
     if finding.code != "non-finite-output" or source.module is None:
         return finding
-    from onnxwright.behaviour import Behaviour
+    from onnxwright.watching.behaviour import Behaviour
 
     behaviour = Behaviour(source.module, source.signature)
     draws = (source.sampler.draw(source.traced, values) for values in source.sampler.regimes)

@@ -28,7 +28,7 @@ def export(source: Source, *, route_name: str = "trace", opset: int = DEFAULT_OP
         UsageError: for an unknown route, or an opset that it can't write.
         RouteError: when the route can't export the module.
     """
-    from onnxwright.modules import Pristine, evaluation
+    from onnxwright.pytorch.modules import Pristine, evaluation
 
     chosen = route(route_name, opset=opset)
     if source.module is None:
@@ -47,7 +47,7 @@ def twin_of(source: Source) -> dict[str, Tensor]:
     """Returns a second sample near the traced one, each size and value another, that the module answers; else none."""
     import torch
 
-    from onnxwright.modules import Pristine, TensorFunction, tolerated
+    from onnxwright.pytorch.modules import Pristine, TensorFunction, tolerated
 
     assert source.module is not None
     function = TensorFunction(source.module, source.signature.input_names)
@@ -69,6 +69,6 @@ def _other(traced: int, least: int, most: int, step: int) -> int:
 
 
 def _tensors(feeds: Tensors) -> dict[str, Tensor]:
-    from onnxwright.pytorch import to_tensor
+    from onnxwright.pytorch.session import to_tensor
 
     return {name: to_tensor(array) for name, array in feeds.items()}

@@ -17,7 +17,7 @@ from onnxwright.proof.lattice import volume
 from onnxwright.source import Source
 
 if TYPE_CHECKING:
-    from onnxwright.divergence import Case
+    from onnxwright.watching.divergence import Case
 
 _MOST_CASES = 3
 _MOST_SECONDS = 5.0
@@ -36,7 +36,7 @@ def located(
 
 def cases_of(proof: Proof, engine: Session, source: Source, file: Path) -> Iterator[Case]:
     """Yields the points at which a candidate was wrong, as they were then, small sizes first."""
-    from onnxwright.divergence import Case
+    from onnxwright.watching.divergence import Case
 
     if source.module is None:
         return
@@ -73,7 +73,7 @@ def _located(proof: Proof, engine: Session, source: Source, file: Path) -> Proof
 
 
 def _divergence(case: Case) -> Divergence | None:
-    from onnxwright.divergence import first_divergence
+    from onnxwright.watching.divergence import first_divergence
 
     try:
         return first_divergence(case)

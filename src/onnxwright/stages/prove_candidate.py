@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from onnxwright import environment, memory
+from onnxwright import environment
 from onnxwright.artifact import Package
 from onnxwright.errors import SignatureError
 from onnxwright.findings import Finding
@@ -30,6 +30,7 @@ from onnxwright.stages.repro import save_first, tell_repro
 from onnxwright.stages.request import ready_engines
 from onnxwright.stages.verdicts import Verdicts
 from onnxwright.tolerance import SAME_PRECISION
+from onnxwright.watching import memory
 
 
 def prove_candidate(question: Question, progress: Progress) -> Verdicts:

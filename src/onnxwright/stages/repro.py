@@ -19,7 +19,7 @@ from onnxwright.stages.request import check_empty
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from onnxwright.divergence import Case, Search
+    from onnxwright.watching.divergence import Case, Search
 
 MODEL, INPUTS, EXPECTED, SCRIPT, README = "model.onnx", "inputs.npz", "expected.npz", "show.py", "README.md"
 
@@ -83,7 +83,7 @@ def save_repro(case: Case, folder: Path, *, seconds: float = 30.0) -> Divergence
         ForwardError: when the module raises.
         EngineError: when ONNX Runtime refuses the graph.
     """
-    from onnxwright.divergence import examine
+    from onnxwright.watching.divergence import examine
 
     check_empty(folder)
     search, found = examine(case, seconds=seconds)
@@ -141,9 +141,9 @@ def _smallest(search: Search) -> Repro | None:
     """Cuts out the nodes of the diverging line up to the first differing value, if they alone show the difference."""
     import onnx_ir as ir
 
-    from onnxwright.divergence import run_model
     from onnxwright.graph.cutting import between, cut, operands
-    from onnxwright.graph.provenance import place_of
+    from onnxwright.graph.provenance import provenance_of
+    from onnxwright.watching.divergence import run_model
 
     number = search.number
     value = search.matches[number].value if number is not None else None
@@ -151,7 +151,7 @@ def _smallest(search: Search) -> Repro | None:
     expected = search.value_of(number) if number is not None else None
     if value is None or node is None or expected is None:
         return None
-    line = between(node, [one for one in search.graph.nodes_at(place_of(node)) if one.graph is node.graph])
+    line = between(node, [one for one in search.graph.nodes_at(provenance_of(node)) if one.graph is node.graph])
     computed = {output for one in line for output in one.outputs}
     before = dict.fromkeys(given for one in line for given in operands(one) if given not in computed)
     boundary = [given for given in before if ir.convenience.get_const_tensor(given) is None]

@@ -171,7 +171,7 @@ def line_of_forward(module: nn.Module) -> Line | None:
 @functools.cache
 def _own() -> tuple[str, ...]:
     # A name in angle brackets is code that was compiled from text: torch's own, generated.
-    return str(Path(torch.__file__).parent) + "/", str(Path(__file__).parent) + "/", "<"
+    return str(Path(torch.__file__).parent) + "/", str(Path(__file__).parents[1]) + "/", "<"
 
 
 def _short(file: str) -> str:

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from onnxwright.findings import Finding
-from onnxwright.lines import Kind, Line, Place
-from onnxwright.modules import Pristine, TensorFunction, evaluation, tolerated
+from onnxwright.pytorch.lines import Kind, Line, Place
+from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, tolerated
 from onnxwright.routes import silence
 from onnxwright.signature import Signature
 

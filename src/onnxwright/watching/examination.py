@@ -17,7 +17,7 @@ from onnxwright.samples import REGIMES
 from onnxwright.source import Source
 
 if TYPE_CHECKING:
-    from onnxwright.behaviour import Behaviour
+    from onnxwright.watching.behaviour import Behaviour
 
 _MANY_CALLS = 6
 _STATE_SECONDS = 3.0
@@ -28,10 +28,10 @@ def examine(source: Source, *, threads: int, seconds: float = _STATE_SECONDS) ->
 
     Calls after other calls are compared for as many seconds; a finding says which were left out.
     """
-    from onnxwright.behaviour import Behaviour
-    from onnxwright.calls import departure
-    from onnxwright.lines import found_at
-    from onnxwright.pytorch import PyTorchSession
+    from onnxwright.pytorch.calls import departure
+    from onnxwright.pytorch.lines import found_at
+    from onnxwright.pytorch.session import PyTorchSession
+    from onnxwright.watching.behaviour import Behaviour
 
     if source.module is None:
         return ()
@@ -115,8 +115,8 @@ def _sized(sizes: Mapping[str, int]) -> str:
 def _compare_after(
     session: _Stateful, behaviour: Behaviour, earlier: Sequence[Tensors], asked: Tensors
 ) -> Finding | None:
-    from onnxwright.calls import departure
-    from onnxwright.lines import found_at
+    from onnxwright.pytorch.calls import departure
+    from onnxwright.pytorch.lines import found_at
 
     try:
         fresh = session.run(asked)

@@ -31,12 +31,12 @@ from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 from onnxwright.dtypes import is_float
 from onnxwright.errors import EngineError, ForwardError
 from onnxwright.graph.cutting import cut, depending_on, operands
-from onnxwright.graph.provenance import Place, place_of
+from onnxwright.graph.provenance import Provenance, provenance_of
 from onnxwright.manifest import Divergence, Drift
-from onnxwright.pytorch import PyTorchSession
-from onnxwright.recording import Recording, Step
+from onnxwright.pytorch.session import PyTorchSession
+from onnxwright.pytorch.widened import Widening
 from onnxwright.signature import Signature
-from onnxwright.widened import Widening
+from onnxwright.watching.recording import Recording, Step
 
 MOST_BYTES: Final = 64 << 20
 """The values of PyTorch's steps that are compared at once; the graph's own beside them are a few times as much."""
@@ -120,13 +120,13 @@ class Graph:
         self._by_line: dict[str, list[ir.Node]] = defaultdict(list)
         self._by_module: dict[str, list[ir.Node]] = defaultdict(list)
         for node in self.model.graph.all_nodes():
-            place = place_of(node)
+            place = provenance_of(node)
             if place.where is not None:
                 self._by_line[place.where].append(node)
             if place.module is not None:
                 self._by_module[place.module].append(node)
 
-    def nodes_at(self, place: Place) -> list[ir.Node]:
+    def nodes_at(self, place: Provenance) -> list[ir.Node]:
         """Returns the nodes of a line in a submodule or, without a line, of the submodule with all that is in it.
 
         Where no node of a line knows that very submodule, those that know none, or one around it, stand for it.
@@ -136,10 +136,10 @@ class Graph:
             names = [name for name in self._by_module if name == place.module or name.startswith(inside)]
             return [node for name in names for node in self._by_module[name]]
         nodes = self._by_line.get(place.where, [])
-        exact = [node for node in nodes if place_of(node).module == place.module]
-        return exact or [node for node in nodes if _is_around(place_of(node).module, place.module or "")]
+        exact = [node for node in nodes if provenance_of(node).module == place.module]
+        return exact or [node for node in nodes if _is_around(provenance_of(node).module, place.module or "")]
 
-    def values_at(self, place: Place) -> list[ir.Value]:
+    def values_at(self, place: Provenance) -> list[ir.Value]:
         """Returns the values that the nodes of a place compute; those inside of branches and loops can't be read."""
         outputs = (value for node in self.nodes_at(place) if node.graph is self.model.graph for value in node.outputs)
         return [value for value in outputs if value.name]
@@ -263,7 +263,7 @@ class Search:
         found: list[ir.Node] = []
         waiting = [node] if node is not None else []
         for one in waiting:
-            where = place_of(one).where
+            where = provenance_of(one).where
             is_foreign = where is not None and where not in self.recording.lines
             if is_foreign and self._is_telling(one.outputs[0]):
                 found.append(one)
@@ -292,7 +292,7 @@ class Search:
         seen = self.recording.outputs
         return [
             Step(
-                Place(None, None),
+                Provenance(None, None),
                 array.shape,
                 array.dtype.name,
                 array.nbytes,
@@ -438,15 +438,15 @@ def _described(search: Search, number: int | None) -> Divergence | None:
     numbers = [number] if number is not None else search.steps_of_stopped()
     match = search.matches[number] if number is not None else Match(np.inf, None, ())
     node = match.value.producer() if match.value is not None else stopped
-    place = search.steps[number].place if number is not None else Place(None, None)
-    place = place_of(node) if node is not None and place.module is None else place
+    place = search.steps[number].place if number is not None else Provenance(None, None)
+    place = provenance_of(node) if node is not None and place.module is None else place
     told = (
         [f"{_told(node, place)} {_amount(match, search.steps[number])}{_before(search, number)}."]
         if number is not None
         else []
     )
     if stopped is not None:
-        told.append(f"ONNX Runtime stops at {_told(stopped, place_of(stopped))}.")
+        told.append(f"ONNX Runtime stops at {_told(stopped, provenance_of(stopped))}.")
     cause, place = _cause(search, numbers[:1], node, place)
     return Divergence(
         sizes=dict(search.case.sizes),
@@ -461,7 +461,9 @@ def _described(search: Search, number: int | None) -> Divergence | None:
     )
 
 
-def _cause(search: Search, numbers: Sequence[int], node: ir.Node | None, place: Place) -> tuple[list[str], Place]:
+def _cause(
+    search: Search, numbers: Sequence[int], node: ir.Node | None, place: Provenance
+) -> tuple[list[str], Provenance]:
     """Says what Python decided otherwise for the sample, and where; without such a decision the place stays."""
     unheld = [step for number in numbers for step in search.unheld(number)]
     if unheld:
@@ -471,7 +473,7 @@ def _cause(search: Search, numbers: Sequence[int], node: ir.Node | None, place: 
         return [f"The graph keeps what {baked[0].place.where} was for the sample."], baked[0].place
     unrun = search.unrun(node)
     if unrun:
-        place = place_of(unrun[0])
+        place = provenance_of(unrun[0])
         return [f"The graph computes {place.where} here, which PyTorch does not run at these sizes."], place
     return [], place
 
@@ -497,11 +499,11 @@ def _growth(search: Search, number: int) -> Iterator[Drift]:
     for near in known[max(0, at - _AROUND) : at + _AROUND + 1]:
         place, match = search.steps[near].place, search.matches[near]
         if place.module is None and match.value is not None and (node := match.value.producer()) is not None:
-            place = place_of(node)
+            place = provenance_of(node)
         yield Drift(place.module or "", place.where, _finite(match.error))
 
 
-def _told(node: ir.Node | None, place: Place) -> str:
+def _told(node: ir.Node | None, place: Provenance) -> str:
     what = _named(node) if node is not None else "What the graph computes"
     inside = f"in '{place.module}'" if place.module else "in the module itself"
     return f"{what} {inside}{f' at {place.where}' if place.where else ''}"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from onnxwright.lines import Place, Whereabouts
+from onnxwright.pytorch.lines import Place, Whereabouts
 
 _MOST_ELEMENTS = 1 << 16
 

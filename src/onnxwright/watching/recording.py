@@ -19,11 +19,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from onnxwright.backends import Array
 from onnxwright.dtypes import from_torch
-from onnxwright.graph.provenance import Place
-from onnxwright.lines import user_line
-from onnxwright.modules import flatten
-from onnxwright.pytorch import to_array
-from onnxwright.widened import unwrapped
+from onnxwright.graph.provenance import Provenance
+from onnxwright.pytorch.lines import user_line
+from onnxwright.pytorch.modules import flatten
+from onnxwright.pytorch.session import to_array
+from onnxwright.pytorch.widened import unwrapped
 
 _INPUT = -1
 _SHAPE_ONLY = {
@@ -39,7 +39,7 @@ class Step(NamedTuple):
     `is_live` says that it was computed from values of an input, `is_news` that it isn't an argument moved or renamed.
     """
 
-    place: Place
+    place: Provenance
     shape: tuple[int, ...]
     dtype: str
     size: int
@@ -82,7 +82,7 @@ class Recording:
         """Calls a torch function and takes in what it answers."""
         if not self._running:
             return function(*args, **kwargs)
-        place = Place(self._running[-1], str(line) if (line := user_line()).is_users else None)
+        place = Provenance(self._running[-1], str(line) if (line := user_line()).is_users else None)
         self.lines.add(str(place.where))
         given = [leaf for leaf in tree_leaves((args, dict(kwargs))) if isinstance(leaf, Tensor)]
         sources = self._sources(given) if getattr(function, "__name__", "") not in _SHAPE_ONLY else frozenset()
@@ -109,7 +109,7 @@ class Recording:
         sources = self._sources(given)
         for result in tree_leaves(answer):
             if _is_plain(result) and id(result) not in known and result not in self._numbers:
-                self._take(result, Place(path, None), sources)
+                self._take(result, Provenance(path, None), sources)
         if module is self._root and not self._running and answer is not None:
             named = flatten(answer).items()
             self.outputs = {name: self._numbers[tensor] for name, tensor in named if tensor in self._numbers}
@@ -120,7 +120,7 @@ class Recording:
             self._numbers.get(one, _INPUT) for one in given if _is_plain(one) and id(one) not in self._constants
         )
 
-    def _take(self, result: Tensor, place: Place, sources: frozenset[int], *, is_news: bool = True) -> None:
+    def _take(self, result: Tensor, place: Provenance, sources: frozenset[int], *, is_news: bool = True) -> None:
         number = len(self.steps)
         is_live = any(source == _INPUT or self.steps[source].is_live for source in sources)
         size = result.numel() * result.element_size()

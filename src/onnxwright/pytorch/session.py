@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from onnxwright.backends import Array, Ran, Tensors
 from onnxwright.dtypes import from_torch, is_known
 from onnxwright.errors import ForwardError
-from onnxwright.lines import user_line_of
-from onnxwright.modules import Pristine, TensorFunction, evaluation
-from onnxwright.reads import ValueReads
+from onnxwright.pytorch.lines import user_line_of
+from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation
+from onnxwright.pytorch.reads import ValueReads
+from onnxwright.pytorch.widened import Widening, unwrapped, widen, without_fast_paths
 from onnxwright.signature import Signature
-from onnxwright.widened import Widening, unwrapped, widen, without_fast_paths
 
 NAME = "pytorch"
 _FEW = 256

@@ -70,8 +70,8 @@ def peak_of_call(source: Source, sizes: Mapping[str, int]) -> int | None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     from onnxwright.dtypes import to_torch
-    from onnxwright.live import LiveBytes
-    from onnxwright.modules import Pristine, TensorFunction, evaluation
+    from onnxwright.pytorch.live import LiveBytes
+    from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation
 
     assert source.module is not None
     signature = source.signature

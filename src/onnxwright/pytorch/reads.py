@@ -22,7 +22,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from onnxwright.lines import Place, Whereabouts, is_users_frame, user_line
+from onnxwright.pytorch.lines import Place, Whereabouts, is_users_frame, user_line
 
 _BRANCH = "value-branch-frozen"
 _SCALAR = "scalar-from-tensor"

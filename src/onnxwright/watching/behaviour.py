@@ -11,17 +11,17 @@ from torch.utils._pytree import tree_leaves
 
 from onnxwright import tolerance
 from onnxwright.backends import Tensors
-from onnxwright.calls import Call, Log, Note, departure, noting
 from onnxwright.errors import ForwardError
-from onnxwright.examination import Dice
 from onnxwright.findings import Finding
-from onnxwright.lines import Place, found_at, line_of_forward
-from onnxwright.modules import Pristine, TensorFunction, evaluation, tolerated
-from onnxwright.pytorch import to_tensor
+from onnxwright.pytorch.calls import Call, Log, Note, departure, noting
+from onnxwright.pytorch.lines import Place, found_at, line_of_forward
+from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, tolerated
+from onnxwright.pytorch.session import to_tensor
 from onnxwright.reference import Reference
 from onnxwright.samples import Sampler
 from onnxwright.signature import Signature
 from onnxwright.source import Source
+from onnxwright.watching.examination import Dice
 
 Run = Callable[[Tensors], Mapping[str, Any]]
 

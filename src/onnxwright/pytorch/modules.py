@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from onnxwright.errors import ForwardError
-from onnxwright.surroundings import Namespace, caches_of, namespaces_of, variables_of
+from onnxwright.pytorch.surroundings import Namespace, caches_of, namespaces_of, variables_of
 
 
 class TensorFunction(nn.Module):

@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from onnxwright.lines import Place, Whereabouts
-from onnxwright.modules import Pristine, TensorFunction, evaluation, tolerated
 from onnxwright.profile import Profile
 from onnxwright.proof.box import distance
 from onnxwright.proof.lattice import Sizes, thinned, volume
-from onnxwright.pytorch import to_tensor
+from onnxwright.pytorch.lines import Place, Whereabouts
+from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, tolerated
+from onnxwright.pytorch.session import to_tensor
 from onnxwright.samples import Sampler
 from onnxwright.signature import Signature
 
