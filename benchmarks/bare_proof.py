@@ -16,11 +16,11 @@ from typing import Any
 
 from onnxwright import environment
 from onnxwright.backends import Options, engine
+from onnxwright.proof.prove import BUDGETS, Plan, prove
 from onnxwright.reference import reference_of
 from onnxwright.samples import Sampler
 from onnxwright.source import Source
 from onnxwright.stages.load import load
-from onnxwright.stages.prove import BUDGETS, Plan, prove
 
 RESET_PEAK = "5"
 MOST_CALLS = 8

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -11,11 +10,12 @@ import onnx
 import onnx_ir as ir
 import pytest
 import torch
+from cases.functions import FunctionSession
 from torch import nn
 
 import onnxwright as ow
 from onnxwright import manifest
-from onnxwright.backends import Options, Ran, engine
+from onnxwright.backends import Options, engine
 from onnxwright.errors import ForwardError, OutputError, ProofError
 from onnxwright.manifest import Failure
 from onnxwright.stages.export import export
@@ -337,24 +337,10 @@ def test_another_shape_is_a_divergence_without_a_number(tmp_path):
     assert "has the shape [1, 2, 5] where PyTorch has [2, 5]" in found.message
 
 
-RAN = Ran("function", "1", "here", "float32", 1)
-
-
-@dataclass
-class Function:
-    """A session made of a function."""
-
-    answer: object
-    ran: Ran = RAN
-
-    def run(self, feeds):
-        return self.answer(feeds)
-
-
 def test_an_engine_that_alone_is_wrong_is_named(encoder, graph, tmp_path):
     case = case_of(encoder, ir.load(graph), tmp_path)
     right = engine("onnxruntime").prepare(case.file, Options(1))
-    wrong = Function(lambda feeds: {name: array + 0.01 for name, array in right.run(feeds).items()})
+    wrong = FunctionSession(lambda feeds: {name: array + 0.01 for name, array in right.run(feeds).items()})
 
     found = first_divergence(case_of(encoder, ir.load(graph), tmp_path, engine=wrong))
 
@@ -464,7 +450,7 @@ def test_a_module_that_raises_leaves_its_proof_as_it_is(proof_of, tmp_path):
 
     with pytest.raises(ForwardError, match="too long"):
         first_divergence(case)
-    assert located({"it": proof}, {"it": Function(None)}, source, case.file) == {"it": proof}
+    assert located({"it": proof}, {"it": FunctionSession(None)}, source, case.file) == {"it": proof}
 
 
 def shown(folder):

@@ -9,10 +9,10 @@ import torch
 from cases import architectures
 
 from onnxwright.backends import Options, engine
+from onnxwright.proof.prove import BUDGETS, Plan, prove
 from onnxwright.reference import reference_of
 from onnxwright.stages.export import export
 from onnxwright.stages.load import load
-from onnxwright.stages.prove import BUDGETS, Plan, prove
 
 RANGES = {"batch": (1, 4, 6), "sequence": (1, 16, 48)}
 

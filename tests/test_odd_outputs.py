@@ -7,30 +7,20 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from cases.functions import FunctionModule
 from torch import nn
 
 import onnxwright as ow
 from onnxwright.errors import ForwardError
+from onnxwright.proof.prove import BUDGETS
 from onnxwright.pytorch.session import PyTorchSession, to_tensor
 from onnxwright.reference import reference_of
 from onnxwright.samples import Sampler, meaning_of
 from onnxwright.signature import Signature, TensorSpec
 from onnxwright.stages.load import load
-from onnxwright.stages.prove import BUDGETS
 
 DIMS = {"x": {0: "batch", 1: "sequence"}}
 NARROW = {"batch": (1, 2, 4), "sequence": (1, 16, 64)}
-
-
-class Answer(nn.Module):
-    """Answers what a function makes of its input."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 @pytest.fixture
@@ -40,7 +30,7 @@ def convert(tmp_path):
     def run(function, **options):
         torch.manual_seed(0)
         words = {"example_inputs": {"x": torch.randn(2, 16)}, "dims": DIMS, "engine": "onnxruntime", "proof": "quick"}
-        module = function if isinstance(function, nn.Module) else Answer(function)
+        module = function if isinstance(function, nn.Module) else FunctionModule(function)
         return ow.convert(module, tmp_path / "out", **words, measure=False, **options)
 
     return run
@@ -161,7 +151,7 @@ class TestNumberOfOutputs:
     def test_a_model_whose_outputs_are_picked_may_answer_more(self):
         spec = TensorSpec("x", "float32", ("batch", 3))
         signature = Signature((spec,), (TensorSpec("a", "float32", ("batch", 3)),))
-        module = Answer(lambda x: {"a": x * 2, "b": x})
+        module = FunctionModule(lambda x: {"a": x * 2, "b": x})
         feeds = {"x": np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)}
 
         picked = PyTorchSession(module, signature, threads=1).run(feeds)
@@ -228,7 +218,9 @@ class TestKindOfTensor:
 
     def test_that_is_complex_is_refused_as_an_input_too(self, convert):
         with pytest.raises(ow.SignatureError, match=r"example input 'x': .*got torch\.strided complex64"):
-            ow.convert(Answer(lambda x: x.real), "never", example_inputs={"x": torch.randn(2, 3, dtype=torch.cfloat)})
+            ow.convert(
+                FunctionModule(lambda x: x.real), "never", example_inputs={"x": torch.randn(2, 3, dtype=torch.cfloat)}
+            )
 
     def test_complex_numbers_inside_are_no_obstacle_to_an_answer_in_words(self, convert, capfd):
         with pytest.raises(ow.ProofError, match="aten::fft_fft"):

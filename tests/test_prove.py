@@ -1,19 +1,18 @@
 """The proof itself: it passes what is right, catches what is planted, and says where."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
+from cases.functions import FunctionSession
 from torch import nn
 
-from onnxwright.backends import Options, Ran, engine
+from onnxwright.backends import Options, engine
 from onnxwright.errors import ForwardError
+from onnxwright.proof.prove import Plan, prove
 from onnxwright.reference import reference_of
 from onnxwright.stages.export import export
 from onnxwright.stages.load import load
-from onnxwright.stages.prove import Plan, prove
 from onnxwright.tolerance import LEAST_LIMIT, MOST_LIMIT, distance
 
 DIMS = {"x": {0: "batch", 1: "sequence"}, "mask": {0: "batch", 1: "sequence"}}
@@ -35,20 +34,6 @@ class Attention(nn.Module):
         states = torch.softmax(weights, -1) @ self.value(x)
         lengths = mask.sum(1, keepdim=True)
         return {"states": states, "pooled": (states * mask[..., None]).sum(1) / lengths, "lengths": lengths}
-
-
-RAN = Ran("function", "1", "here", "float32", 1)
-
-
-@dataclass
-class Function:
-    """A session made of a function."""
-
-    answer: object
-    ran: Ran = RAN
-
-    def run(self, feeds):
-        return self.answer(feeds)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +138,7 @@ def spoiled(reference, spoil):
         spoil(feeds, answered)
         return answered
 
-    return Function(answer)
+    return FunctionSession(answer)
 
 
 def dropped_mask(feeds, answered):
@@ -233,7 +218,7 @@ def test_a_candidate_that_raises_is_wrong_there(source, reference):
             raise RuntimeError("frozen batch")
         return reference.session.run(feeds)
 
-    proof = judge(source, reference, Function(answer))
+    proof = judge(source, reference, FunctionSession(answer))
 
     assert proof.range["batch"] == (2, 8)
     assert any("frozen batch" in found.message for found in proof.findings)
@@ -363,7 +348,9 @@ def prove_deep(width, candidate):
 
 
 def in_float64(reference, module):
-    return Function(lambda feeds: {name: array.astype(np.float32) for name, array in reference.twin.run(feeds).items()})
+    return FunctionSession(
+        lambda feeds: {name: array.astype(np.float32) for name, array in reference.twin.run(feeds).items()}
+    )
 
 
 def with_a_changed_weight(reference, module):
@@ -376,7 +363,7 @@ def with_a_changed_weight(reference, module):
         with torch.no_grad():
             return {"output": changed(torch.from_numpy(feeds["x"])).numpy()}
 
-    return Function(answer)
+    return FunctionSession(answer)
 
 
 def a_hundredfold(reference, module):

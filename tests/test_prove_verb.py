@@ -400,7 +400,7 @@ class TestJunit:
 
     def test_holds_what_no_xml_can_hold_as_a_replacement(self, tmp_path, proof_of):
         from onnxwright.manifest import Failure
-        from onnxwright.stages.junit import write_verdicts
+        from onnxwright.reports.junit import write_verdicts
 
         failure = Failure({"batch": 3}, "raises", 'bell \x07, half \ud800, <tag> & "quote"')
         proof = msgspec.structs.replace(proof_of({}, "failed"), failures=(failure,))

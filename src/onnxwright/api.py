@@ -101,7 +101,7 @@ def prove(
         UsageError: when an argument, a file or the machine is at fault; SignatureError when names or types differ.
         ModelError: when the source can't be run, or is no function of its inputs.
     """
-    from onnxwright.stages.prove_anything import prove_anything
+    from onnxwright.stages.prove import prove as run
     from onnxwright.stages.question import Question
 
     question = Question(
@@ -118,7 +118,7 @@ def prove(
         is_code_trusted=trust_remote_code,
         repro=None if save_repro is None else environment.at_home(save_repro),
     )
-    return dict(prove_anything(question, progress).proofs)
+    return dict(run(question, progress).proofs)
 
 
 def open(folder: str | Path) -> Package:  # noqa: A001 - the word of the contract, used as `onnxwright.open`

@@ -167,8 +167,8 @@ def prove(
     For example: onnxwright prove ./my-model --candidate model.onnx --sequence 1 64 256 --junit report.xml
     """
     from onnxwright import environment
-    from onnxwright.stages.junit import check_place, write_refusal, write_verdicts
-    from onnxwright.stages.prove_anything import prove_anything
+    from onnxwright.reports.junit import check_place, write_refusal, write_verdicts
+    from onnxwright.stages.prove import prove as run
     from onnxwright.stages.question import Question
     from onnxwright.stages.verdicts import check_percent
 
@@ -190,7 +190,7 @@ def prove(
     )
     begun = time.monotonic()
     try:
-        verdicts = prove_anything(question, _Stages())
+        verdicts = run(question, _Stages())
     except ModelError as problem:
         if report is not None:
             write_refusal(report, source, problem, seconds=time.monotonic() - begun)
@@ -252,7 +252,7 @@ def inspect(
 
     if picture is not None:
         from onnxwright.artifact import Package
-        from onnxwright.stages.picture import draw
+        from onnxwright.reports.picture import draw
 
         draw(Package.open(path), picture, is_forced=force)
     elif force:
@@ -263,7 +263,7 @@ def inspect(
 
 @app.callback(invoke_without_command=True)
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,  # noqa: ARG001
+    debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,  # noqa: ARG001 - `main` looks for it
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Hold the options that stand before the command."""

@@ -204,7 +204,7 @@ def _point(reference: Reference, sampler: Sampler, call: _Call, least: Mapping[s
         answered = reference.session.run(feeds)
     except ForwardError:
         return None
-    noise = _noise(reference, feeds, answered)
+    noise = reference.noise(feeds, answered)
     return Point(
         Recipe(dict(call.sizes), call.values, digest_of(feeds), is_stored=bool(stored)),
         stored,
@@ -215,13 +215,6 @@ def _point(reference: Reference, sampler: Sampler, call: _Call, least: Mapping[s
             for name in answered
         },
     )
-
-
-def _noise(reference: Reference, feeds: Tensors, answered: Tensors) -> Mapping[str, float]:
-    try:
-        return reference.noise(feeds, answered)
-    except ForwardError:
-        return dict.fromkeys(answered, 0.0)
 
 
 def _contents(arrays: Tensors, file: Path) -> _Contents:

@@ -77,7 +77,7 @@ class Pipeline:
         """
         if isinstance(texts, list):
             return [found.answer for found in self.answer(texts)]
-        return self.answer([texts])[0].answer  # type: ignore[list-item]
+        return self.answer([texts])[0].answer  # type: ignore[list-item]  # a list has been told apart above
 
     def answer(self, texts: Sequence[Given]) -> list[Answer]:
         """Answers each text, in order, and tells which were cut.

@@ -98,11 +98,6 @@ def distance(reference: Array, candidate: Array) -> float:
     return _float_distance(reference, candidate)
 
 
-def limit(floor: float) -> float:
-    """Returns the limit of the class `same-precision` for an output with this noise floor."""
-    return SAME_PRECISION.limit(floor)
-
-
 def coarse_distance(reference: Array, candidate: Array) -> float:
     """Returns the largest error of any element relative to the tensor's greatest magnitude: `max |c - r| / max |r|`."""
     error = greatest = 0.0

@@ -9,7 +9,7 @@ import pytest
 from onnxwright.backends import Options, engine, engines
 from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 from onnxwright.errors import EngineError
-from onnxwright.tolerance import distance, limit
+from onnxwright.tolerance import SAME_PRECISION, distance
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>'
 DENSE = """dense (float[batch, 4] x) => (float[batch, 4] y, float total)
@@ -57,7 +57,7 @@ def test_answers_what_the_graph_says_at_any_size_of_a_named_dim(graph, name, pre
 
     answer = prepare(name, graph(DENSE), precision).run({"x": x})
 
-    most = limit(0.0) if precision == "float32" else 2e-2
+    most = SAME_PRECISION.limit(0.0) if precision == "float32" else 2e-2
     assert list(answer) == ["y", "total"]
     assert distance(expected, answer["y"]) < most
     assert answer["total"].shape == ()
@@ -201,7 +201,7 @@ def test_onnx_runtime_without_optimizations_says_so(graph):
     x = values(3, 4)
 
     assert "optimizations off" in session.ran.provider
-    assert distance(np.maximum(x @ W, 0), session.run({"x": x})["y"]) < limit(0.0)
+    assert distance(np.maximum(x @ W, 0), session.run({"x": x})["y"]) < SAME_PRECISION.limit(0.0)
 
 
 def test_openvino_claims_bfloat16_only_where_nodes_run_in_it(graph):

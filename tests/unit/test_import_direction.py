@@ -16,13 +16,13 @@ ROOT = Path(onnxwright.__path__[0])
 # Low to high. A module imports from its own layer and from those below; a package counts as one entry.
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
-    "staging settings progress excerpts",
+    "staging settings progress excerpts words",
     "backends": "backends",
     "modules": "pytorch",
     "graphs": "graph",
     "artefacts and sources": "artifact text activations tasks source loaders given reference evidence proof",
     "steps": "pipelines watching routes repairs",
-    "verbs": "stages",
+    "verbs": "stages reports",
     "surface": "api cli __init__",
 }
 RANK = {entry: rank for rank, entries in enumerate(LAYERS.values()) for entry in entries.split()}
@@ -156,8 +156,8 @@ def test_only_one_module_reads_the_machine(package):
     ("text", "is_wrong"),
     [
         ("from onnxwright.stages import prove", True),
-        ("from onnxwright.stages.prove import prove", True),
-        ("import onnxwright.stages.prove", True),
+        ("from onnxwright.proof.prove import prove", True),
+        ("import onnxwright.proof.prove", True),
         ("def late():\n    from onnxwright.artifact import Package", True),
         ("from onnxwright import open", True),
         ("from onnxwright import errors", False),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from cases.functions import FunctionModule
 from torch import nn
 
 from onnxwright.errors import CheckpointError, ForwardError, ProfileError, SignatureError, SourceError, UsageError
@@ -14,17 +15,6 @@ from onnxwright.samples import Bools, Floats, Integers, Mask
 from onnxwright.stages.load import load
 
 torch.manual_seed(0)
-
-
-class Function(nn.Module):
-    """A module made of a function of one input."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 class Sum(nn.Module):
@@ -81,7 +71,7 @@ class TestInputs:
     )
     def test_keep_their_type(self, dtype, name):
         example = torch.tensor([[0, 1, 1], [1, 0, 1]]).to(dtype)
-        source = load(Function(lambda x: x.to(torch.float32)), example_inputs=example)
+        source = load(FunctionModule(lambda x: x.to(torch.float32)), example_inputs=example)
         assert inputs_of(source) == {"x": f"{name}[batch, 3]"}
         assert source.sampler.draw({"batch": 3})["x"].dtype.name == name
 
@@ -203,7 +193,7 @@ class TestDims:
         assert inputs_of(source) == {"x": "float32[3, 4]", "y": "float32[1, 4]"}
 
     def test_do_not_guess_a_batch_that_the_module_refuses(self):
-        source = load(Function(lambda x: x.view(2, 3)), example_inputs={"x": torch.randn(2, 3)})
+        source = load(FunctionModule(lambda x: x.view(2, 3)), example_inputs={"x": torch.randn(2, 3)})
         assert inputs_of(source) == {"x": "float32[2, 3]"}
 
     def test_that_are_shared_have_one_size(self):
@@ -251,7 +241,7 @@ class TestRanges:
 
     def test_that_are_not_given_end_where_the_module_refuses(self):
         table = nn.Embedding(23, 4)
-        limited = Function(lambda x: x + table(torch.arange(x.shape[1]))[:, 0])
+        limited = FunctionModule(lambda x: x + table(torch.arange(x.shape[1]))[:, 0])
         dims = {"x": {0: "batch", 1: "sequence"}}
         example = {"x": torch.randn(2, 7)}
         assert load(limited, example_inputs=example, dims=dims).profile["sequence"] == (1, 23, 23)
@@ -261,12 +251,14 @@ class TestRanges:
     def test_that_are_not_given_begin_where_the_module_refuses(self):
         convolution = nn.Conv1d(1, 1, 5)
         source = load(
-            Function(lambda x: convolution(x[:, None])), example_inputs=torch.randn(2, 9), dims={"x": {1: "sequence"}}
+            FunctionModule(lambda x: convolution(x[:, None])),
+            example_inputs=torch.randn(2, 9),
+            dims={"x": {1: "sequence"}},
         )
         assert source.profile["sequence"] == (5, 128, 512)
 
     def test_are_found_where_the_batch_can_not_be_small(self):
-        pairs = Function(lambda x: x if x.shape[0] >= 4 else x.view(0))
+        pairs = FunctionModule(lambda x: x if x.shape[0] >= 4 else x.view(0))
         source = load(pairs, example_inputs=torch.randn(6, 9), dims={"x": {0: "batch", 1: "sequence"}})
         assert source.profile == Profile(batch=(4, 8, 32), sequence=(1, 128, 512))
 
@@ -302,7 +294,7 @@ class TestOutputs:
         ],
     )
     def test_are_named_however_they_are_nested(self, answer, names):
-        assert list(outputs_of(load(Function(answer), example_inputs=torch.randn(2, 5)))) == names
+        assert list(outputs_of(load(FunctionModule(answer), example_inputs=torch.randn(2, 5)))) == names
 
     def test_have_types_and_dims(self):
         def answer(x):
@@ -315,7 +307,7 @@ class TestOutputs:
                 "constant": torch.ones(3),
             }
 
-        assert outputs_of(load(Function(answer), example_inputs=torch.randn(2, 5))) == {
+        assert outputs_of(load(FunctionModule(answer), example_inputs=torch.randn(2, 5))) == {
             "mean": "float32[]",
             "rows": "float32[batch]",
             "best": "int64[batch]",
@@ -326,11 +318,13 @@ class TestOutputs:
 
     def test_of_equal_size_by_chance_keep_their_own_dim(self):
         dims = {"x": {0: "batch", 1: "sequence"}}
-        source = load(Function(lambda x: x.T), example_inputs=torch.randn(4, 4), dims=dims)
+        source = load(FunctionModule(lambda x: x.T), example_inputs=torch.randn(4, 4), dims=dims)
         assert outputs_of(source) == {"output": "float32[sequence, batch]"}
 
     def test_that_are_no_tensors_are_told(self):
-        source = load(Function(lambda x: {"y": x, "count": 3, "nested": ("a", x)}), example_inputs=torch.randn(2, 5))
+        source = load(
+            FunctionModule(lambda x: {"y": x, "count": 3, "nested": ("a", x)}), example_inputs=torch.randn(2, 5)
+        )
         assert list(outputs_of(source)) == ["y", "nested_1"]
         assert [(found.code, found.message) for found in source.findings] == [
             ("skipped-output", "Output 'count' is left out, being of type int; a graph answers tensors only."),
@@ -349,7 +343,7 @@ class TestOutputs:
     )
     def test_that_no_graph_could_have_are_refused(self, answer, words):
         with pytest.raises(ForwardError, match=words):
-            load(Function(answer), example_inputs=torch.randn(2, 5))
+            load(FunctionModule(answer), example_inputs=torch.randn(2, 5))
 
 
 class TestModule:
@@ -359,7 +353,7 @@ class TestModule:
 
         words = r"can't be run on its example inputs: ValueError at .*test_load_module.py:\d+: no luck. Mend forward"
         with pytest.raises(ForwardError, match=words):
-            load(Function(broken), example_inputs=torch.randn(2, 5))
+            load(FunctionModule(broken), example_inputs=torch.randn(2, 5))
 
     @pytest.mark.parametrize("code", [0, 1, "bye"])
     def test_that_exits_is_refused(self, code):
@@ -367,7 +361,7 @@ class TestModule:
             raise SystemExit(code)
 
         with pytest.raises(ForwardError, match="SystemExit at "):
-            load(Function(leave), example_inputs=torch.randn(2, 5))
+            load(FunctionModule(leave), example_inputs=torch.randn(2, 5))
 
     @pytest.mark.parametrize("name", ["weight", "running_mean"])
     def test_with_nan_is_refused(self, name):

@@ -10,8 +10,8 @@ import pytest
 from onnxwright.artifact import Package
 from onnxwright.errors import MissingExtraError, OutputError, UsageError
 from onnxwright.manifest import Failure
+from onnxwright.reports.picture import AGREED, FAILED, NOTHING, REFUSED, UNTRIED, draw, grids, lines
 from onnxwright.stages.inspect import inspect
-from onnxwright.stages.picture import AGREED, FAILED, NOTHING, REFUSED, UNTRIED, draw, grids, lines
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from onnxwright.tolerance import (
     SAME_PRECISION,
     coarse_distance,
     distance,
-    limit,
     lower_precision,
 )
 
@@ -101,8 +100,8 @@ def test_an_empty_answer_equals_an_empty_answer():
 
 
 def test_the_limit_follows_the_noise_and_has_a_least():
-    assert limit(0.0) == LEAST_LIMIT
-    assert limit(1e-4) == pytest.approx(FLOOR_MULTIPLE * 1e-4)
+    assert SAME_PRECISION.limit(0.0) == LEAST_LIMIT
+    assert SAME_PRECISION.limit(1e-4) == pytest.approx(FLOOR_MULTIPLE * 1e-4)
 
 
 def plain_distance(reference, candidate):

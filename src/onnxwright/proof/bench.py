@@ -21,6 +21,7 @@ from onnxwright.proof.lattice import Sizes, volume
 from onnxwright.reference import Reference
 from onnxwright.samples import TYPICAL, Sampler, Values
 from onnxwright.tolerance import MOST_LIMIT, SAME_PRECISION, ToleranceClass, lower_precision
+from onnxwright.words import in_sizes
 
 Key = tuple[int, ...]
 
@@ -208,7 +209,7 @@ class Bench:
             for tally in self.tallies.values():
                 tally.leave_open(sizes, values.name)
             return
-        self.judge.look_at(feeds, expected, f"{written(sizes)}, {values.name} values")
+        self.judge.look_at(feeds, expected, f"{in_sizes(sizes)}, {values.name} values")
         for name, session in self._candidates.items():
             self._hold(self.tallies[name], session, _Point(sizes, values, feeds, expected, seed))
 
@@ -223,7 +224,7 @@ class Bench:
         found = errors(expected, answered)
         ruling = self.judge.rule(found, point.feeds, expected, answered, tally.held_to)
         if ruling.hidden and not point.values.is_extreme:
-            self.judge.note_hidden(ruling, f"{written(point.sizes)}, {point.values.name} values")
+            self.judge.note_hidden(ruling, f"{in_sizes(point.sizes)}, {point.values.name} values")
         if ruling.is_right is None or (
             not ruling.is_right and point.values.is_extreme and is_negligible(expected, answered, point.feeds)
         ):
@@ -243,13 +244,3 @@ class Bench:
 def key_of(sizes: Mapping[str, int]) -> Key:
     """Returns the sizes alone, in the profile's order."""
     return tuple(sizes.values())
-
-
-def written(sizes: Mapping[str, int | tuple[int, int]]) -> str:
-    """Says sizes or ranges in words."""
-    parts = [f"{dim} {size if isinstance(size, int) else _span(size)}" for dim, size in sizes.items()]
-    return ", ".join(parts) or "its only size"
-
-
-def _span(ends: tuple[int, int]) -> str:
-    return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}…{ends[1]}"

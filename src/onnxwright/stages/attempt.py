@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from onnxwright import backends, environment, files
+from onnxwright import backends, environment
 from onnxwright.backends import Options, Session
 from onnxwright.errors import EngineError, ProofError, RouteError
 from onnxwright.manifest import Attempt, Proof
 from onnxwright.progress import Progress
+from onnxwright.proof.prove import prove
 from onnxwright.reference import Reference
 from onnxwright.routes import Exported
 from onnxwright.source import Source
+from onnxwright.stages.examine import plan_of
 from onnxwright.stages.explain import Origin, merged, with_evidence
 from onnxwright.stages.export import export
 from onnxwright.stages.locate import located
-from onnxwright.stages.prove import BUDGETS, Plan, prove
 from onnxwright.stages.request import Request
 from onnxwright.staging import is_full
 
@@ -37,7 +38,6 @@ _TELLING = (
     *("shape-branch-frozen", "loop-unrolled", "constant-from-sample", "dynamic-axis-lost", "batch-frozen"),
     *("axes-merged", "dtype-narrowed", "outputs-differ", "range-narrowed", "reference-refuses-size", "not-tried"),
 )
-_LARGEST_FILE = 1_900_000_000
 
 
 @dataclass(frozen=True)
@@ -145,14 +145,7 @@ def _attempt(bench: Workbench, route: str) -> Outcome:
     if asked is not None:
         exported = dataclasses.replace(exported, findings=(*findings, *merged(exported.assumed, asked)))
         asked = asked.and_of(exported.assumed, source.traced, source.profile)
-    plan = Plan(
-        source.profile,
-        source.traced,
-        BUDGETS[request.proof],
-        request.seed,
-        asked.sizes if asked else (),
-        asked.conditions if asked else (),
-    )
+    plan = plan_of(source, asked, proof=request.proof, seed=request.seed)
     shown_by_points = prove(bench.reference, sessions, source.sampler, plan)
     origin: Origin = "trace" if route == "trace" else "foreign" if route == GIVEN else "export"
     proofs = {
@@ -177,14 +170,14 @@ def _ended(journal: Attempt, file: Path) -> Outcome:
 def _write_graph(bench: Workbench, route: str, file: Path) -> Exported:
     import onnx_ir
 
+    from onnxwright.graph.saving import save_model
+
     if bench.source.graph is not None:
         exported = Exported(onnx_ir.load(bench.source.graph))
         onnx_ir.external_data.load_to_model(exported.model)
     else:
         exported = export(bench.source, route_name=route, opset=bench.request.opset)
-    model = exported.model
-    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
-    onnx_ir.save(model, file, external_data=files.data_file(file).name if size > _LARGEST_FILE else None)
+    save_model(exported.model, file)
     return exported
 
 

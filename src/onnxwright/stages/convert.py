@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from onnxwright import backends, environment, evidence, files
 from onnxwright.artifact import Package
 from onnxwright.backends import Options, Session
-from onnxwright.errors import EngineError, ProofError
+from onnxwright.errors import EngineError
 from onnxwright.findings import Finding
 from onnxwright.manifest import (
     Attempt,
@@ -27,27 +27,23 @@ from onnxwright.manifest import (
 )
 from onnxwright.profile import Profile
 from onnxwright.progress import Progress, Silence
-from onnxwright.reference import Reference, reference_of
+from onnxwright.reference import reference_of
 from onnxwright.samples import TYPICAL
 from onnxwright.source import Source
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import GIVEN, Outcome, Workbench, attempt_all, best, extent
+from onnxwright.stages.examine import asked_of, examined, rows_of
 from onnxwright.stages.load import load
 from onnxwright.stages.package import package
 from onnxwright.stages.repro import save_first, tell_repro
 from onnxwright.stages.request import Request, ready_engines
 from onnxwright.staging import staged
 from onnxwright.watching import memory
-from onnxwright.watching.examination import examine
-
-if TYPE_CHECKING:
-    from onnxwright.watching.conditions import Asked
 
 GRAPH: Final = "onnx/model.onnx"
 EVIDENCE: Final = "proof/evidence.npz"
 VARIANT: Final = "fp32"
 _TIMED_SECONDS = 12.0
-_ASKING_SECONDS = 2.0
 
 
 def convert(request: Request, progress: Progress | None = None) -> Package:
@@ -100,43 +96,9 @@ def load_request(request: Request) -> Source:
     )
 
 
-def examined(source: Source) -> tuple[Finding, ...]:
-    """Returns what is noteworthy about a module, and refuses one to which nothing can be equal.
-
-    Raises:
-        ProofError: when its answers differ from call to call.
-    """
-    findings = examine(source, threads=environment.cores())
-    blocking = tuple(found for found in findings if found.blocks_proof)
-    if blocking:
-        told = " ".join(found.message for found in blocking)
-        raise ProofError(
-            f"'{source.name}' is no function of its inputs, so nothing can be equal to it. {told}", findings=blocking
-        )
-    return findings
-
-
-def asked_of(source: Source) -> Asked | None:
-    """What the module's own code asks of sizes, as far as it can be followed."""
-    if source.module is None or not source.profile:
-        return None
-    from onnxwright.watching.conditions import ask
-
-    return ask(source.module, source.sampler, source.profile, source.traced, _ASKING_SECONDS)
-
-
 def _save_repro(outcomes: Sequence[Outcome], source: Source, folder: Path, progress: Progress) -> None:
     found = (save_first(one.proofs, one.sessions, source, one.file, folder) for one in outcomes)
     tell_repro(next(filter(None, found), None), folder, progress)
-
-
-def rows_of(source: Source, reference: Reference) -> tuple[Finding, ...]:
-    """Says whether rows of a module's answer influence each other."""
-    if source.module is None:
-        return ()
-    from onnxwright.watching.behaviour import rows_finding
-
-    return rows_finding(source, reference)
 
 
 def _tell(source: Source, progress: Progress) -> None:

@@ -12,14 +12,15 @@ from onnxwright import environment
 from onnxwright.backends import Options
 from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 from onnxwright.errors import OutputError, ProofError
+from onnxwright.files import data_file
 from onnxwright.findings import Finding
 from onnxwright.manifest import Proof
+from onnxwright.proof.prove import prove
 from onnxwright.reference import reference_of
 from onnxwright.source import Source
-from onnxwright.stages.convert import asked_of
+from onnxwright.stages.examine import asked_of, plan_of
 from onnxwright.stages.explain import with_evidence
 from onnxwright.stages.export import export
-from onnxwright.stages.prove import BUDGETS, Plan, prove
 from onnxwright.watching.examination import examine
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _PER_CHANNEL_OPSET = 13
 
 def convert_to_onnx(model: nn.Module, file: Path, inputs: Mapping[str, Any], opset: int) -> Proof:
     """Traces, proves and writes; see `onnxwright.convert_to_onnx`."""
-    import onnx_ir
+    from onnxwright.graph.saving import save_model
 
     if not file.parent.is_dir():
         raise OutputError(f"output '{file}': its folder doesn't exist. Make it first.")
@@ -46,9 +47,11 @@ def convert_to_onnx(model: nn.Module, file: Path, inputs: Mapping[str, Any], ops
     _refuse(source, exported.findings)
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
         draft = Path(folder) / file.name
-        onnx_ir.save(exported.model, draft)
+        save_model(exported.model, draft)
         proof = _prove(source, draft, exported)
-        os.replace(draft, file)  # noqa: PTH105 - the function's name says that it replaces
+        for made, place in ((data_file(draft), data_file(file)), (draft, file)):
+            if made.exists():
+                os.replace(made, place)  # noqa: PTH105 - the function's name says that it replaces
     return proof
 
 
@@ -80,13 +83,7 @@ def _prove(source: Source, file: Path, exported: Exported) -> Proof:
     session = OnnxRuntimeSession(file, Options(environment.cores()), is_optimized=False)
     reference = reference_of(source, threads=environment.cores())
     asked = asked_of(source)
-    plan = Plan(
-        source.profile,
-        source.traced,
-        BUDGETS["quick"],
-        asked=asked.sizes if asked else (),
-        questions=asked.conditions if asked else (),
-    )
+    plan = plan_of(source, asked, proof="quick")
     proof = prove(reference, {source.name: session}, source.sampler, plan)[source.name]
     proof = with_evidence(source, asked, proof, exported, origin="trace")
     if proof.verdict == "failed" or proof.failures:

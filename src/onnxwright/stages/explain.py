@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from onnxwright.findings import Finding
 from onnxwright.manifest import Failure, Proof
-from onnxwright.proof.bench import written
 from onnxwright.proof.box import distance
 from onnxwright.source import Source
+from onnxwright.words import in_equations, in_sizes
 
 if TYPE_CHECKING:
     from onnxwright.pytorch.lines import Kind, Place
@@ -89,7 +89,9 @@ def _of_condition(
     turned = [failure for failure in proof.failures if _turns(condition, source.traced, failure.sizes)]
     nearest = min(turned, key=lambda failure: distance(failure.sizes, source.traced))
     at = "true" if condition.holds(source.traced) else "false"
-    evidence = f"`{condition}` is {at} at the traced {_sizes(source.traced)}, and not at {_sizes(nearest.sizes)}."
+    evidence = (
+        f"`{condition}` is {at} at the traced {in_equations(source.traced)}, and not at {in_equations(nearest.sizes)}."
+    )
     told = next((one for one in parted if one.place.line == place.line), None)
     if told is not None:
         evidence += f" Of two traces {told.what}."
@@ -103,7 +105,7 @@ def _of_difference(difference: Difference, source: Source, proof: Proof, origin:
     nearest = _nearest(source, proof)
     code = _code(difference.kind, nearest, source, proof)
     message = f"{_decided(difference.place, difference.kind, source.traced, origin)}; {_right(proof, nearest)}."
-    evidence = f"Of two traces, at {_sizes(source.traced)} and {_sizes(nearest.sizes)}, {difference.what}."
+    evidence = f"Of two traces, at {in_equations(source.traced)} and {in_equations(nearest.sizes)}, {difference.what}."
     return difference.place.finding(code, message, evidence=evidence)
 
 
@@ -111,7 +113,7 @@ def _decided(place: Place, kind: Kind, sizes: Mapping[str, int], origin: Origin)
     if origin == "foreign":
         return f"{_DECIDED[kind]} at {place.line} depends on {', '.join(sizes)} in the module"
     verb = {"branch": "was decided", "loop": "was counted", "other": "is a constant, computed"}[kind]
-    return f"{_DECIDED[kind]} at {place.line} {verb} once, at {_sizes(sizes)}"
+    return f"{_DECIDED[kind]} at {place.line} {verb} once, at {in_equations(sizes)}"
 
 
 def _code(kind: Kind, failure: Failure, source: Source, proof: Proof) -> str:
@@ -130,12 +132,8 @@ def _is_pinned(dim: str, traced: int, proof: Proof) -> bool:
 
 
 def _right(proof: Proof, failure: Failure) -> str:
-    where = f"right for {written(proof.range)}, " if proof.range else ""
-    return f"{where}wrong as at {_sizes(failure.sizes)}"
-
-
-def _sizes(sizes: Mapping[str, int]) -> str:
-    return ", ".join(f"{dim} = {size}" for dim, size in sizes.items())
+    where = f"right for {in_sizes(proof.range)}, " if proof.range else ""
+    return f"{where}wrong as at {in_equations(failure.sizes)}"
 
 
 def merged(assumed: Sequence[Condition], asked: Asked) -> tuple[Finding, ...]:
@@ -180,7 +178,9 @@ def _narrowed(source: Source, proof: Proof) -> Iterator[Finding]:
     if failure is None or source.module is None:
         return
     place = Behaviour(source.module, source.signature).first_wide(source.sampler.draw(failure.sizes))
-    yield found_at(place, "dtype-narrowed", f"{proof.candidate}, as at {_sizes(failure.sizes)}: {failure.message}.")
+    yield found_at(
+        place, "dtype-narrowed", f"{proof.candidate}, as at {in_equations(failure.sizes)}: {failure.message}."
+    )
 
 
 def _with_place(source: Source, finding: Finding) -> Finding:

@@ -16,8 +16,8 @@ from onnxwright.errors import MissingExtraError, SignatureError, SourceError
 from onnxwright.files import data_file, digest
 from onnxwright.findings import Finding
 from onnxwright.manifest import Attempt, Divergence, EngineProof, Latency, Manifest, Measurement, Proof
+from onnxwright.reports.picture import lines
 from onnxwright.stages.measure import in_words
-from onnxwright.stages.picture import lines
 
 Rows = Iterable[Sequence[str]]
 _LINE: Final = 80

@@ -16,15 +16,15 @@ from onnxwright.loaders.onnxfile import element_types
 from onnxwright.manifest import Proof, Tolerance
 from onnxwright.profile import Profile
 from onnxwright.progress import Progress
+from onnxwright.proof.prove import prove
 from onnxwright.reference import Reference, reference_of
 from onnxwright.signature import TensorSpec
 from onnxwright.source import Source
 from onnxwright.stages.attempt import prepare
-from onnxwright.stages.convert import asked_of, examined
+from onnxwright.stages.examine import asked_of, examined, plan_of
 from onnxwright.stages.explain import with_evidence
 from onnxwright.stages.load import load, require_onnx
 from onnxwright.stages.locate import located
-from onnxwright.stages.prove import BUDGETS, Plan, prove
 from onnxwright.stages.question import Question
 from onnxwright.stages.repro import save_first, tell_repro
 from onnxwright.stages.request import ready_engines
@@ -56,14 +56,7 @@ def prove_candidate(question: Question, progress: Progress) -> Verdicts:
         reference = reference_of(source, threads=environment.cores())
     with progress.stage("prove"):
         sessions, refusals = prepare(engines, file)
-        plan = Plan(
-            source.profile,
-            source.traced,
-            BUDGETS[question.proof],
-            question.seed,
-            asked.sizes if asked else (),
-            asked.conditions if asked else (),
-        )
+        plan = plan_of(source, asked, proof=question.proof, seed=question.seed)
         found = prove(reference, sessions, source.sampler, plan) if sessions else {}
     with progress.stage("explain"):
         found = {

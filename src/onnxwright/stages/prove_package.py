@@ -12,9 +12,9 @@ from onnxwright.evidence import Kept, Point
 from onnxwright.files import digest
 from onnxwright.findings import Finding
 from onnxwright.manifest import Failure, Proof, Worst, Wrong
-from onnxwright.proof.bench import written
 from onnxwright.proof.box import Box, contains
 from onnxwright.stages.verdicts import Verdicts
+from onnxwright.words import in_sizes
 
 
 def prove_package(package: Package, engines: Sequence[str] = ("auto",)) -> Verdicts:
@@ -127,8 +127,10 @@ def _distinct(many: Iterable[dict[str, int]]) -> list[dict[str, int]]:
 def _told(failures: Sequence[Failure], held: Sequence[object], spanned: Box, whole: Box) -> Iterator[Finding]:
     if failures:
         first = failures[0]
-        told = f"Wrong at {len(failures)} of {len(held)} points, as at {written(first.sizes)}: {first.message}."
+        told = f"Wrong at {len(failures)} of {len(held)} points, as at {in_sizes(first.sizes)}: {first.message}."
         yield Finding("outputs-differ", told)
     elif spanned != whole:
-        shown = f"hold for {written(spanned)}" if held else "hold for none of it"
-        yield Finding("range-narrowed", f"Declared for {written(whole)}; the answers that the package carries {shown}.")
+        shown = f"hold for {in_sizes(spanned)}" if held else "hold for none of it"
+        yield Finding(
+            "range-narrowed", f"Declared for {in_sizes(whole)}; the answers that the package carries {shown}."
+        )

@@ -11,7 +11,7 @@ from onnxwright import environment
 from onnxwright.artifact import Package
 from onnxwright.errors import SourceError, UsageError
 from onnxwright.manifest import FILE_NAME
-from onnxwright.stages.prove import BUDGETS
+from onnxwright.proof.prove import BUDGETS
 from onnxwright.stages.request import check_empty, check_word
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from onnxwright.progress import Progress
 from onnxwright.source import Source
 from onnxwright.stages.locate import cases_of
 from onnxwright.stages.request import check_empty
+from onnxwright.words import in_sizes
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 MODEL, INPUTS, EXPECTED, SCRIPT, README = "model.onnx", "inputs.npz", "expected.npz", "show.py", "README.md"
 
-_LARGEST_FILE = 1_900_000_000
 _RUNS: Final = {
     "onnxruntime": """\
 import onnxruntime
@@ -187,13 +187,11 @@ def _type(value: ir.Value, array: Array) -> None:
 
 
 def _write(repro: Repro, folder: Path, run: str, readme: str) -> None:
-    import onnx_ir as ir
+    from onnxwright.graph.saving import save_model
 
-    weights = (value.const_value for value in repro.model.graph.initializers.values())
-    is_large = sum(weight.nbytes for weight in weights if weight is not None) > _LARGEST_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        ir.save(repro.model, folder / MODEL, external_data=f"{MODEL}.data" if is_large else None)
+        save_model(repro.model, folder / MODEL)
         _write_arrays(folder / INPUTS, repro.inputs)
         _write_arrays(folder / EXPECTED, repro.expected)
         (folder / SCRIPT).write_text(_SCRIPT.format(run=run.rstrip()), encoding="utf-8")
@@ -210,10 +208,9 @@ def _write_arrays(file: Path, arrays: Mapping[str, Array]) -> None:
 def _readme(found: Divergence, repro: Repro) -> str:
     import torch
 
-    sizes = ", ".join(f"{dim} {size}" for dim, size in found.sizes.items()) or "its only size"
     return _README.format(
         message=found.message,
-        sizes=sizes,
+        sizes=in_sizes(found.sizes),
         values=found.values,
         script=SCRIPT,
         what=repro.what,

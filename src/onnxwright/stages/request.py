@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from onnxwright import backends, environment
 from onnxwright.errors import EngineError, OutputError, UsageError, accepted
+from onnxwright.proof.prove import BUDGETS
 from onnxwright.routes import route, routes
 from onnxwright.stages.export import DEFAULT_OPSET
 from onnxwright.stages.load import require_onnx, require_torch
-from onnxwright.stages.prove import BUDGETS
 
 if TYPE_CHECKING:
     from torch import nn

@@ -178,7 +178,7 @@ def rows_finding(source: Source, reference: Reference) -> tuple[Finding, ...]:
     feeds = source.sampler.draw(source.traced)
     try:
         noise = reference.noise(feeds, reference.session.run(feeds))
-        limits = {name: max(_ROW_LIMIT, tolerance.limit(floor)) for name, floor in noise.items()}
+        limits = {name: max(_ROW_LIMIT, tolerance.SAME_PRECISION.limit(floor)) for name, floor in noise.items()}
         errors = rows_influence(reference.session.run, source.sampler, source.traced, limits)
     except ForwardError:
         return ()

@@ -32,6 +32,7 @@ from onnxwright.dtypes import is_float
 from onnxwright.errors import EngineError, ForwardError
 from onnxwright.graph.cutting import cut, depending_on, operands
 from onnxwright.graph.provenance import Provenance, provenance_of
+from onnxwright.graph.saving import save_model
 from onnxwright.manifest import Divergence, Drift
 from onnxwright.pytorch.session import PyTorchSession
 from onnxwright.pytorch.widened import Widening
@@ -50,7 +51,6 @@ _CERTAIN = 1e-3
 """An error that is never taken for rounding that has grown."""
 _AROUND = 3
 _MOST_AXES = 5
-_LARGEST_FILE = 1_900_000_000
 _STOPPED_AT = re.compile(r"Name:'([^']+)'")
 
 
@@ -169,10 +169,9 @@ def run_model(model: ir.Model, feeds: Tensors, threads: int) -> dict[str, Array]
     Raises:
         EngineError: when ONNX Runtime refuses the model or stops in it.
     """
-    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "part.onnx"
-        ir.save(model, file, external_data="part.onnx.data" if size > _LARGEST_FILE else None)
+        save_model(model, file)
         answered: dict[str, Any] = {**OnnxRuntimeSession(file, Options(threads), is_optimized=False).run(feeds)}
     return {name: array for name, array in answered.items() if isinstance(array, np.ndarray)}
 
@@ -314,7 +313,7 @@ class Search:
             self.stopped = problem
             return {}
         compared = (
-            (number, name, _distance(self.expected[name], answered[name]))
+            (number, name, tolerance.distance(self.expected[name], answered[name]))
             for number, name in enumerate(self.expected, start=len(self.recording.steps))
             if name in answered
         )
@@ -367,7 +366,7 @@ class Search:
         if [step.place for step in precise.steps] == [step.place for step in self.recording.steps]:
             pairs = {number: (value, precise.values[number]) for number, value in values.items()}
             self._noise.update(
-                {number: _distance(more, value.astype(more.dtype)) for number, (value, more) in pairs.items()}
+                {number: tolerance.distance(more, value.astype(more.dtype)) for number, (value, more) in pairs.items()}
             )
 
     def _within_rounding(self) -> set[int]:
@@ -482,7 +481,7 @@ def _engine_divergence(case: Case, expected: Tensors) -> Divergence | None:
     if case.engine is None:
         return None
     answered = case.engine.run(case.feeds)
-    errors = {name: _distance(array, answered[name]) for name, array in expected.items() if name in answered}
+    errors = {name: tolerance.distance(array, answered[name]) for name, array in expected.items() if name in answered}
     if all(error <= case.limit(name) for name, error in errors.items()):
         return None
     ran = case.engine.ran
@@ -541,7 +540,7 @@ def _nearest(expected: Array, values: Iterable[ir.Value], answered: Tensors) -> 
         array = answered[str(value.name)]
         if _kind(array) != _kind(expected) or array.ndim != expected.ndim or array.size <= 1 < expected.size:
             continue
-        error = _distance(expected, _laid_out_as(expected, array.astype(expected.dtype)))
+        error = tolerance.distance(expected, _laid_out_as(expected, array.astype(expected.dtype)))
         producer = value.producer()
         is_constant = producer is not None and producer.op_type == "Constant"
         if is_constant and array.shape == expected.shape and error > tolerance.LEAST_LIMIT:
@@ -558,7 +557,7 @@ def _laid_out_as(expected: Array, array: Array) -> Array:
     if array.size == expected.size:
         for axes in itertools.permutations(range(array.ndim)) if array.ndim <= _MOST_AXES else ():
             moved = array.transpose(axes)
-            if moved.shape == expected.shape and _distance(expected, moved) < _CERTAIN:
+            if moved.shape == expected.shape and tolerance.distance(expected, moved) < _CERTAIN:
                 return moved
     is_repeated = all(want in {1, got} for want, got in zip(expected.shape, array.shape, strict=True))
     return array[tuple(slice(size) for size in expected.shape)] if is_repeated else array
@@ -576,10 +575,6 @@ def _is_cut_otherwise(value: Array, constant: Array) -> bool:
         return False
     common = tuple(slice(min(sizes)) for sizes in zip(value.shape, constant.shape, strict=True))
     return np.array_equal(value[common].astype(np.float64), constant[common].astype(np.float64))
-
-
-def _distance(expected: Array, answered: Array) -> float:
-    return tolerance.distance(expected, answered)
 
 
 def _kind(array: Array) -> str:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxwright import tolerance
-from onnxwright.backends import Array, Tensors
+from onnxwright.backends import Tensors
 from onnxwright.errors import ForwardError
 from onnxwright.findings import Finding
 from onnxwright.samples import REGIMES
 from onnxwright.source import Source
+from onnxwright.words import in_sizes
 
 if TYPE_CHECKING:
+    from onnxwright.pytorch.session import PyTorchSession
     from onnxwright.watching.behaviour import Behaviour
 
 _MANY_CALLS = 6
@@ -77,7 +79,7 @@ class Dice:
 
 
 def _state_findings(
-    source: Source, session: _Stateful, behaviour: Behaviour, feeds: Tensors, seconds: float
+    source: Source, session: PyTorchSession, behaviour: Behaviour, feeds: Tensors, seconds: float
 ) -> tuple[Finding, ...]:
     """Compares calls from the first state with calls after others: after usual, large and many equal ones."""
     draw = source.sampler.draw
@@ -102,18 +104,14 @@ def _skipped(source: Source, waiting: Sequence[tuple[Sequence[Tensors], Tensors]
     if not waiting:
         return ()
     bind = source.signature.bind
-    pairs = [f"{_sized(bind(asked))} after {_sized(bind(earlier[-1]))}" for earlier, asked in waiting]
+    pairs = [f"{in_sizes(bind(asked))} after {in_sizes(bind(earlier[-1]))}" for earlier, asked in waiting]
     told = f"Whether an answer depends on calls before it was not tried, for lack of time, at {'; '.join(pairs[:3])}"
     more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
     return (Finding("not-tried", f"{told}{more}."),)
 
 
-def _sized(sizes: Mapping[str, int]) -> str:
-    return ", ".join(f"{dim} {size}" for dim, size in sizes.items()) or "its only size"
-
-
 def _compare_after(
-    session: _Stateful, behaviour: Behaviour, earlier: Sequence[Tensors], asked: Tensors
+    session: PyTorchSession, behaviour: Behaviour, earlier: Sequence[Tensors], asked: Tensors
 ) -> Finding | None:
     from onnxwright.pytorch.calls import departure
     from onnxwright.pytorch.lines import found_at
@@ -140,18 +138,11 @@ def _compare_after(
     return found_at(place, "state-between-calls", f"{what}{kept}")
 
 
-def _kept_findings(session: _Stateful, feeds: Tensors) -> tuple[Finding, ...]:
+def _kept_findings(session: PyTorchSession, feeds: Tensors) -> tuple[Finding, ...]:
     session.run(feeds)
     kept = session.changes()
     session.restore()
     return (Finding("state-kept", f"A call changes {', '.join(map(repr, kept[:5]))}."),) if kept else ()
-
-
-class _Stateful(Protocol):
-    def run(self, feeds: Tensors) -> dict[str, Array]: ...
-    def run_again(self, feeds: Tensors) -> dict[str, Array]: ...
-    def changes(self) -> list[str]: ...
-    def restore(self) -> None: ...
 
 
 def _other(source: Source, dim: str, sizes: tuple[int, int, int]) -> list[int]:

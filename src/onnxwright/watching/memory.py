@@ -15,6 +15,7 @@ from onnxwright.dtypes import to_numpy
 from onnxwright.errors import ProfileError
 from onnxwright.signature import Signature, TensorSpec
 from onnxwright.source import Source
+from onnxwright.words import in_bytes, in_sizes
 
 _WIDER: Final = 2
 """The twin computes in types twice as wide."""
@@ -56,10 +57,9 @@ def check(source: Source, *, candidates: int, available: int | None) -> None:
     needed = needs(source, most, candidates=candidates)
     if needed.total <= available:
         return
-    told = ", ".join(f"{dim} {size}" for dim, size in most.items())
     raise ProfileError(
-        f"profile: a proof at its most ({told}) needs about {_written(needed.total)} of memory, and "
-        f"{_written(available)} are free. {_remedy(source, needed, available)}"
+        f"profile: a proof at its most ({in_sizes(most)}) needs about {in_bytes(needed.total)} of memory, and "
+        f"{in_bytes(available)} are free. {_remedy(source, needed, available)}"
     )
 
 
@@ -115,7 +115,3 @@ def _remedy(source: Source, needed: Needs, available: int) -> str:
     span = (least, min(usual, fits), fits)
     given = " ".join(map(str, span)) if dim in ("batch", "sequence") else f"{dim}={':'.join(map(str, span))}"
     return f"Ask for less, as with --{dim if dim in ('batch', 'sequence') else 'dim'} {given}."
-
-
-def _written(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**29 else f"{count / 2**20:.0f} MiB"

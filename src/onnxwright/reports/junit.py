@@ -7,10 +7,7 @@ one by one: a case's time is its part of the whole.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +16,9 @@ from xml.etree import ElementTree as ET
 
 from onnxwright.errors import ModelError, OutputError
 from onnxwright.manifest import Proof
-from onnxwright.proof.bench import written
 from onnxwright.stages.verdicts import Verdicts, in_percent
+from onnxwright.staging import staged_file
+from onnxwright.words import in_sizes
 
 # What XML 1.0 has no way to write, escaped or not.
 _UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -81,13 +79,13 @@ def _suite(verdicts: Verdicts, engine: str, least_percent: float) -> _Suite:
 
 
 def _sizes(proof: Proof) -> Iterator[_Case]:
-    yield from (_Case(written(sizes)) for sizes in proof.sizes)
+    yield from (_Case(in_sizes(sizes)) for sizes in proof.sizes)
     wrong: dict[str, list[str]] = {}
     for failure in proof.failures:
-        wrong.setdefault(written(failure.sizes), []).append(failure.message)
+        wrong.setdefault(in_sizes(failure.sizes), []).append(failure.message)
     yield from (_Case(sizes, "failure", "\n".join(messages)) for sizes, messages in wrong.items())
-    yield from (_Case(written(sizes), "skipped", "the reference refuses this size") for sizes in proof.refused)
-    yield from (_Case(written(sizes), "skipped", "not tried, for lack of time") for sizes in proof.untried)
+    yield from (_Case(in_sizes(sizes), "skipped", "the reference refuses this size") for sizes in proof.refused)
+    yield from (_Case(in_sizes(sizes), "skipped", "not tried, for lack of time") for sizes in proof.untried)
 
 
 def _range(verdicts: Verdicts, engine: str, least_percent: float) -> _Case:
@@ -98,14 +96,14 @@ def _range(verdicts: Verdicts, engine: str, least_percent: float) -> _Case:
         ]
         return _Case("range", "failure", " ".join(["failed.", *told]))
     if engine in verdicts.under(least_percent):
-        told_range = f"shown for {written(proof.range)}, {share} of the sizes asked for; expected {least_percent:g} %"
+        told_range = f"shown for {in_sizes(proof.range)}, {share} of the sizes asked for; expected {least_percent:g} %"
         return _Case("range", "failure", told_range)
     return _Case("range")
 
 
 def _properties(proof: Proof) -> Iterator[tuple[str, str]]:
     yield "verdict", proof.verdict
-    yield "range", written(proof.range) if proof.range else ""
+    yield "range", in_sizes(proof.range) if proof.range else ""
     yield "points", str(proof.points)
     yield "reference", proof.reference
     yield "candidate", proof.candidate
@@ -114,7 +112,7 @@ def _properties(proof: Proof) -> Iterator[tuple[str, str]]:
     yield from ((f"tolerance.limit.{name}", f"{limit:.3e}") for name, limit in proof.tolerance.limits.items())
     if proof.worst is not None:
         worst = proof.worst
-        yield "worst", f"{worst.error:.3e} of {worst.limit:.3e} in {worst.output} at {written(worst.sizes)}"
+        yield "worst", f"{worst.error:.3e} of {worst.limit:.3e} in {worst.output} at {in_sizes(worst.sizes)}"
 
 
 def _write(file: Path, suites: list[_Suite], subject: str, seconds: float) -> None:
@@ -124,14 +122,8 @@ def _write(file: Path, suites: list[_Suite], subject: str, seconds: float) -> No
         root.append(_element(suite, subject, seconds / len(suites)))
     ET.indent(root)
     content = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, file)  # noqa: PTH105 - the function's name says that it replaces
-    except OSError as refusal:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise OutputError(f"junit '{file}': can't be written ({refusal.strerror}). Choose another place.") from refusal
+    with staged_file(file, is_forced=True) as draft:
+        draft.write_bytes(content)
 
 
 def _element(suite: _Suite, subject: str, seconds: float) -> ET.Element:

@@ -1,0 +1,1 @@
+"""What is known, in forms that other tools and people read."""

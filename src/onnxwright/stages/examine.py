@@ -1,0 +1,58 @@
+"""What is found out about a source before anything is held against it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onnxwright import environment
+from onnxwright.errors import ProofError
+from onnxwright.findings import Finding
+from onnxwright.proof.prove import BUDGETS, Plan
+from onnxwright.reference import Reference
+from onnxwright.source import Source
+from onnxwright.watching.examination import examine
+
+if TYPE_CHECKING:
+    from onnxwright.watching.conditions import Asked
+
+_ASKING_SECONDS: Final = 2.0
+
+
+def examined(source: Source) -> tuple[Finding, ...]:
+    """Returns what is noteworthy about a module, and refuses one to which nothing can be equal.
+
+    Raises:
+        ProofError: when its answers differ from call to call.
+    """
+    findings = examine(source, threads=environment.cores())
+    blocking = tuple(found for found in findings if found.blocks_proof)
+    if blocking:
+        told = " ".join(found.message for found in blocking)
+        raise ProofError(
+            f"'{source.name}' is no function of its inputs, so nothing can be equal to it. {told}", findings=blocking
+        )
+    return findings
+
+
+def asked_of(source: Source) -> Asked | None:
+    """What the module's own code asks of sizes, as far as it can be followed."""
+    if source.module is None or not source.profile:
+        return None
+    from onnxwright.watching.conditions import ask
+
+    return ask(source.module, source.sampler, source.profile, source.traced, _ASKING_SECONDS)
+
+
+def rows_of(source: Source, reference: Reference) -> tuple[Finding, ...]:
+    """Says whether rows of a module's answer influence each other."""
+    if source.module is None:
+        return ()
+    from onnxwright.watching.behaviour import rows_finding
+
+    return rows_finding(source, reference)
+
+
+def plan_of(source: Source, asked: Asked | None, *, proof: str, seed: int = 0) -> Plan:
+    """Returns what a proof of a source is to cover, `proof` being the name of its budget."""
+    sizes, conditions = (asked.sizes, asked.conditions) if asked is not None else ((), ())
+    return Plan(source.profile, source.traced, BUDGETS[proof], seed, sizes, conditions)
