@@ -138,6 +138,12 @@ KINDS: Final[dict[str, Kind]] = {
         "The module answers with memory of an input, or writes into an input; a graph always answers with a copy.",
         "Clone what is returned, and don't write into inputs.",
     ),
+    "fast-path-differs": Kind(
+        "PyTorch's fast path answers otherwise",
+        "In evaluation mode PyTorch replaces whole encoder layers by fused kernels, which answer otherwise than the "
+        "layers do (zeros at padded positions, say). The graph is held against the layers as they are written.",
+        "Nothing, if no padded position is read; else multiply by the mask in the module.",
+    ),
     "rows-influence-each-other": Kind(
         "Rows influence each other",
         "A row alone gets another answer than the same row in a batch.",

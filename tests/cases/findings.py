@@ -283,6 +283,24 @@ class Cloned(nn.Module):
         return x[:, :1].clone()
 
 
+class Padded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 1)
+
+    def forward(self, x):
+        states = x[..., None] * torch.linspace(0.1, 1.0, 16)
+        is_padded = torch.arange(x.shape[1]) > 4 * x[:, :1].abs()
+        states = self.layers(states, src_key_padding_mask=is_padded)  # HERE
+        return states[..., 0]
+
+
+class Attending(Padded):
+    def forward(self, x):
+        return self.layers(x[..., None] * torch.linspace(0.1, 1.0, 16))[..., 0]
+
+
 class Rows(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = x * 2.0
@@ -343,6 +361,7 @@ PAIRS: dict[str, Pair] = {
     "state-kept": Pair(within(Counter), within(Plain), names_line=False),
     "dtype-narrowed": Pair(Double, within(Plain), "", route="dynamo"),
     "output-aliases-input": Pair(Alias, within(Cloned), ""),
+    "fast-path-differs": Pair(within(Padded), within(Attending), "inner.layers.layers.0.self_attn"),
     "rows-influence-each-other": Pair(within(Rows), within(Lone)),
     "non-finite-output": Pair(within(Root), within(SafeRoot)),
     "unused-input-dropped": Pair(Unused, Apart, "", inputs=TWO, dims=PAIRED),

@@ -142,6 +142,28 @@ def tolerated() -> Iterator[None]:
 
 @contextlib.contextmanager
 def evaluation(module: nn.Module) -> Iterator[None]:
+    """Puts every submodule into evaluation mode and has its layers computed as they are written, then puts both back.
+
+    In evaluation mode PyTorch replaces encoder layers by fused kernels, which answer zeros at padded positions and
+    have no form in a graph.
+    """
+    with as_called(module), layers_as_written():
+        yield
+
+
+@contextlib.contextmanager
+def layers_as_written(*, is_asked: bool = True) -> Iterator[None]:
+    """Keeps PyTorch's fused kernels for whole encoder layers out while entered, or lets them in again."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(not is_asked)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextlib.contextmanager
+def as_called(module: nn.Module) -> Iterator[None]:
     """Puts every submodule into evaluation mode, and back into the mode it came in."""
     modes = [(part, part.training) for part in module.modules()]
     try:

@@ -13,7 +13,7 @@ from onnxwright.backends import Array, Ran, Tensors
 from onnxwright.dtypes import from_torch, is_known
 from onnxwright.errors import ForwardError
 from onnxwright.pytorch.lines import user_line_of
-from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation
+from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, layers_as_written
 from onnxwright.pytorch.reads import ValueReads
 from onnxwright.pytorch.widened import Widening, unwrapped, widen, without_fast_paths
 from onnxwright.signature import Signature
@@ -48,6 +48,15 @@ class PyTorchSession:
         """
         self._pristine.restore()
         return self.run_again(feeds)
+
+    def run_fused(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers as a user's call does, with PyTorch's fused kernels for whole layers.
+
+        Raises:
+            ForwardError: when the module raises.
+        """
+        with self._from_first_state(), layers_as_written(is_asked=False):
+            return self._unguarded.run(feeds, threads=self._threads_for(feeds))
 
     def run_again(self, feeds: Tensors) -> dict[str, Array]:
         """Answers like `run`, but from whatever state the calls before have left."""

@@ -18,6 +18,8 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from onnxwright.pytorch.modules import layers_as_written
+
 _WIDE = {
     torch.float16: torch.float64,
     torch.bfloat16: torch.float64,
@@ -134,15 +136,14 @@ class Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
 
 @contextlib.contextmanager
 def without_fast_paths() -> Iterator[None]:
-    """Has torch compute layers operator by operator, where it has fused kernels of its own."""
-    was_fast, was_fused = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+    """Has torch compute operator by operator, where it has fused kernels of its own."""
+    before = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(False)
     try:
-        yield
+        with layers_as_written():
+            yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(was_fast)
-        torch._C._set_mkldnn_enabled(was_fused)
+        torch._C._set_mkldnn_enabled(before)
 
 
 def widen(tensor: Tensor) -> Tensor:

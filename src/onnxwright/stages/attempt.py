@@ -98,11 +98,11 @@ def attempt_all(bench: Workbench, progress: Progress) -> list[Outcome]:
     return outcomes
 
 
-def best(outcomes: Sequence[Outcome]) -> Outcome:
+def best(outcomes: Sequence[Outcome], source: Source) -> Outcome:
     """Returns the attempt with the widest proof.
 
     Raises:
-        ProofError: when nothing was shown in any; the journal comes with it.
+        ProofError: when nothing was shown in any; the journal comes with it, and what was found of the source.
     """
     shown = [outcome for outcome in outcomes if outcome.is_shown]
     if not shown:
@@ -110,7 +110,7 @@ def best(outcomes: Sequence[Outcome]) -> Outcome:
         told = "\n".join(f"  {entry.route}: {entry.message}" for entry in journal)
         raise ProofError(
             f"no route gives a graph that is shown right; nothing was written.\n{told}",
-            findings=tuple(found for entry in journal for found in entry.findings),
+            findings=(*source.findings, *(found for entry in journal for found in entry.findings)),
             attempts=journal,
         )
     return max(shown, key=lambda outcome: extent(outcome.proof))

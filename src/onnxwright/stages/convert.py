@@ -70,7 +70,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
         outcomes = attempt_all(bench, progress)
         if request.repro is not None:
             _save_repro(outcomes, source, request.repro, progress)
-        chosen = best(outcomes)
+        chosen = best(outcomes, source)
         _keep(chosen.file, folder / GRAPH)
         measurements: dict[str, Measurement] = {}
         if request.is_measured:
@@ -132,10 +132,10 @@ def _baseline(bench: Workbench) -> Iterator[Session]:
     if source.module is None:
         yield bench.reference.session
         return
-    from onnxwright.pytorch.modules import evaluation
+    from onnxwright.pytorch.modules import as_called
     from onnxwright.pytorch.session import UnguardedSession
 
-    with evaluation(source.module):
+    with as_called(source.module):
         yield UnguardedSession(source.module, source.signature, threads=ran.threads, device=ran.provider)
 
 

@@ -15,8 +15,8 @@ from onnxwright.errors import ForwardError
 from onnxwright.findings import Finding
 from onnxwright.pytorch.calls import Call, Log, Note, departure, noting
 from onnxwright.pytorch.lines import Place, found_at, line_of_forward
-from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, tolerated
-from onnxwright.pytorch.session import to_tensor
+from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, layers_as_written, tolerated
+from onnxwright.pytorch.session import PyTorchSession, to_tensor
 from onnxwright.reference import Reference
 from onnxwright.samples import Sampler
 from onnxwright.signature import Signature
@@ -25,6 +25,9 @@ from onnxwright.watching.examination import Dice
 
 Run = Callable[[Tensors], Mapping[str, Any]]
 
+_FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+"""The layers of which PyTorch has fused forms in evaluation mode."""
+_FUSED_LIMIT = 1e-3
 _ROWS = 3
 _ROW_LIMIT = 1e-4
 """A batch is computed in another order than a row, which shows in the last digits."""
@@ -38,7 +41,7 @@ class Behaviour:
         self._function = TensorFunction(module, signature.input_names, signature.output_names or None)
         self._pristine = Pristine(module)
 
-    def log(self, *many: Tensors, rows: int | None = None) -> list[Call]:
+    def log(self, *many: Tensors, rows: int | None = None, is_fused: bool = False) -> list[Call]:
         """Returns the calls of a run on the last of some feeds, after runs on those before it."""
         self._pristine.restore()
         log = Log(rows)
@@ -46,7 +49,7 @@ class Behaviour:
         with tolerated(), evaluation(self._module), torch.no_grad():
             for feeds in many[:-1]:
                 self._function(*map(to_tensor, feeds.values()))
-            with noting(self._module, log.note):
+            with noting(self._module, log.note), layers_as_written(is_asked=not is_fused):
                 self._function(*map(to_tensor, many[-1].values()))
         self._pristine.restore()
         return log.calls
@@ -190,6 +193,28 @@ def rows_finding(source: Source, reference: Reference) -> tuple[Finding, ...]:
     if source.module is not None:
         place = place_of_influence(Behaviour(source.module, source.signature), source.sampler, source.traced)
     return (found_at(place, "rows-influence-each-other", message),)
+
+
+def fused_finding(source: Source, threads: int) -> tuple[Finding, ...]:
+    """Says whether PyTorch's fused kernels for whole layers answer otherwise than the layers do."""
+    module, sampler = source.module, source.sampler
+    if module is None or not any(isinstance(part, _FUSED) for part in module.modules()):
+        return ()
+    session = PyTorchSession(module, source.signature, threads=threads)
+    for values in sampler.regimes:
+        feeds = sampler.draw(source.traced, values)
+        try:
+            written, fused = session.run(feeds), session.run_fused(feeds)
+        except ForwardError:
+            continue
+        errors = {name: tolerance.distance(written[name], fused[name]) for name in written}
+        wrong = [f"'{name}' by {error:.1e}" for name, error in errors.items() if error > _FUSED_LIMIT]
+        if wrong:
+            behaviour = Behaviour(module, source.signature)
+            place = departure(behaviour.log(feeds), behaviour.log(feeds, is_fused=True), _FUSED_LIMIT)
+            message = f"PyTorch's fused kernels answer otherwise than its layers in {', '.join(wrong)}"
+            return (found_at(place, "fast-path-differs", f"{message} with {values.name} values."),)
+    return ()
 
 
 def _takes_rows(source: Source, dim: str) -> bool:

@@ -33,7 +33,7 @@ def examine(source: Source, *, threads: int, seconds: float = _STATE_SECONDS) ->
     from onnxwright.pytorch.calls import departure
     from onnxwright.pytorch.lines import found_at
     from onnxwright.pytorch.session import PyTorchSession
-    from onnxwright.watching.behaviour import Behaviour
+    from onnxwright.watching.behaviour import Behaviour, fused_finding
 
     if source.module is None:
         return ()
@@ -47,6 +47,7 @@ def examine(source: Source, *, threads: int, seconds: float = _STATE_SECONDS) ->
         place = departure(behaviour.log(feeds), behaviour.log(feeds), tolerance.RUN_TO_RUN)
         return (found_at(place, "nondeterministic-forward", message),)
     state = (*_state_findings(source, session, behaviour, feeds, seconds), *behaviour.findings(feeds))
+    state += fused_finding(source, threads)
     thrown = dice.thrown()
     if thrown == ["torch"] and not session.depends_on_chance(feeds):
         return state
