@@ -5,6 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
+import hypothesis
 import msgspec
 import pytest
 
@@ -13,6 +14,10 @@ from onnxwright.artifact import write_manifest
 from onnxwright.files import digest
 from onnxwright.manifest import Default, EngineProof, Manifest, Proof, Tolerance, Variant, Worst
 from onnxwright.signature import Signature, TensorSpec
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # Answers the sum of the ids and the number of tokens, padding left out.
 COUNTING = """

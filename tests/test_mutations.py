@@ -1,6 +1,7 @@
 """The proof at `normal` catches what is planted in the graph of an encoder of several layers."""
 
 import itertools
+import time
 
 import numpy as np
 import onnx_ir as ir
@@ -41,7 +42,7 @@ def exported(source, tmp_path_factory):
 def proven(source, reference, model, folder):
     ir.save(model, folder / "model.onnx")
     session = engine("onnxruntime").prepare(folder / "model.onnx", Options(2))
-    plan = Plan(source.profile, source.traced, seconds=BUDGETS["normal"])
+    plan = Plan(source.profile, source.traced, seconds=BUDGETS["normal"], clock=time.process_time)
     return prove(reference, {"it": session}, source.sampler, plan)["it"]
 
 

@@ -1,5 +1,7 @@
 """The proof itself: it passes what is right, catches what is planted, and says where."""
 
+import time
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -56,7 +58,8 @@ def graph(source, tmp_path_factory):
 
 
 def judge(source, reference, candidate, **plan):
-    plan = Plan(source.profile, source.traced, **{"seconds": 4.0, **plan})
+    # Seconds of this process, so that a busy machine leaves no less time.
+    plan = Plan(source.profile, source.traced, **{"seconds": 4.0, "clock": time.process_time, **plan})
     return prove(reference, {"it": candidate}, source.sampler, plan)["it"]
 
 
@@ -259,7 +262,7 @@ def test_several_candidates_are_judged_in_one_pass(source, reference):
             return reference.session.run(feeds)
 
     counted = type(reference)(Counting(), reference.twin, reference.origin)
-    plan = Plan(source.profile, source.traced, seconds=4.0)
+    plan = Plan(source.profile, source.traced, seconds=4.0, clock=time.process_time)
     right = spoiled(reference, lambda *_: None)
     proofs = prove(counted, {"one": right, "other": right}, source.sampler, plan)
 
@@ -301,8 +304,6 @@ def test_nothing_is_shown_where_the_reference_answers_only_nan(source, reference
 
 
 def test_an_end_that_time_does_not_allow_is_not_declared(source, reference):
-    import time
-
     class Slow:
         ran = reference.session.ran
 
@@ -311,10 +312,30 @@ def test_an_end_that_time_does_not_allow_is_not_declared(source, reference):
             return reference.session.run(feeds)
 
     slow = type(reference)(Slow(), reference.twin, reference.origin)
-    proof = judge(source, slow, spoiled(reference, lambda *_: None), seconds=0.05)
+    proof = judge(source, slow, spoiled(reference, lambda *_: None), seconds=0.05, clock=time.monotonic)
 
     assert proof.range["sequence"][1] < 64
     assert proof.verdict == "partial"
+
+
+class IsOfLength:
+    """Asks whether the sequence has one certain length."""
+
+    def __init__(self, length):
+        self.length = length
+
+    def holds(self, sizes):
+        return sizes["sequence"] == self.length
+
+
+def test_a_way_that_the_code_goes_and_no_size_tried_is_not_declared(source, reference):
+    asked = ({"batch": 2, "sequence": 33},)
+    plan = {"asked": asked, "questions": (IsOfLength(33),), "seconds": 0.0}
+    proof = judge(source, reference, spoiled(reference, lambda *_: None), **plan)
+
+    assert not any(sizes["sequence"] == 33 for sizes in proof.sizes), "there was no time for it"
+    assert proof.verdict == "partial"
+    assert proof.range["sequence"][1] < 33
 
 
 def test_the_same_seed_gives_the_same_proof(source, reference, graph):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,8 @@ class Source:
     details: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     is_whole: bool = False
+    is_within: Callable[[Mapping[str, int]], bool] = lambda _: True
+    """Whether an export may be made at sizes; where it is made for a part of the profile only, not at all."""
 
     @property
     def signature(self) -> Signature:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from onnxwright import environment
 from onnxwright.backends import Session, Tensors
@@ -86,6 +85,13 @@ class Tally:
         return max(inside, key=lambda worst: worst.error, default=None)
 
 
+class Limit(NamedTuple):
+    """How long a proof may take, in the seconds of a clock."""
+
+    seconds: float
+    clock: Callable[[], float]
+
+
 class Bench:
     """One proof under way: reference, candidates, a tally for each, and a limit of time."""
 
@@ -95,7 +101,7 @@ class Bench:
         candidates: Mapping[str, Session],
         sampler: Sampler,
         profile: Profile,
-        seconds: float,
+        limit: Limit,
     ):
         self.judge = Judge(reference)
         self.tallies = {name: Tally() for name in candidates}
@@ -107,8 +113,9 @@ class Bench:
         self._candidates = candidates
         self._sampler = sampler
         self._profile = profile
-        self._deadline = time.monotonic() + seconds
-        self._seconds = seconds
+        self._clock = limit.clock
+        self._deadline = limit.clock() + limit.seconds
+        self._seconds = limit.seconds
         self._costliest = (1, 0.0)
         self._cheapest = math.inf
         self._regimes = itertools.cycle(sampler.regimes[1:])
@@ -120,7 +127,7 @@ class Bench:
 
     def is_over(self) -> bool:
         """Whether the time is used up."""
-        return time.monotonic() > self._deadline
+        return self._clock() > self._deadline
 
     def is_tried(self, sizes: Mapping[str, int]) -> bool:
         """Whether a size has been tried with every candidate, or refused by the reference."""
@@ -166,7 +173,7 @@ class Bench:
 
     def is_too_late(self, sizes: Sizes, *, overtime: float = 1.0) -> bool:
         """Whether a size doesn't fit into the time that is left, stretched by `overtime`."""
-        return time.monotonic() + self._predict(sizes) > self._deadline + (overtime - 1.0) * self._seconds
+        return self._clock() + self._predict(sizes) > self._deadline + (overtime - 1.0) * self._seconds
 
     def _predict(self, sizes: Sizes) -> float:
         """What a size may cost: what any call costs, and a part that grows with the volume as the largest one shows."""
@@ -177,9 +184,9 @@ class Bench:
     def try_size(self, sizes: Sizes, *, regimes: int = 1) -> None:
         """Tries a size with typical values and, with more regimes, with others in turn."""
         for values in (TYPICAL, *itertools.islice(self._regimes, regimes - 1)):
-            begun = time.monotonic()
+            begun = self._clock()
             self.try_point(sizes, values)
-            taken = time.monotonic() - begun
+            taken = self._clock() - begun
             self._cheapest = min(self._cheapest, taken)
             if volume(sizes) >= self._costliest[0]:
                 self._costliest = (volume(sizes), taken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -14,7 +14,7 @@ from onnxwright.backends import Session
 from onnxwright.findings import Finding
 from onnxwright.manifest import Proof, Verdict
 from onnxwright.profile import Profile
-from onnxwright.proof.bench import GIVEN, Bench, Key, Tally, key_of
+from onnxwright.proof.bench import GIVEN, Bench, Key, Limit, Tally, key_of
 from onnxwright.proof.box import Box, clamped, contains, distance, largest_box, nearest
 from onnxwright.proof.lattice import (
     Sizes,
@@ -64,6 +64,8 @@ class Plan:
     """Sizes on the other side of what the module's code asks of sizes."""
     questions: tuple[Question, ...] = ()
     """What it asks."""
+    clock: Callable[[], float] = time.monotonic
+    """What tells the seconds."""
     lower: Mapping[str, str] = field(default_factory=dict)
     """The candidates that compute in a lower type by design, as `{"fp16": "float16"}`: their limits are wider."""
 
@@ -79,7 +81,7 @@ def prove(reference: Reference, candidates: Mapping[str, Session], sampler: Samp
     The range of a proof is the box of sizes in which every point that was tried agreed. Each end of each dim was
     tried; where the time did not allow a corner in which several dims are at their most, a finding says so.
     """
-    bench = Bench(reference, candidates, sampler, plan.profile, plan.seconds)
+    bench = Bench(reference, candidates, sampler, plan.profile, Limit(plan.seconds, plan.clock))
     bench.hold_to_lower(plan.lower)
     _try_lattice(bench, plan)
     boxes = _settle(bench, plan)
@@ -107,10 +109,10 @@ def _try_lattice(bench: Bench, plan: Plan) -> None:
     telling = essential(plan.profile, plan.traced, seed=plan.seed)
     for sizes in sorted([*telling, *corners(plan.profile)], key=volume):
         bench.try_affordable(sizes)
-    begun = time.monotonic()
+    begun = plan.clock()
     singly = itertools.chain(neighbours(plan.profile), sweep(plan.profile))
     for sizes in itertools.chain(singly, combinations(plan.profile, seed=plan.seed)):
-        if bench.is_over() or time.monotonic() - begun > _SWEEP_SHARE * plan.seconds:
+        if bench.is_over() or plan.clock() - begun > _SWEEP_SHARE * plan.seconds:
             break
         if not bench.is_tried(sizes) and not bench.is_too_late(sizes):
             bench.try_size(sizes)
@@ -185,17 +187,20 @@ def _cut(bench: Bench, tally: Tally, plan: Plan) -> Box | None:
 
 
 def _suspected(bench: Bench, tally: Tally, plan: Plan) -> list[Sizes]:
-    """Sizes that were not tried, at which the code goes the way that it went wherever the candidate failed.
+    """Sizes that were not tried, at which the code goes a way that it went nowhere where the candidate agreed.
 
-    That is so where an answer to a question was never had at a size that agreed, and was at one that failed.
+    That is so where the answer to a question was had at no size that agreed; or the answers to all of them together,
+    if they were had at one that failed.
     """
     found: dict[Key, Sizes] = {}
     failed = [failure.sizes for failure in tally.failed.values()]
-    for questions in (*((one,) for one in plan.questions), plan.questions):
-        wrong = _answers(questions, failed) - _answers(questions, tally.agreed.values())
-        if wrong:
-            found.update({key_of(one): one for one in grid(plan.profile) if _answers(questions, [one]) & wrong})
-    return [sizes for sizes in found.values() if not bench.is_tried(sizes)]
+    sizes = [*grid(plan.profile), *plan.asked]
+    for question in plan.questions:
+        unseen = {(True,), (False,)} - _answers((question,), tally.agreed.values())
+        found.update({key_of(one): one for one in sizes if unseen and _answers((question,), [one]) & unseen})
+    wrong = _answers(plan.questions, failed) - _answers(plan.questions, tally.agreed.values())
+    found.update({key_of(one): one for one in sizes if wrong and _answers(plan.questions, [one]) & wrong})
+    return [one for one in found.values() if not bench.is_tried(one)]
 
 
 def _answers(questions: Sequence[Question], many: Iterable[Sizes]) -> set[tuple[bool | None, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -13,9 +13,10 @@ from onnxwright.backends import Array, Ran, Tensors
 from onnxwright.dtypes import from_torch, is_known
 from onnxwright.errors import ForwardError
 from onnxwright.pytorch.lines import user_line_of
-from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, layers_as_written
+from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, layers_as_written, tolerated
 from onnxwright.pytorch.reads import ValueReads
 from onnxwright.pytorch.widened import Widening, unwrapped, widen, without_fast_paths
+from onnxwright.samples import Sampler
 from onnxwright.signature import Signature
 
 NAME = "pytorch"
@@ -169,6 +170,16 @@ class UnguardedSession:
         for name, tensor in named.items():
             _check_kind(name, tensor)
         return {name: to_array(unwrapped(tensor)) for name, tensor in named.items()}
+
+
+def taken_by(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int], *, seed: int = 0) -> dict[str, Tensor]:
+    """Returns a sample of some sizes, if the module answers it; else nothing. Its first state is put back."""
+    sample = {name: to_tensor(array) for name, array in sampler.draw(sizes, seed=seed).items()}
+    function = TensorFunction(module, sampler.signature.input_names)
+    with Pristine(module), evaluation(module), torch.no_grad(), tolerated():
+        function(*sample.values())
+        return sample
+    return {}
 
 
 def other_threads(threads: int) -> int:

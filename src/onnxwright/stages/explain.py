@@ -37,7 +37,7 @@ def explain(source: Source, asked: Asked | None, proof: Proof, origin: Origin) -
     """
     if source.module is None or not proof.failures:
         return ()
-    conditions = list(_accounting(asked.conditions, source.traced, proof)) if asked is not None else []
+    conditions = list(_accounting(asked, source, proof)) if asked is not None else []
     parted = _differences(source, _nearest(source, proof))
     found = [_of_condition(one, source, proof, parted, origin) for one in conditions]
     if not found:
@@ -48,22 +48,11 @@ def explain(source: Source, asked: Asked | None, proof: Proof, origin: Origin) -
     return tuple({one.where: one for one in reversed(found)}.values())[::-1][:_MOST_EXPLANATIONS]
 
 
-def _accounting(conditions: Sequence[Condition], traced: Mapping[str, int], proof: Proof) -> Iterator[Condition]:
-    """The conditions that turn at failures only, fewest first that account for all failures that any does."""
-    left = [failure.sizes for failure in proof.failures]
-    turning = [one for one in conditions if not any(_turns(one, traced, sizes) for sizes in proof.sizes)]
-    while turning:
-        best = max(turning, key=lambda one: sum(_turns(one, traced, sizes) for sizes in left))
-        rest = [sizes for sizes in left if not _turns(best, traced, sizes)]
-        if len(rest) == len(left):
-            return
-        yield best
-        left = rest
+def _accounting(asked: Asked, source: Source, proof: Proof) -> Iterator[Condition]:
+    from onnxwright.watching.conditions import accounting
 
-
-def _turns(condition: Condition, traced: Mapping[str, int], sizes: Mapping[str, int]) -> bool:
-    then, now = condition.holds(traced), condition.holds(sizes)
-    return None not in {then, now} and then is not now
+    failed = [failure.sizes for failure in proof.failures]
+    return accounting(asked.conditions, source.traced, failed, proof.sizes)
 
 
 def _nearest(source: Source, proof: Proof) -> Failure:
@@ -86,7 +75,7 @@ def _of_condition(
     condition: Condition, source: Source, proof: Proof, parted: Sequence[Difference], origin: Origin
 ) -> Finding:
     place, kind = condition.place, condition.place.line.kind
-    turned = [failure for failure in proof.failures if _turns(condition, source.traced, failure.sizes)]
+    turned = [failure for failure in proof.failures if condition.turns(source.traced, failure.sizes)]
     nearest = min(turned, key=lambda failure: distance(failure.sizes, source.traced))
     at = "true" if condition.holds(source.traced) else "false"
     evidence = (

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from onnxwright.backends import Tensors
 from onnxwright.errors import UsageError
+from onnxwright.proof.box import distance
+from onnxwright.proof.lattice import grid
 from onnxwright.routes import Exported, Task, route
 from onnxwright.source import Source
 
@@ -45,18 +49,26 @@ def export(source: Source, *, route_name: str = "trace", opset: int = DEFAULT_OP
 
 def twin_of(source: Source) -> dict[str, Tensor]:
     """Returns a second sample near the traced one, each size and value another, that the module answers; else none."""
-    import torch
-
-    from onnxwright.pytorch.modules import Pristine, TensorFunction, tolerated
+    from onnxwright.pytorch.session import taken_by
 
     assert source.module is not None
-    function = TensorFunction(source.module, source.signature.input_names)
-    for step in _TWIN_STEPS:
-        sample = _tensors(source.sampler.draw(_stepped(source, step), seed=_TWIN_SEED))
-        with Pristine(source.module), torch.no_grad(), tolerated():
-            function(*sample.values())
-            return sample
-    return {}
+    samples = (
+        taken_by(source.module, source.sampler, sizes, seed=_TWIN_SEED)
+        for sizes in filter(source.is_within, _twin_sizes(source))
+    )
+    return next(filter(None, samples), {})
+
+
+def _twin_sizes(source: Source) -> Iterator[dict[str, int]]:
+    """Sizes beside the traced ones; for a part of the profile, where these lie outside of it, others of its sizes."""
+    yield from (_stepped(source, step) for step in _TWIN_STEPS)
+    if not source.is_within(_stepped(source, _TWIN_STEPS[0])):
+        yield from sorted(filter(source.is_within, grid(source.profile)), key=functools.partial(_likeness, source))[:4]
+
+
+def _likeness(source: Source, sizes: Mapping[str, int]) -> tuple[int, float]:
+    same = sum(size == source.traced[dim] for dim, size in sizes.items())
+    return same, distance(dict(sizes), source.traced)
 
 
 def _stepped(source: Source, step: int) -> dict[str, int]:

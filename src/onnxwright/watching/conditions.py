@@ -25,7 +25,7 @@ from torch import nn
 from onnxwright.profile import Profile
 from onnxwright.proof.box import distance
 from onnxwright.proof.lattice import Sizes, thinned, volume
-from onnxwright.pytorch.lines import Place, Whereabouts
+from onnxwright.pytorch.lines import NOWHERE, Place, Whereabouts
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, tolerated
 from onnxwright.pytorch.session import to_tensor
 from onnxwright.samples import Sampler
@@ -56,6 +56,11 @@ class Condition(NamedTuple):
         except (ArithmeticError, NameError, TypeError, ValueError):
             return None
 
+    def turns(self, one: Mapping[str, int], other: Mapping[str, int]) -> bool:
+        """Whether it is true at one of two sizes and false at the other."""
+        then, now = self.holds(one), self.holds(other)
+        return None not in {then, now} and then is not now
+
     @property
     def is_merge(self) -> bool:
         """Whether it says that two dims are one."""
@@ -63,6 +68,38 @@ class Condition(NamedTuple):
 
     def __str__(self) -> str:
         return re.sub(r"dims\['([^']*)'\]", r"\1", self.code)
+
+
+def asking(text: str, dims: Iterable[str]) -> Condition:
+    """Reads a condition as `str` wrote it.
+
+    Raises:
+        ValueError: when it is no Python, or names none of the dims.
+    """
+    known = [dim for dim in dims if re.search(rf"\b{re.escape(dim)}\b", text)]
+    if not known:
+        raise ValueError(f"`{text}` asks about none of the dims")
+    code = _replaced(text, {dim: f"dims[{dim!r}]" for dim in known})
+    try:
+        _compiled(code)
+    except SyntaxError as problem:
+        raise ValueError(f"`{text}` is no question about sizes") from problem
+    return Condition(code, tuple(known), Place("", NOWHERE))
+
+
+def accounting(
+    conditions: Sequence[Condition], traced: Mapping[str, int], failed: Sequence[Sizes], agreed: Sequence[Sizes]
+) -> Iterator[Condition]:
+    """Yields the conditions that turn at failures only, fewest first that account for all failures that any does."""
+    left = list(failed)
+    turning = [one for one in conditions if not any(one.turns(traced, sizes) for sizes in agreed)]
+    while turning:
+        best = max(turning, key=lambda one: sum(one.turns(traced, sizes) for sizes in left))
+        rest = [sizes for sizes in left if not best.turns(traced, sizes)]
+        if len(rest) == len(left):
+            return
+        yield best
+        left = rest
 
 
 class Asked(NamedTuple):

@@ -1,0 +1,90 @@
+"""What mends an export that fails or is wrong: one repair a file, each offering `REPAIR`.
+
+A repair answers what an attempt has shown, never the name of an architecture. It wraps an export: it may change the
+source that goes in (a copy of it), what PyTorch does meanwhile, or the graph that comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+from onnxwright.approach import Approach, Fix
+from onnxwright.discovery import offered
+from onnxwright.errors import UsageError, accepted
+from onnxwright.findings import Finding
+from onnxwright.manifest import Proof
+from onnxwright.routes import Exported
+from onnxwright.source import Source
+
+if TYPE_CHECKING:
+    from onnxwright.watching.conditions import Asked
+
+Exporter = Callable[[Source], Exported]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An attempt that did not show everything: how it was made, and what came of it."""
+
+    source: Source
+    approach: Approach
+    message: str
+    """Why there is no graph, where there is none; else what was told of it."""
+    findings: tuple[Finding, ...] = ()
+    proof: Proof | None = None
+    asked: Asked | None = None
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether a graph came of it that could be held against the reference."""
+        return self.proof is not None
+
+
+class Repair(Protocol):
+    """One way to mend."""
+
+    name: str
+    summary: str
+    """What it does, in one sentence that begins with a verb."""
+    rank: float
+    """How late an attempt with it is worth trying, beside others: what it costs, and how seldom it helps."""
+
+    def proposals(self, seen: Seen) -> Iterable[str]:
+        """Yields what it could be applied to after an attempt, the most promising first, if it can help."""
+
+    def around(self, export: Exporter, argument: str) -> Exporter:
+        """Returns an export with the repair in it.
+
+        Raises:
+            UsageError: when the argument is none that it understands.
+        """
+
+
+def repairs() -> dict[str, Repair]:
+    """Returns every repair by name."""
+    return cast(dict[str, Repair], offered(__name__, "REPAIR"))
+
+
+def mended(export: Exporter, fixes: Sequence[Fix]) -> Exporter:
+    """Wraps an export into repairs, the first innermost.
+
+    Raises:
+        UsageError: for a repair that is unknown.
+    """
+    for fix in fixes:
+        export = repair(fix.repair).around(export, fix.argument)
+    return export
+
+
+def repair(name: str) -> Repair:
+    """Returns the repair of that name.
+
+    Raises:
+        UsageError: when there is none.
+    """
+    known = repairs()
+    if name not in known:
+        raise UsageError(f"repair '{name}' is unknown; expected {accepted(name, known)}.")
+    return known[name]

@@ -1,0 +1,140 @@
+"""One graph for each side of a question about sizes, joined under an ONNX `If`.
+
+What Python decides by a size is right in an export only on the side of the sample. Two exports, one from a sample on
+each side, are right together: `if x.shape[1] > 8:` becomes `piecewise=sequence > 8`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from onnxwright.errors import RouteError, UsageError
+from onnxwright.proof.box import distance
+from onnxwright.proof.lattice import Sizes, grid
+from onnxwright.repairs import Exporter, Seen
+from onnxwright.routes import Exported
+from onnxwright.source import Source
+
+if TYPE_CHECKING:
+    from onnxwright.watching.conditions import Condition
+
+_BETWEEN: Final = " | "
+_MOST_QUESTIONS: Final = 4
+"""So many nest at most: each doubles the exports."""
+_MOST_SAMPLES: Final = 6
+
+
+class Piecewise:
+    """Exports each side of questions about sizes by itself."""
+
+    name = "piecewise"
+    summary = "exports each side of a question about sizes by itself, and joins the graphs under an `If`"
+    rank = 30.0
+
+    def proposals(self, seen: Seen) -> Iterator[str]:
+        """Yields the questions that account for the failures; else where the range that holds ends."""
+        if seen.proof is None or not seen.proof.failures:
+            return
+        asked = sum(fix.argument.count(_BETWEEN) + 1 for fix in seen.approach.fixes if fix.repair == self.name)
+        questions = [str(one) for one in _accounting(seen)] or list(_edges(seen))
+        if questions and asked + len(questions) <= _MOST_QUESTIONS:
+            yield _BETWEEN.join(questions)
+
+    def around(self, export: Exporter, argument: str) -> Exporter:
+        """Returns an export that makes one graph of those for each side of the questions.
+
+        Raises:
+            UsageError: when the argument holds no question about sizes.
+        """
+
+        def piecewise(source: Source) -> Exported:
+            return _split(source, _questions(argument, source), export)
+
+        return piecewise
+
+
+def _questions(argument: str, source: Source) -> list[Condition]:
+    from onnxwright.watching.conditions import asking
+
+    try:
+        return [asking(one, source.profile) for one in argument.split(_BETWEEN)]
+    except ValueError as problem:
+        raise UsageError(f"repair 'piecewise': {problem}; expected one such as `sequence > 8`.") from problem
+
+
+def _accounting(seen: Seen) -> Iterator[Condition]:
+    from onnxwright.watching.conditions import accounting
+
+    if seen.asked is not None and seen.proof is not None:
+        failed = [failure.sizes for failure in seen.proof.failures]
+        yield from accounting(seen.asked.conditions, seen.source.traced, failed, seen.proof.sizes)
+
+
+def _edges(seen: Seen) -> Iterator[str]:
+    """The ends of the range that holds, where nothing in the code says why it ends there."""
+    assert seen.proof is not None
+    for dim, (low, high) in seen.proof.range.items():
+        if low > seen.source.profile[dim].least:
+            yield f"{dim} >= {low}"
+        if high < seen.source.profile[dim].most:
+            yield f"{dim} <= {high}"
+
+
+def _split(source: Source, questions: Sequence[Condition], export: Exporter) -> Exported:
+    from onnxwright.graph.joining import joined
+
+    if not questions:
+        return export(source)
+    first, *others = questions
+    sides = {side: _on_side(source, first, is_true=side) for side in (True, False)}
+    pieces = {side: _split(part, others, export) for side, part in sides.items() if part is not None}
+    if len(pieces) < len(sides):
+        return next(iter(pieces.values()))
+    try:
+        model = joined(first.code, pieces[True].model, pieces[False].model, source.signature)
+    except ValueError as problem:
+        raise RouteError(f"can't ask `{first}` in a graph: {problem}.") from problem
+    both = pieces.values()
+    return Exported(
+        model,
+        tuple(dict.fromkeys(found for piece in both for found in piece.findings)),
+        tuple(one for one in dict.fromkeys(one for piece in both for one in piece.assumed) if one not in questions),
+        {dim: found for piece in both for dim, found in piece.taken.items()},
+    )
+
+
+def _on_side(source: Source, question: Condition, *, is_true: bool) -> Source | None:
+    """The source, to be exported from a sample where a question is answered so; None where it never is."""
+
+    def is_within(sizes: Mapping[str, int]) -> bool:
+        return source.is_within(sizes) and question.holds(sizes) is is_true
+
+    part = dataclasses.replace(source, is_within=is_within)
+    if is_within(source.traced):
+        return part
+    sizes = _answered(part)
+    return None if sizes is None else dataclasses.replace(part, traced=sizes)
+
+
+def _answered(source: Source) -> Sizes | None:
+    """Sizes within a source's part that the module answers: distinct, larger than one and near the traced ones, if any.
+
+    None where there are none at all.
+    """
+    from onnxwright.pytorch.session import taken_by
+
+    found = sorted(filter(source.is_within, grid(source.profile)), key=lambda sizes: _coincidence(source, sizes))
+    for sizes in found[:_MOST_SAMPLES]:
+        if source.module is None or taken_by(source.module, source.sampler, sizes):
+            return sizes
+    return None
+
+
+def _coincidence(source: Source, sizes: Sizes) -> tuple[int, float]:
+    alike = len(sizes) - len(set(sizes.values())) + sum(size == 1 for size in sizes.values())
+    return alike, distance(sizes, source.traced)
+
+
+REPAIR = Piecewise()
