@@ -36,6 +36,8 @@ def convert(
     trust_remote_code: bool = False,
     force: bool = False,
     save_repro: str | Path | None = None,
+    replay: str | None = None,
+    repair_seconds: float = 300.0,
     progress: Progress | None = None,
 ) -> Package:
     """Converts a model and returns the package, which is proven on the range that it declares.
@@ -44,6 +46,8 @@ def convert(
     `example_inputs` (`{input name: tensor}`) and `dims` (`{input name: {axis: dim name}}`). `profile` gives least,
     usual and most for named dims; the others get their defaults. `proof` is quick, normal or thorough. Where outputs
     differ, the folder `save_repro` gets the first node that answers otherwise, its inputs, and a script that shows it.
+    Attempts are made until one is proven on the whole profile, for about `repair_seconds`; `replay` makes one of a
+    journal alone (`"trace@18; piecewise=sequence > 8"`).
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.
@@ -71,6 +75,8 @@ def convert(
         is_code_trusted=trust_remote_code,
         is_forced=force,
         repro=None if save_repro is None else environment.at_home(save_repro),
+        replay=replay,
+        repair_seconds=repair_seconds,
     )
     return run(request, progress)
 

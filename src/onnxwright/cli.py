@@ -93,6 +93,12 @@ def convert(
     proof: Proving = "normal",
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="Measure the engines side by side.")] = True,
     save_repro: Repro = None,
+    replay: Annotated[
+        str | None, typer.Option(metavar="ATTEMPT", help="Make one attempt only, as a journal says it.")
+    ] = None,
+    repair_time: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="No new attempt is begun after so long.")
+    ] = 300.0,
     trust_remote_code: Trust = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
     as_json: Json = False,
@@ -120,6 +126,8 @@ def convert(
         measure=measure,
         trust_remote_code=trust_remote_code,
         save_repro=save_repro,
+        replay=replay,
+        repair_seconds=repair_time,
         force=force,
         progress=_Stages(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -32,6 +33,7 @@ def isolated(step: Callable[[], _Answer], *, seconds: float) -> _Answer:
         OnnxwrightError: what the step raises of that.
         OSError: when the disk is full.
     """
+    gc.collect()
     context = multiprocessing.get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(step, sending), daemon=True)
@@ -55,6 +57,8 @@ def isolated(step: Callable[[], _Answer], *, seconds: float) -> _Answer:
 def _run(step: Callable[[], Any], sending: Connection) -> None:
     import torch
 
+    # A session of the parent that is collected here would wait for its threads, which don't exist, forever.
+    gc.freeze()
     torch.set_num_threads(1)
     for stream in (1, 2):  # what C++ writes there would stand among the parent's progress
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)

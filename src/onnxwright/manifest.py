@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import msgspec
@@ -105,6 +106,12 @@ class Proof(msgspec.Struct, frozen=True):
     divergence: Divergence | None = None
     findings: tuple[Finding, ...] = ()
 
+    @property
+    def extent(self) -> tuple[bool, float]:
+        """How much was shown, to compare proofs by: whether everything, and how many sizes."""
+        sizes = math.prod(high - low + 1 for low, high in self.range.values())
+        return self.verdict == "proven", sizes if self.verdict != "failed" else 0
+
 
 class Attempt(msgspec.Struct, frozen=True):
     """One entry of the journal: what was tried, what came of it, and how long it took."""
@@ -116,6 +123,12 @@ class Attempt(msgspec.Struct, frozen=True):
     range: dict[str, tuple[int, int]] = {}
     seconds: float = 0.0
     findings: tuple[Finding, ...] = ()
+    repairs: tuple[str, ...] = ()
+
+    @property
+    def approach(self) -> str:
+        """What `--replay` takes to walk this way alone."""
+        return "; ".join([f"{self.route}@{self.opset}", *self.repairs])
 
 
 class Latency(msgspec.Struct, frozen=True):

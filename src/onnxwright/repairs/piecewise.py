@@ -14,7 +14,7 @@ from onnxwright.errors import RouteError, UsageError
 from onnxwright.proof.box import distance
 from onnxwright.proof.lattice import Sizes, grid
 from onnxwright.repairs import Exporter, Seen
-from onnxwright.routes import Exported
+from onnxwright.routes import Exported, Noted
 from onnxwright.source import Source
 
 if TYPE_CHECKING:
@@ -96,13 +96,10 @@ def _split(source: Source, questions: Sequence[Condition], export: Exporter) -> 
         model = joined(first.code, pieces[True].model, pieces[False].model, source.signature)
     except ValueError as problem:
         raise RouteError(f"can't ask `{first}` in a graph: {problem}.") from problem
-    both = pieces.values()
-    return Exported(
-        model,
-        tuple(dict.fromkeys(found for piece in both for found in piece.findings)),
-        tuple(one for one in dict.fromkeys(one for piece in both for one in piece.assumed) if one not in questions),
-        {dim: found for piece in both for dim, found in piece.taken.items()},
-    )
+    both = [piece.noted for piece in pieces.values()]
+    findings = dict.fromkeys(found for noted in both for found in noted.findings)
+    assumed = dict.fromkeys(one for noted in both for one in noted.assumed if one.code != first.code)
+    return Exported(model, Noted(tuple(findings), tuple(assumed), {**both[0].taken, **both[1].taken}))
 
 
 def _on_side(source: Source, question: Condition, *, is_true: bool) -> Source | None:

@@ -8,8 +8,8 @@ import logging
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from onnxwright.discovery import offered
 from onnxwright.errors import UsageError, accepted
@@ -49,16 +49,28 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Exported:
-    """A graph, what was seen on the way to it, and what the exporter took for granted of sizes.
+class Noted:
+    """What was seen on the way to a graph, and what the exporter took for granted of sizes.
 
     `taken` says of each dim where Python makes a number of its size, with which it may decide anything.
     """
 
-    model: onnx_ir.Model
     findings: tuple[Finding, ...] = ()
     assumed: tuple[Condition, ...] = ()
     taken: Mapping[str, Finding] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A graph, and what was noted on the way to it."""
+
+    model: onnx_ir.Model
+    noted: Noted = Noted()
+
+
+def noting(exported: Exported, **more: Any) -> Exported:
+    """Returns what was exported with more noted of it."""
+    return replace(exported, noted=replace(exported.noted, **more))
 
 
 def conformed(model: onnx_ir.Model, task: Task, findings: Iterable[Finding] = ()) -> Exported:
@@ -80,13 +92,15 @@ def conformed(model: onnx_ir.Model, task: Task, findings: Iterable[Finding] = ()
         )
         for name in unused_inputs(model)
     )
-    return Exported(model, (*findings, *unused))
+    return Exported(model, Noted((*findings, *unused)))
 
 
 class Route(Protocol):
     """One exporter."""
 
     name: str
+    rank: float
+    """How late an attempt by it is worth trying, beside others: what it costs, and how seldom it helps."""
     opsets: range
 
     def export(self, task: Task) -> Exported:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
@@ -19,7 +18,7 @@ from onnxwright.findings import Finding
 from onnxwright.graph.provenance import keep_provenance
 from onnxwright.pytorch.lines import NOWHERE, Line, Place, found_at, line_of_forward
 from onnxwright.pytorch.modules import TensorFunction, paths_of
-from onnxwright.routes import Exported, Task, conformed, silence, told
+from onnxwright.routes import Exported, Task, conformed, noting, silence, told
 from onnxwright.routes.trace import sizes_taken
 from onnxwright.signature import Signature
 from onnxwright.watching.conditions import Condition, translated
@@ -32,6 +31,7 @@ class Dynamo:
     """`torch.export.export`, then `torch.onnx.export` on the exported program."""
 
     name = "dynamo"
+    rank = 20.0
     opsets = range(18, 24)
 
     def export(self, task: Task) -> Exported:
@@ -60,9 +60,8 @@ class Dynamo:
             raise RouteError(f"the exporter wrote opset {model.opset_imports.get('')}; asked for {task.opset}.")
         model = keep_provenance(model, paths_of(task.module))
         assumed = tuple(_assumed(program, task))
-        return replace(
-            conformed(model, task, _one_a_line(_dropped(program))), assumed=assumed, taken=_lost(program, task)
-        )
+        exported = conformed(model, task, _one_a_line(_dropped(program)))
+        return noting(exported, assumed=assumed, taken=_lost(program, task))
 
 
 def _program(function: torch.nn.Module, task: Task) -> torch.export.ExportedProgram:

@@ -15,6 +15,7 @@ class Script:
     """`torch.jit.script` on the module, called from a traced function that flattens its outputs."""
 
     name = "script"
+    rank = 25.0
     opsets = TRACE.opsets
 
     def export(self, task: Task) -> Exported:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from onnxwright.graph.snap_quantized import snap_quantized
 from onnxwright.pytorch.lines import Whereabouts
 from onnxwright.pytorch.modules import Pristine, TensorFunction, paths_of
 from onnxwright.pytorch.reads import Read, SizeRead, ValueReads
-from onnxwright.routes import Exported, Task, conformed, silence, told
+from onnxwright.routes import Exported, Task, conformed, noting, silence, told
 from onnxwright.routes.plain_attention import plain_attention
 from onnxwright.signature import Signature
 from onnxwright.watching.differences import differences
@@ -36,6 +35,7 @@ class Trace:
     """`torch.onnx.export(dynamo=False)` on the module as it is."""
 
     name = "trace"
+    rank = 0.0
     opsets = range(9, 21)
 
     def export(self, task: Task) -> Exported:
@@ -56,7 +56,7 @@ class Trace:
             )
         if seen.problem:
             findings.append(Finding("unwatched", f"The module can't be watched while it is traced: {seen.problem}"))
-        return replace(conformed(traced(function, task), task, _one_a_line(findings)), taken=taken)
+        return noting(conformed(traced(function, task), task, _one_a_line(findings)), taken=taken)
 
 
 class _Watched(TensorFunction):

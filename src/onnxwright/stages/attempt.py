@@ -1,36 +1,39 @@
-"""Tries route after route, each judged by the same proof, and keeps a journal."""
+"""Makes a graph in one way, loads it into the engines, and has each judged by the same proof."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from onnxwright import backends, environment
+from onnxwright.approach import Approach
 from onnxwright.backends import Options, Session
-from onnxwright.errors import EngineError, ProofError, RouteError
+from onnxwright.errors import EngineError, RouteError
+from onnxwright.isolation import can_isolate, isolated
 from onnxwright.manifest import Attempt, Proof
-from onnxwright.progress import Progress
 from onnxwright.proof.prove import prove
 from onnxwright.reference import Reference
-from onnxwright.routes import Exported
+from onnxwright.repairs import mended
+from onnxwright.routes import Noted
 from onnxwright.source import Source
 from onnxwright.stages.examine import plan_of
 from onnxwright.stages.explain import Origin, merged, with_evidence
 from onnxwright.stages.export import export
 from onnxwright.stages.locate import located
 from onnxwright.stages.request import Request
-from onnxwright.staging import is_full
 
 if TYPE_CHECKING:
     from onnxwright.watching.conditions import Asked
 
+EXPORT_SECONDS: Final = 240.0
+"""An export that takes longer is stopped."""
 GIVEN = "given"
 """The route of a source that is a graph already."""
 
@@ -56,6 +59,7 @@ class Workbench:
 class Outcome:
     """One attempt: its entry in the journal and, where there is a graph, what was shown of it in each engine."""
 
+    approach: Approach
     journal: Attempt
     file: Path
     sessions: Mapping[str, Session]
@@ -65,7 +69,7 @@ class Outcome:
     @property
     def engine(self) -> str:
         """The engine in which the most was shown; the first asked for where several are equal."""
-        return max(self.proofs, key=lambda name: extent(self.proofs[name]))
+        return max(self.proofs, key=lambda name: self.proofs[name].extent)
 
     @property
     def proof(self) -> Proof:
@@ -83,76 +87,49 @@ class Outcome:
         return self.is_shown and not any(found.code == "outputs-differ" for found in self.proof.findings)
 
 
-def attempt_all(bench: Workbench, progress: Progress) -> list[Outcome]:
-    """Tries routes in order until one is shown right wherever the model itself answers."""
-    outcomes: list[Outcome] = []
-    for name in [GIVEN] if bench.source.graph is not None else bench.request.ladder():
-        with progress.stage(name):
-            begun = time.monotonic()
-            tried = _attempt(bench, name)
-            journal = replace(tried.journal, seconds=round(time.monotonic() - begun, 2))
-            outcomes.append(dataclasses.replace(tried, journal=journal))
-            progress.note(f"{name}: {journal.message}")
-        if outcomes[-1].is_complete:
-            break
-    return outcomes
-
-
-def best(outcomes: Sequence[Outcome], source: Source) -> Outcome:
-    """Returns the attempt with the widest proof.
+def attempt(bench: Workbench, approach: Approach) -> Outcome:
+    """Walks one way from a source to proofs.
 
     Raises:
-        ProofError: when nothing was shown in any; the journal comes with it, and what was found of the source.
+        UsageError: when a repair is unknown, or its argument none that it understands.
     """
-    shown = [outcome for outcome in outcomes if outcome.is_shown]
-    if not shown:
-        journal = tuple(outcome.journal for outcome in outcomes)
-        told = "\n".join(f"  {entry.route}: {entry.message}" for entry in journal)
-        raise ProofError(
-            f"no route gives a graph that is shown right; nothing was written.\n{told}",
-            findings=(*source.findings, *(found for entry in journal for found in entry.findings)),
-            attempts=journal,
-        )
-    return max(shown, key=lambda outcome: extent(outcome.proof))
+    begun = time.monotonic()
+    tried = _attempt(bench, approach)
+    journal = replace(tried.journal, seconds=round(time.monotonic() - begun, 2))
+    return dataclasses.replace(tried, journal=journal)
 
 
-def extent(proof: Proof) -> tuple[bool, float]:
-    """Returns how much a proof shows, to compare proofs by."""
-    sizes = math.prod(high - low + 1 for low, high in proof.range.values())
-    return proof.verdict == "proven", sizes if proof.verdict != "failed" else 0
-
-
-def _attempt(bench: Workbench, route: str) -> Outcome:
-    file = bench.folder / "attempts" / route / "model.onnx"
-    file.parent.mkdir(parents=True)
-    opset = bench.source.details.get("opset", bench.request.opset)
-    entry = Attempt(route=route, opset=opset, verdict="error", message="")
+def _attempt(bench: Workbench, approach: Approach) -> Outcome:
+    place = bench.folder / "attempts"
+    place.mkdir(exist_ok=True)
+    file = place / str(sum(1 for _ in place.iterdir())) / "model.onnx"
+    file.parent.mkdir()
+    repairs = tuple(map(str, approach.fixes))
+    entry = Attempt(approach.route, approach.opset, verdict="error", message="", repairs=repairs)
     try:
-        exported = _write_graph(bench, route, file)
+        noted = _write_graph(bench, approach, file)
     except RouteError as problem:
-        if is_full(problem):
-            raise
-        return _ended(replace(entry, message=f"can't export it: {problem}", findings=problem.findings), file)
-    findings, asked = exported.findings, bench.asked
+        return _ended(approach, replace(entry, message=f"can't export it: {problem}", findings=problem.findings), file)
+    findings, asked = noted.findings, bench.asked
     blocking = [found for found in findings if found.blocks_proof]
     if blocking:
         told = "; ".join(f"{found.message} ({found.where})" for found in blocking)
-        return _ended(replace(entry, verdict="failed", message=told, findings=findings), file)
+        return _ended(approach, replace(entry, verdict="failed", message=told, findings=findings), file)
     sessions, refusals = prepare(bench.engines, file)
     if not sessions:
-        return _ended(replace(entry, message="; ".join(refusals.values()), findings=findings), file)
+        return _ended(approach, replace(entry, message="; ".join(refusals.values()), findings=findings), file)
     request, source = bench.request, bench.source
     if asked is not None:
-        exported = dataclasses.replace(exported, findings=(*findings, *merged(exported.assumed, asked)))
-        asked = asked.and_of(exported.assumed, source.traced, source.profile)
+        noted = dataclasses.replace(noted, findings=(*findings, *merged(noted.assumed, asked)))
+        asked = asked.and_of(noted.assumed, source.traced, source.profile)
     plan = plan_of(source, asked, proof=request.proof, seed=request.seed)
     shown_by_points = prove(bench.reference, sessions, source.sampler, plan)
-    origin: Origin = "trace" if route == "trace" else "foreign" if route == GIVEN else "export"
+    origin: Origin = "trace" if approach.route == "trace" else "foreign" if approach.route == GIVEN else "export"
     proofs = {
-        name: with_evidence(source, asked, proof, exported, origin=origin)
+        name: with_evidence(source, asked, proof, noted, origin=origin)
         for name, proof in located(shown_by_points, sessions, source, file).items()
     }
-    shown = Outcome(entry, file, sessions, proofs, refusals).proof
+    shown = Outcome(approach, entry, file, sessions, proofs, refusals).proof
     journal = replace(
         entry,
         verdict=shown.verdict,
@@ -160,25 +137,35 @@ def _attempt(bench: Workbench, route: str) -> Outcome:
         range=shown.range,
         findings=shown.findings,
     )
-    return Outcome(journal, file, sessions, proofs, refusals)
+    return Outcome(approach, journal, file, sessions, proofs, refusals)
 
 
-def _ended(journal: Attempt, file: Path) -> Outcome:
-    return Outcome(journal, file, {}, {}, {})
+def _ended(approach: Approach, journal: Attempt, file: Path) -> Outcome:
+    return Outcome(approach, journal, file, {}, {}, {})
 
 
-def _write_graph(bench: Workbench, route: str, file: Path) -> Exported:
+def _write_graph(bench: Workbench, approach: Approach, file: Path) -> Noted:
+    """Writes the graph of an approach, in a process of its own where there can be one, and says what was seen."""
     import onnx_ir
 
     from onnxwright.graph.saving import save_model
 
     if bench.source.graph is not None:
-        exported = Exported(onnx_ir.load(bench.source.graph))
-        onnx_ir.external_data.load_to_model(exported.model)
-    else:
-        exported = export(bench.source, route_name=route, opset=bench.request.opset)
-    save_model(exported.model, file)
-    return exported
+        model = onnx_ir.load(bench.source.graph)
+        onnx_ir.external_data.load_to_model(model)
+        save_model(model, file)
+        return Noted()
+    route = functools.partial(export, route_name=approach.route, opset=approach.opset)
+    mending = mended(route, approach.fixes)
+
+    def write() -> Noted:
+        exported = mending(bench.source)
+        save_model(exported.model, file)
+        return exported.noted
+
+    # CUDA can't be used in a forked process.
+    is_isolated = can_isolate() and bench.request.device == "cpu"
+    return isolated(write, seconds=EXPORT_SECONDS) if is_isolated else write()
 
 
 def prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dict[str, str]]:

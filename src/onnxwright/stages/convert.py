@@ -31,10 +31,11 @@ from onnxwright.reference import reference_of
 from onnxwright.samples import TYPICAL
 from onnxwright.source import Source
 from onnxwright.stages import measure as measuring
-from onnxwright.stages.attempt import GIVEN, Outcome, Workbench, attempt_all, best, extent
+from onnxwright.stages.attempt import GIVEN, Outcome, Workbench
 from onnxwright.stages.examine import asked_of, examined, rows_of
 from onnxwright.stages.load import load
 from onnxwright.stages.package import package
+from onnxwright.stages.repair import best, repair_all
 from onnxwright.stages.repro import save_first, tell_repro
 from onnxwright.stages.request import Request, ready_engines
 from onnxwright.staging import staged
@@ -67,7 +68,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             reference = reference_of(source, threads=environment.cores(), device=request.device)
             source = replace(source, findings=(*source.findings, *rows_of(source, reference)))
         bench = Workbench(request, source, reference, engines, folder, asked)
-        outcomes = attempt_all(bench, progress)
+        outcomes = repair_all(bench, progress)
         if request.repro is not None:
             _save_repro(outcomes, source, request.repro, progress)
         chosen = best(outcomes, source)
@@ -224,7 +225,7 @@ def _left_out(chosen: Outcome) -> Iterator[Finding]:
 
 def _fastest(chosen: Outcome, measurements: Mapping[str, Measurement]) -> str:
     """The engine with the greatest speed-up at the usual size, of those in which as much was shown as in any."""
-    widest = [name for name, proof in chosen.proofs.items() if extent(proof) == extent(chosen.proof)]
+    widest = [name for name, proof in chosen.proofs.items() if proof.extent == chosen.proof.extent]
     return max(widest, key=lambda name: measurements[name].latencies[-1].speedup if name in measurements else 0.0)
 
 
@@ -233,7 +234,8 @@ def _lineage(bench: Workbench, chosen: Outcome, variant: Variant) -> Iterator[St
     yield Step("load", {"source": bench.source.name, **bench.source.details})
     if journal.route != GIVEN:
         sizes = dict(bench.source.traced)
-        yield Step("export", {"route": journal.route, "opset": journal.opset, "sizes": sizes, "sha256": variant.sha256})
+        how = {"route": journal.route, "opset": journal.opset, "repairs": list(journal.repairs)}
+        yield Step("export", {**how, "sizes": sizes, "sha256": variant.sha256})
     yield Step(
         "prove", {"reference": chosen.proof.reference, "points": chosen.proof.points, "seed": bench.request.seed}
     )

@@ -26,7 +26,7 @@ from onnxwright.watching.examination import examine
 if TYPE_CHECKING:
     from torch import nn
 
-    from onnxwright.routes import Exported
+    from onnxwright.routes import Noted
 
 AXES: Final = ("batch_size", "sequence")
 OUTPUT: Final = "output"
@@ -44,11 +44,11 @@ def convert_to_onnx(model: nn.Module, file: Path, inputs: Mapping[str, Any], ops
     source = _load(model, inputs)
     _refuse(source, examine(source, threads=environment.cores()))
     exported = export(source, route_name="trace", opset=_opset(model, opset))
-    _refuse(source, exported.findings)
+    _refuse(source, exported.noted.findings)
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
         draft = Path(folder) / file.name
         save_model(exported.model, draft)
-        proof = _prove(source, draft, exported)
+        proof = _prove(source, draft, exported.noted)
         for made, place in ((data_file(draft), data_file(file)), (draft, file)):
             if made.exists():
                 os.replace(made, place)  # noqa: PTH105 - the function's name says that it replaces
@@ -78,14 +78,14 @@ def _opset(model: nn.Module, opset: int) -> int:
     return max(opset, _PER_CHANNEL_OPSET) if per_channel else opset
 
 
-def _prove(source: Source, file: Path, exported: Exported) -> Proof:
+def _prove(source: Source, file: Path, noted: Noted) -> Proof:
     # What the file says, without what an optimizer makes of it.
     session = OnnxRuntimeSession(file, Options(environment.cores()), is_optimized=False)
     reference = reference_of(source, threads=environment.cores())
     asked = asked_of(source)
     plan = plan_of(source, asked, proof="quick")
     proof = prove(reference, {source.name: session}, source.sampler, plan)[source.name]
-    proof = with_evidence(source, asked, proof, exported, origin="trace")
+    proof = with_evidence(source, asked, proof, noted, origin="trace")
     if proof.verdict == "failed" or proof.failures:
         told = " ".join(found.message for found in proof.findings)
         raise ProofError(f"'{source.name}' is not right away from the dummy inputs. {told}", findings=proof.findings)

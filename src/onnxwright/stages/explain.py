@@ -15,7 +15,7 @@ from onnxwright.words import in_equations, in_sizes
 
 if TYPE_CHECKING:
     from onnxwright.pytorch.lines import Kind, Place
-    from onnxwright.routes import Exported
+    from onnxwright.routes import Noted
     from onnxwright.watching.conditions import Asked, Condition
     from onnxwright.watching.differences import Difference
 
@@ -139,15 +139,13 @@ def merged(assumed: Sequence[Condition], asked: Asked) -> tuple[Finding, ...]:
     )
 
 
-def with_evidence(
-    source: Source, asked: Asked | None, proof: Proof, exported: Exported | None, *, origin: Origin
-) -> Proof:
+def with_evidence(source: Source, asked: Asked | None, proof: Proof, noted: Noted | None, *, origin: Origin) -> Proof:
     """Returns a proof with the lines that account for its failures, and with what the export has seen.
 
     What was frozen, but shows at no size that was tried, is not shown to be harmless: the proof fails then. So it does
     over a range of a size of which Python makes a number, since any size in it may be decided otherwise.
     """
-    seen, taken = (exported.findings, exported.taken) if exported is not None else ((), {})
+    seen, taken = (noted.findings, noted.taken) if noted is not None else ((), {})
     found = [*explain(source, asked, proof, origin), *_narrowed(source, proof)]
     proof = replace(proof, findings=tuple(_with_place(source, one) for one in proof.findings))
     hidden = [one for one in seen if one.code in _FROZEN] if not proof.failures else []

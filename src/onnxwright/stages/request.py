@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from onnxwright import backends, environment
+from onnxwright.approach import parse
 from onnxwright.errors import EngineError, OutputError, UsageError, accepted
 from onnxwright.proof.prove import BUDGETS
+from onnxwright.repairs import repair
 from onnxwright.routes import route, routes
 from onnxwright.stages.export import DEFAULT_OPSET
 from onnxwright.stages.load import require_onnx, require_torch
@@ -44,6 +46,8 @@ class Request:
     is_code_trusted: bool = False
     is_forced: bool = False
     repro: Path | None = None
+    replay: str | None = None
+    repair_seconds: float = 300.0
 
     @property
     def opset(self) -> int:
@@ -68,7 +72,9 @@ class Request:
         require_torch()
         if self.device == "cuda" and not _has_cuda():
             raise UsageError("device 'cuda': PyTorch sees no GPU here. Use --device cpu.")
-        if self.route != "auto":
+        if self.replay is not None:
+            _check_replay(self.replay)
+        elif self.route != "auto":
             route(self.route, opset=self.opset)
         elif not self.ladder():
             spans = "; ".join(f"{name} {one.opsets[0]} to {one.opsets[-1]}" for name, one in routes().items())
@@ -79,6 +85,13 @@ class Request:
         if self.route != "auto":
             return [self.route]
         return [name for name, one in routes().items() if self.opset in one.opsets]
+
+
+def _check_replay(text: str) -> None:
+    approach = parse(text)
+    route(approach.route, opset=approach.opset)
+    for fix in approach.fixes:
+        repair(fix.repair)
 
 
 def ready_engines(engines: Sequence[str]) -> list[str]:

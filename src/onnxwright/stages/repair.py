@@ -1,0 +1,109 @@
+"""The loop: an attempt, a proof, and where that shows less than everything, the next attempt.
+
+```
+  source ──► attempt ──► proof ──► everything shown? ──yes──► done
+               ▲                            │ no
+               └── repairs that answer it ◄─┘      and the next route
+```
+Attempts wait in the order in which they are worth trying: cheap ones first, then those that seldom help. None is made
+twice, none where the evidence excludes it, and none when the time is up.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from onnxwright.approach import Approach, Fix, parse
+from onnxwright.errors import ProofError
+from onnxwright.progress import Progress
+from onnxwright.repairs import Seen, repair, repairs
+from onnxwright.routes import routes
+from onnxwright.source import Source
+from onnxwright.stages.attempt import GIVEN, Outcome, Workbench, attempt
+
+_MOST_ATTEMPTS: Final = 24
+_MOST_FIXES: Final = 4
+
+
+def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
+    """Makes attempts until one is shown right wherever the model itself answers, or nothing is left to try."""
+    outcomes: list[Outcome] = []
+    waiting = _Waiting(_first(bench))
+    deadline = time.monotonic() + bench.request.repair_seconds
+    for approach in waiting:
+        with progress.stage(str(approach)):
+            outcomes.append(attempt(bench, approach))
+            progress.note(f"{approach}: {outcomes[-1].journal.message}")
+        is_over = time.monotonic() > deadline or len(outcomes) >= _MOST_ATTEMPTS
+        if outcomes[-1].is_complete or is_over or bench.request.replay is not None:
+            break
+        waiting.add(_answers(bench, outcomes[-1]))
+    return outcomes
+
+
+def best(outcomes: Sequence[Outcome], source: Source) -> Outcome:
+    """Returns the attempt with the widest proof.
+
+    Raises:
+        ProofError: when nothing was shown in any; the journal comes with it, and what was found of the source.
+    """
+    shown = [outcome for outcome in outcomes if outcome.is_shown]
+    if not shown:
+        journal = tuple(outcome.journal for outcome in outcomes)
+        told = "\n".join(f"  {outcome.approach}: {outcome.journal.message}" for outcome in outcomes)
+        raise ProofError(
+            f"no route gives a graph that is shown right; nothing was written.\n{told}",
+            findings=(*source.findings, *(found for entry in journal for found in entry.findings)),
+            attempts=journal,
+        )
+    return max(shown, key=lambda outcome: outcome.proof.extent)
+
+
+class _Waiting:
+    """Attempts that wait, the most promising first; each comes once."""
+
+    def __init__(self, first: Iterator[Approach]):
+        self._known: set[Approach] = set()
+        self._order = itertools.count()
+        self._heap: list[tuple[float, int, Approach]] = []
+        self.add(first)
+
+    def add(self, approaches: Iterator[Approach]) -> None:
+        for approach in approaches:
+            if approach not in self._known:
+                self._known.add(approach)
+                heapq.heappush(self._heap, (_rank(approach), next(self._order), approach))
+
+    def __iter__(self) -> Iterator[Approach]:
+        while self._heap:
+            yield heapq.heappop(self._heap)[-1]
+
+
+def _first(bench: Workbench) -> Iterator[Approach]:
+    request = bench.request
+    if bench.source.graph is not None:
+        yield Approach(GIVEN, bench.source.details.get("opset", request.opset))
+    elif request.replay is not None:
+        yield parse(request.replay)
+    else:
+        yield from (Approach(name, request.opset) for name in request.ladder())
+
+
+def _answers(bench: Workbench, outcome: Outcome) -> Iterator[Approach]:
+    """The attempts that answer what one has shown: the same way with one more repair."""
+    approach = outcome.approach
+    if bench.source.graph is not None or len(approach.fixes) >= _MOST_FIXES:
+        return
+    proof = outcome.proof if outcome.proofs else None
+    seen = Seen(bench.source, approach, outcome.journal.message, outcome.journal.findings, proof, bench.asked)
+    for name, one in repairs().items():
+        yield from (approach.mended(Fix(name, argument)) for argument in one.proposals(seen))
+
+
+def _rank(approach: Approach) -> float:
+    route = routes()[approach.route].rank if approach.route != GIVEN else 0.0
+    return route + sum(repair(fix.repair).rank for fix in approach.fixes)
