@@ -209,6 +209,17 @@ KINDS: Final[dict[str, Kind]] = {
         "example, so they lie outside its range.",
         "Narrow the profile to what the model takes.",
     ),
+    "invalid-graph": Kind(
+        "Graph that breaks the ONNX specification",
+        "The ONNX checker refuses the graph, so that it runs only in engines that are more lenient.",
+        "Try another route; report it to the exporter.",
+    ),
+    "branch-not-taken": Kind(
+        "Branch that no input took",
+        "The graph holds a branch on values which none of the samples took, so that nothing shows what it computes.",
+        "Give inputs that take it with `--samples`, or write the branch with `torch.where`.",
+        blocks_proof=True,
+    ),
     "not-tried": Kind(
         "Sizes not tried",
         "The time for the proof was used up before these sizes.",

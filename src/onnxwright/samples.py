@@ -29,6 +29,8 @@ class Values(msgspec.Struct, frozen=True, omit_defaults=True):
     is_constant: bool = False
     is_sparse: bool = False
     is_repeated: bool = False
+    numbers: tuple[float, ...] = ()
+    """Numbers that stand here and there among typical ones."""
 
     @property
     def is_extreme(self) -> bool:
@@ -51,6 +53,11 @@ LONE_EMPTY: Final = Values("one row masked throughout", padding="one empty")
 SPARSE: Final = Values("one-hot", is_sparse=True)
 REPEATED: Final = Values("repeated rows", is_repeated=True, padding="right")
 TEXT: Final = Values("text", padding="right", is_text=True)
+
+FULL: Final = Values("true throughout", padding="full")
+LONE_FULL: Final = Values("one row true throughout", padding="one full")
+FLAG_REGIMES: Final = (FULL, LONE_FULL)
+"""More regimes, of a source that takes flags, of which nobody knows whether true stands for content or for padding."""
 
 REGIMES: Final = (
     *(TYPICAL, PADDED_RIGHT, FLIPPED, PADDED_LEFT, LARGE, ZERO, WHOLE, SMALL, CONSTANT, HUGE, EMPTY),
@@ -79,7 +86,8 @@ class Floats(msgspec.Struct, frozen=True, tag="floats", tag_field="kind"):
             drawn = np.full(shape, np.asarray(drawn).flat[0] if np.size(drawn) else 0.0)
         if values.is_sparse:
             drawn = np.where(_one_in_each_row(shape, rng), drawn, 0.0)
-        return np.asarray(drawn * values.scale).astype(to_numpy(self.dtype))
+        drawn = np.asarray(drawn * values.scale).astype(to_numpy(self.dtype))
+        return _among(drawn, values.numbers, rng) if values.numbers else drawn
 
 
 class Integers(msgspec.Struct, frozen=True, tag="integers", tag_field="kind"):
@@ -94,15 +102,26 @@ class Integers(msgspec.Struct, frozen=True, tag="integers", tag_field="kind"):
         most = self.least if values.scale == 0.0 else self.most
         if values.is_constant:
             return np.full(shape, rng.integers(self.least, self.most, endpoint=True)).astype(to_numpy(self.dtype))
-        return np.asarray(rng.integers(self.least, most, shape, endpoint=True)).astype(to_numpy(self.dtype))
+        drawn = np.asarray(rng.integers(self.least, most, shape, endpoint=True)).astype(to_numpy(self.dtype))
+        whole = tuple(number for number in values.numbers if number == round(number) and abs(number) < _MOST_WHOLE)
+        return _among(drawn, whole, rng) if whole else drawn
 
 
-class Bools(msgspec.Struct, frozen=True, tag="bools", tag_field="kind"):
-    """True or false, as likely."""
+class Bools(msgspec.Struct, frozen=True, tag="bools", tag_field="kind", omit_defaults=True):
+    """True or false, as likely; where rows are padded, true before a place in each row or after it."""
+
+    dtype: str = "bool"
 
     def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
         """Returns values of that shape; the zero regime is all false."""
-        return np.asarray(rng.random(shape) < (0.0 if values.scale == 0.0 else 0.5))
+        flags = np.asarray(rng.random(shape) < (0.0 if values.scale == 0.0 else 0.5))
+        if values.padding in _WHOLE_ROWS and shape:
+            which, is_true = _WHOLE_ROWS[values.padding]
+            flags.reshape(-1, shape[-1])[which] = is_true
+        elif values.padding in ("right", "left") and shape:
+            ends = rng.integers(0, shape[-1], (*shape[:-1], 1), endpoint=True)
+            flags = (np.arange(shape[-1]) < ends) == (values.padding == "right")
+        return flags.astype(to_numpy(self.dtype))
 
 
 class Mask(msgspec.Struct, frozen=True, tag="mask", tag_field="kind"):
@@ -172,6 +191,14 @@ class Positions(msgspec.Struct, frozen=True, tag="positions", tag_field="kind"):
         return np.broadcast_to(np.arange(shape[-1] if shape else 1, dtype=to_numpy(self.dtype)), shape).copy()
 
 
+_MOST_WHOLE: Final = 2**31
+_WHOLE_ROWS: Final = {
+    "empty": (slice(None), False),
+    "full": (slice(None), True),
+    "one empty": (slice(-1, None), False),
+    "one full": (slice(-1, None), True),
+}
+
 Meaning = Floats | Integers | Bools | Mask | Tokens | Segments | Positions
 """What one input means, and so which values it may take; a package carries it, to draw the same inputs again."""
 
@@ -188,11 +215,16 @@ class Sampler:
     given: Sequence[Tensors] = field(default=())
     """Inputs that the user gave, each at its own size."""
     text: TextRows | None = None
+    numbers: tuple[float, ...] = ()
+    """Numbers that something is compared with on the way, and that inputs therefore hold here and there."""
 
     @property
     def regimes(self) -> tuple[Values, ...]:
         """The regimes that this source can be sampled in."""
-        return (TYPICAL, TEXT, *REGIMES[1:]) if self.text else REGIMES
+        text = (TEXT,) if self.text else ()
+        flags = FLAG_REGIMES if any(isinstance(meaning, Bools) for meaning in self.meanings.values()) else ()
+        among = (Values("compared numbers", numbers=self.numbers),) if self.numbers else ()
+        return (TYPICAL, *text, *among, *flags, *REGIMES[1:])
 
     def draw(self, sizes: Mapping[str, int], values: Values = TYPICAL, *, seed: int = 0) -> dict[str, Array]:
         """Returns one input tensor for each name of the signature, at the given sizes of its named dims."""
@@ -206,6 +238,9 @@ class Sampler:
         return {name: _repeated(array) for name, array in drawn.items()} if values.is_repeated else drawn
 
 
+_PLANTED: Final = 0.125
+
+
 def meaning_of(example: Array, *, name: str) -> Meaning:
     """Reads from an example value what an input may hold: its type, spread and bounds; a mask by its name."""
     dtype = example.dtype.name
@@ -216,6 +251,8 @@ def meaning_of(example: Array, *, name: str) -> Meaning:
     if is_float(dtype):
         return _spread(example.astype(np.float64), dtype)
     least, most = (int(example.min()), int(example.max())) if example.size else (0, 1)
+    if example.ndim > 1 and (least, most) in {(0, 0), (0, 1), (1, 1)}:
+        return Bools(dtype)
     if least == most:
         least, most = (0, 1) if most == 0 else (most - 1, most)
     return Integers(dtype, least, most)
@@ -225,6 +262,18 @@ def _one_in_each_row(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     if not shape or not shape[-1]:
         return np.ones(shape, bool)
     return np.asarray(rng.integers(0, shape[-1], (*shape[:-1], 1)) == np.arange(shape[-1]))
+
+
+def _among(drawn: Array, numbers: Sequence[float], rng: np.random.Generator) -> Array:
+    """Puts numbers, and their neighbours in the element type, in place of one element in eight and of one at least."""
+    if not drawn.size:
+        return drawn
+    planted = np.asarray(numbers, drawn.dtype)
+    if drawn.dtype.kind == "f":
+        planted = np.concatenate([planted, np.nextafter(planted, np.inf), np.nextafter(planted, -np.inf)])
+    places = np.asarray(rng.random(drawn.shape) < _PLANTED)
+    places.flat[rng.integers(drawn.size)] = True
+    return np.asarray(np.where(places, rng.choice(planted, drawn.shape), drawn)).astype(drawn.dtype)
 
 
 def _repeated(array: Array) -> Array:

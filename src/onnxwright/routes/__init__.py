@@ -59,6 +59,10 @@ class Noted:
     assumed: tuple[Condition, ...] = ()
     taken: Mapping[str, Finding] = field(default_factory=dict)
 
+    def and_found(self, findings: Iterable[Finding]) -> Noted:
+        """Returns it with more findings."""
+        return replace(self, findings=(*self.findings, *findings))
+
 
 @dataclass(frozen=True)
 class Exported:

@@ -37,6 +37,8 @@ EXPORT_SECONDS: Final = 240.0
 GIVEN = "given"
 """The route of a source that is a graph already."""
 
+_MENDABLE = ("outputs-differ", "invalid-graph")
+"""Findings that another way to a graph may be without."""
 _TELLING = (
     *("shape-branch-frozen", "loop-unrolled", "constant-from-sample", "dynamic-axis-lost", "batch-frozen"),
     *("axes-merged", "dtype-narrowed", "outputs-differ", "range-narrowed", "reference-refuses-size", "not-tried"),
@@ -84,7 +86,12 @@ class Outcome:
     @property
     def is_complete(self) -> bool:
         """Whether no other route could do better: all of the profile, or all that the model itself takes."""
-        return self.is_shown and not any(found.code == "outputs-differ" for found in self.proof.findings)
+        return self.is_shown and not self.refusals and not any(found.code in _MENDABLE for found in self.proof.findings)
+
+    @property
+    def extent(self) -> tuple[bool, float, int]:
+        """How much was shown, and in how many engines, to compare attempts by."""
+        return *self.proof.extent, sum(proof.verdict != "failed" for proof in self.proofs.values())
 
 
 def attempt(bench: Workbench, approach: Approach) -> Outcome:
@@ -110,25 +117,14 @@ def _attempt(bench: Workbench, approach: Approach) -> Outcome:
         noted = _write_graph(bench, approach, file)
     except RouteError as problem:
         return _ended(approach, replace(entry, message=f"can't export it: {problem}", findings=problem.findings), file)
-    findings, asked = noted.findings, bench.asked
-    blocking = [found for found in findings if found.blocks_proof]
+    blocking = [found for found in noted.findings if found.blocks_proof]
     if blocking:
         told = "; ".join(f"{found.message} ({found.where})" for found in blocking)
-        return _ended(approach, replace(entry, verdict="failed", message=told, findings=findings), file)
+        return _ended(approach, replace(entry, verdict="failed", message=told, findings=noted.findings), file)
     sessions, refusals = prepare(bench.engines, file)
     if not sessions:
-        return _ended(approach, replace(entry, message="; ".join(refusals.values()), findings=findings), file)
-    request, source = bench.request, bench.source
-    if asked is not None:
-        noted = dataclasses.replace(noted, findings=(*findings, *merged(noted.assumed, asked)))
-        asked = asked.and_of(noted.assumed, source.traced, source.profile)
-    plan = plan_of(source, asked, proof=request.proof, seed=request.seed)
-    shown_by_points = prove(bench.reference, sessions, source.sampler, plan)
-    origin: Origin = "trace" if approach.route == "trace" else "foreign" if approach.route == GIVEN else "export"
-    proofs = {
-        name: with_evidence(source, asked, proof, noted, origin=origin)
-        for name, proof in located(shown_by_points, sessions, source, file).items()
-    }
+        return _ended(approach, replace(entry, message="; ".join(refusals.values()), findings=noted.findings), file)
+    proofs = _proofs(bench, approach, file, sessions, noted)
     shown = Outcome(approach, entry, file, sessions, proofs, refusals).proof
     journal = replace(
         entry,
@@ -138,6 +134,35 @@ def _attempt(bench: Workbench, approach: Approach) -> Outcome:
         findings=shown.findings,
     )
     return Outcome(approach, journal, file, sessions, proofs, refusals)
+
+
+def _proofs(
+    bench: Workbench, approach: Approach, file: Path, sessions: Mapping[str, Session], noted: Noted
+) -> dict[str, Proof]:
+    """Holds a graph against the reference in each engine, with what was seen of it and of its making."""
+    import onnx_ir
+
+    from onnxwright.graph.compared import compared_numbers
+    from onnxwright.graph.validity import invalidities
+    from onnxwright.watching.branches import with_branches_taken
+
+    source, asked = bench.source, bench.asked
+    if asked is not None:
+        noted = noted.and_found(merged(noted.assumed, asked))
+        asked = asked.and_of(noted.assumed, source.traced, source.profile)
+    plan = plan_of(source, asked, proof=bench.request.proof, seed=bench.request.seed)
+    model = onnx_ir.load(file)
+    numbers = tuple(dict.fromkeys((*source.sampler.numbers, *compared_numbers(model))))
+    sampler = dataclasses.replace(source.sampler, numbers=numbers)
+    if approach.route != GIVEN:
+        sampler, untaken = with_branches_taken(model, source, sampler, plan.asked)
+        noted = noted.and_found((*invalidities(file), *untaken))
+    proofs = prove(bench.reference, sessions, sampler, plan)
+    origin: Origin = "trace" if approach.route == "trace" else "foreign" if approach.route == GIVEN else "export"
+    return {
+        name: with_evidence(source, asked, proof, noted, origin=origin)
+        for name, proof in located(proofs, sessions, source, file).items()
+    }
 
 
 def _ended(approach: Approach, journal: Attempt, file: Path) -> Outcome:

@@ -32,7 +32,7 @@ from onnxwright.samples import TYPICAL
 from onnxwright.source import Source
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import GIVEN, Outcome, Workbench
-from onnxwright.stages.examine import asked_of, examined, rows_of
+from onnxwright.stages.examine import asked_of, examined, rows_of, with_compared_numbers
 from onnxwright.stages.load import load
 from onnxwright.stages.package import package
 from onnxwright.stages.repair import best, repair_all
@@ -64,6 +64,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
         with progress.stage("examine"):
             memory.check(source, candidates=len(engines), available=environment.free_memory())
             source = replace(source, findings=(*source.findings, *examined(source)))
+            source = with_compared_numbers(source)
             asked = asked_of(source)
             reference = reference_of(source, threads=environment.cores(), device=request.device)
             source = replace(source, findings=(*source.findings, *rows_of(source, reference)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 from onnxwright import environment
@@ -50,6 +51,16 @@ def rows_of(source: Source, reference: Reference) -> tuple[Finding, ...]:
     from onnxwright.watching.behaviour import rows_finding
 
     return rows_finding(source, reference)
+
+
+def with_compared_numbers(source: Source) -> Source:
+    """Returns the source with a sampler that knows the numbers with which the module compares something."""
+    if source.module is None:
+        return source
+    from onnxwright.watching.behaviour import Behaviour
+
+    numbers = Behaviour(source.module, source.signature).compared(source.sampler.draw(source.traced))
+    return dataclasses.replace(source, sampler=dataclasses.replace(source.sampler, numbers=numbers))
 
 
 def plan_of(source: Source, asked: Asked | None, *, proof: str, seed: int = 0) -> Plan:

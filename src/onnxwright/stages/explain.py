@@ -149,6 +149,7 @@ def with_evidence(source: Source, asked: Asked | None, proof: Proof, noted: Note
     found = [*explain(source, asked, proof, origin), *_narrowed(source, proof)]
     proof = replace(proof, findings=tuple(_with_place(source, one) for one in proof.findings))
     hidden = [one for one in seen if one.code in _FROZEN] if not proof.failures else []
+    hidden += [one for one in seen if one.blocks_proof]
     hidden += [one for dim, one in taken.items() if dim in proof.range and len(set(proof.range[dim])) > 1]
     if hidden:
         distinct = {(one.code, one.where): one for one in reversed(hidden)}

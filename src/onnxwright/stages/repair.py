@@ -60,7 +60,7 @@ def best(outcomes: Sequence[Outcome], source: Source) -> Outcome:
             findings=(*source.findings, *(found for entry in journal for found in entry.findings)),
             attempts=journal,
         )
-    return max(shown, key=lambda outcome: outcome.proof.extent)
+    return max(shown, key=lambda outcome: outcome.extent)
 
 
 class _Waiting:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from onnxwright import tolerance
@@ -28,6 +30,8 @@ Run = Callable[[Tensors], Mapping[str, Any]]
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 """The layers of which PyTorch has fused forms in evaluation mode."""
 _FUSED_LIMIT = 1e-3
+_COMPARING = {getattr(torch.ops.aten, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")}
+_MOST_NUMBERS = 12
 _ROWS = 3
 _ROW_LIMIT = 1e-4
 """A batch is computed in another order than a row, which shows in the last digits."""
@@ -95,6 +99,22 @@ class Behaviour:
                 line = line_of_forward(self._module)
                 holder = holders.get(_memory(tensor)) or (Place("", line) if line else None)
                 yield found_at(holder, "output-aliases-input", message)
+
+    def compared(self, feeds: Tensors) -> tuple[float, ...]:
+        """Returns the finite numbers with which a call compares tensors; the first few."""
+        numbers: dict[float, None] = {}
+
+        class Comparing(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+            def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                if func.overloadpacket in _COMPARING and isinstance(args[1], (int, float)):
+                    numbers[float(args[1])] = None
+                return func(*args, **(kwargs or {}))
+
+        self._pristine.restore()
+        with tolerated(), evaluation(self._module), torch.no_grad(), Comparing():  # type: ignore[no-untyped-call]  # likewise
+            self._function(*map(to_tensor, feeds.values()))
+        self._pristine.restore()
+        return tuple(number for number in numbers if math.isfinite(number))[:_MOST_NUMBERS]
 
     def first_draw(self, feeds: Tensors) -> Place | None:
         """Returns the first call at or after which a random generator was drawn from."""
