@@ -1,0 +1,140 @@
+"""Operators that exporters get wrong or refuse, computed by others: one twin a file, each offering `TWIN`.
+
+A twin takes what the operator takes and answers what it answers, where its `applies` says so; elsewhere the operator
+itself runs. It stands in for it wherever the module's code calls it, for the time of the export.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from onnxwright.discovery import offered
+from onnxwright.errors import UsageError, accepted
+from onnxwright.repairs import Exporter, Seen
+from onnxwright.routes import Exported
+from onnxwright.source import Source
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_SEPARATOR: Final = ", "
+
+
+@dataclass(frozen=True)
+class Twin:
+    """An operator by the places from which it is called (`torch.nn.functional.pad`), and what stands in for it."""
+
+    name: str
+    places: tuple[str, ...]
+    compute: Callable[..., Any]
+    """Takes what the operator takes."""
+    applies: Callable[..., bool] = lambda *_, **__: True
+    """Whether the twin is right for these arguments."""
+
+
+class Operators:
+    """Computes the operators that the module calls, and that exporters break, by others."""
+
+    name = "operators"
+    summary = "computes operators that exporters get wrong or refuse by others that they get right"
+    rank = 5.0
+
+    def proposals(self, seen: Seen) -> Iterator[str]:
+        """Yields those that the module calls, all at once."""
+        if seen.source.module is None or seen.approach.has(self.name):
+            return
+        called = _called(seen.source.module, seen.source)
+        if called:
+            yield _SEPARATOR.join(called)
+
+    def around(self, export: Exporter, argument: str) -> Exporter:
+        """Returns an export during which twins stand in for operators.
+
+        Raises:
+            UsageError: for a name of none.
+        """
+        known = twins()
+        names = argument.split(_SEPARATOR)
+        for name in names:
+            if name not in known:
+                raise UsageError(f"operator '{name}' has no twin; expected {accepted(name, known)}.")
+
+        def with_twins(source: Source) -> Exported:
+            with standing_in({name: known[name] for name in names}):
+                return export(source)
+
+        return with_twins
+
+
+def twins() -> dict[str, Twin]:
+    """Returns every twin by name."""
+    return cast(dict[str, Twin], offered(__name__, "TWIN"))
+
+
+@contextlib.contextmanager
+def standing_in(chosen: Mapping[str, Twin], note: Callable[[str], object] = lambda _: None) -> Iterator[None]:
+    """Has twins stand in for their operators while entered, and hands the name of each that is called to `note`."""
+    with contextlib.ExitStack() as replaced:
+        for twin in chosen.values():
+            for place in twin.places:
+                replaced.enter_context(_replaced(place, twin, note))
+        yield
+
+
+def _called(module: nn.Module, source: Source) -> list[str]:
+    from onnxwright.pytorch.session import taken_by
+
+    called: dict[str, None] = {}
+    with standing_in(twins(), called.setdefault):
+        taken_by(module, source.sampler, source.traced)
+    return list(called)
+
+
+@contextlib.contextmanager
+def _replaced(place: str, twin: Twin, note: Callable[[str], object]) -> Iterator[None]:
+    owner, name = _owner(place)
+    own = getattr(owner, name)
+
+    @functools.wraps(own)
+    def stand_in(*args: Any, **kwargs: Any) -> Any:
+        note(twin.name)
+        return twin.compute(*args, **kwargs) if twin.applies(*args, **kwargs) else own(*args, **kwargs)
+
+    holders = [(owner, name), *_imported(own)]
+    for holder, key in holders:
+        setattr(holder, key, stand_in)
+    try:
+        yield
+    finally:
+        for holder, key in holders:
+            setattr(holder, key, own)
+
+
+def _owner(place: str) -> tuple[Any, str]:
+    path, _, name = place.rpartition(".")
+    parts = path.split(".")
+    for end in range(len(parts), 0, -1):
+        with contextlib.suppress(ModuleNotFoundError):
+            owner: Any = importlib.import_module(".".join(parts[:end]))
+            return functools.reduce(getattr, parts[end:], owner), name
+    raise AssertionError(place)
+
+
+def _imported(function: Any) -> list[tuple[ModuleType, str]]:
+    """Where else a function is called from: `from torch.nn.functional import pad` binds it in the user's module."""
+    found = []
+    for module in list(sys.modules.values()):
+        if not module.__name__.startswith(("torch", "onnxwright")):
+            names = vars(module)
+            found += [(module, name) for name in list(names) if names[name] is function]
+    return found
+
+
+REPAIR = Operators()

@@ -1,0 +1,23 @@
+"""`histc` as sums of what falls into each bin: mixtures of experts count their tokens so, and it has no ONNX form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from onnxwright.repairs.operators import Twin
+
+
+def _histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:  # noqa: A002 - torch's names
+    flat = x.reshape(-1, 1)
+    place = torch.floor((flat - min) * (bins / (max - min))).clamp(max=bins - 1)
+    is_inside = (flat >= min) & (flat <= max)
+    numbers = torch.arange(bins, device=x.device, dtype=place.dtype)
+    return ((place == numbers) & is_inside).sum(0).to(x.dtype)
+
+
+def _is_bounded(x: Tensor, bins: object = 100, min: float = 0, max: float = 0) -> bool:  # noqa: A002 - torch's names
+    return type(bins) is int and max > min
+
+
+TWIN = Twin("histc", ("torch.histc", "torch.Tensor.histc"), _histc, _is_bounded)

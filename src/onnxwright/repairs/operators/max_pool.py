@@ -1,0 +1,20 @@
+"""A max pool over the whole length as a maximum: exporters take the sample's length for the kernel's."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from onnxwright.repairs.operators import Twin
+
+
+def _pool(x: Tensor, kernel_size: object, *_: object, **__: object) -> Tensor:
+    return x.amax(-1, keepdim=True)
+
+
+def _is_whole(x: Tensor, kernel_size: object, *args: object, **kwargs: object) -> bool:
+    sizes = kernel_size if isinstance(kernel_size, tuple | list) else (kernel_size,)
+    # A plain number may equal the length by coincidence; in an export, the size of a tensor is none.
+    return not args and not kwargs and len(sizes) == 1 and type(sizes[0]) is not int and bool(sizes[0] == x.shape[-1])
+
+
+TWIN = Twin("max_pool1d", ("torch.nn.functional.max_pool1d", "torch.max_pool1d"), _pool, _is_whole)
