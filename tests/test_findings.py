@@ -41,7 +41,15 @@ def test_the_twin_without_the_trap_is_not_accused(code, tmp_path):
 ELSEWHERE = {
     *("vacuous-output", "outputs-differ", "values-differ", "engine-not-proven", "scattered-failures"),
     *("range-narrowed", "reference-refuses-size", "not-tried", "ill-conditioned"),
-    *("branch-not-taken", "invalid-graph", "unused-weights", "unread-weights", "skipped-output", "evidence-skipped"),
+    *(
+        "ties",
+        "branch-not-taken",
+        "invalid-graph",
+        "unused-weights",
+        "unread-weights",
+        "skipped-output",
+        "evidence-skipped",
+    ),
 }
 
 

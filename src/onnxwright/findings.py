@@ -209,6 +209,12 @@ KINDS: Final[dict[str, Kind]] = {
         "example, so they lie outside its range.",
         "Narrow the profile to what the model takes.",
     ),
+    "ties": Kind(
+        "Choice among equal elements",
+        "`topk`, `sort` and the like pick among equal elements, and PyTorch does not define which. Where unusual "
+        "values (all zero, say) tie, an answer that differs tells nothing.",
+        "Nothing; or break ties in the module, with a small number for each place.",
+    ),
     "invalid-graph": Kind(
         "Graph that breaks the ONNX specification",
         "The ONNX checker refuses the graph, so that it runs only in engines that are more lenient.",

@@ -35,6 +35,8 @@ class Reference:
     twin: Twin
     origin: str
     order: Twin | None = None
+    has_ties: Callable[[Tensors], bool] = lambda _: False
+    """Whether it picks among equal elements, as of a `topk`, on some feeds."""
 
     @property
     def label(self) -> str:
@@ -80,10 +82,11 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
         session.run_widened(source.sampler.draw(source.traced, TYPICAL), mode)
     except ForwardError as problem:
         told = " ".join(str(problem).split())[:_LONGEST_REASON]
-        return Reference(session, order, f"{ordered}, since float64 could not run ({told})")
+        return Reference(session, order, f"{ordered}, since float64 could not run ({told})", has_ties=session.has_ties)
     narrow = f" (but for {', '.join(sorted(mode.narrow))})" if mode.narrow else ""
     origin = f"PyTorch in float64{narrow} against float32, or {ordered}, whichever lies farther"
-    return Reference(session, _Answering(lambda feeds: session.run_widened(feeds, Widening())), origin, order)
+    twin = _Answering(lambda feeds: session.run_widened(feeds, Widening()))
+    return Reference(session, twin, origin, order, session.has_ties)
 
 
 def _noise(answered: Array, precise: Array) -> float:

@@ -28,6 +28,8 @@ _HEAVY_SHARE = 0.01
 """A size that takes more than this share of the time is tried with one regime of values only."""
 
 
+_REGIME_OVERTIME = 3.0
+"""How far the time is stretched to show that values which were wrong somewhere are right in what is left."""
 GIVEN: Final = Values("given")
 """The inputs that came with the source or the call."""
 
@@ -194,11 +196,12 @@ class Bench:
     def try_regime(self, name: str, many: Iterable[Sizes], tally: Tally) -> bool:
         """Tries one regime, by its name, at sizes where it wasn't; returns whether any was tried."""
         values = next((one for one in self._sampler.regimes if one.name == name), None)
-        fresh = [one for one in many if key_of(one) not in tally.regimes.get(name, {}) and not self.is_too_late(one)]
+        fresh = [one for one in many if key_of(one) not in tally.regimes.get(name, {})]
         if values is None:
             return False
         for sizes in fresh:
-            self.try_point(sizes, values)
+            if not self.is_too_late(sizes, overtime=_REGIME_OVERTIME):
+                self.try_point(sizes, values)
         return any(key_of(one) in tally.regimes.get(name, {}) for one in fresh)
 
     def try_point(self, sizes: Sizes, values: Values, *, seed: int = 0) -> None:
@@ -232,9 +235,8 @@ class Bench:
         ruling = self.judge.rule(found, point.feeds, expected, answered, tally.held_to)
         if ruling.hidden and not point.values.is_extreme:
             self.judge.note_hidden(ruling, f"{in_sizes(point.sizes)}, {point.values.name} values")
-        if ruling.is_right is None or (
-            not ruling.is_right and point.values.is_extreme and is_negligible(expected, answered, point.feeds)
-        ):
+        is_open = ruling.is_right is None or (not ruling.is_right and self._tells_nothing(point, answered))
+        if is_open:
             tally.leave_open(point.sizes, point.values.name)
             return
         if not ruling.is_right:
@@ -246,6 +248,13 @@ class Bench:
         is_telling = ruling.limits[output] <= max(MOST_LIMIT, tally.held_to.least)
         if is_telling and (key not in tally.worst or found[output] > tally.worst[key].error):
             tally.worst[key] = Worst(found[output], ruling.limits[output], output, point.sizes, point.values.name)
+
+    def _tells_nothing(self, point: _Point, answered: Tensors) -> bool:
+        """Whether unusual values make a difference that may well be rounding, or a choice among equal elements."""
+        if point.values is TYPICAL or point.values is GIVEN:
+            return False
+        is_small = point.values.is_extreme and is_negligible(point.expected, answered, point.feeds)
+        return is_small or self.judge.is_tie(point.feeds, f"{in_sizes(point.sizes)}, {point.values.name} values")
 
 
 def key_of(sizes: Mapping[str, int]) -> Key:

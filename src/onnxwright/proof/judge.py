@@ -108,6 +108,13 @@ class Judge:
         """Takes in that nothing can be told at a place where the model should be able to."""
         self._notice("ill-conditioned", f"{ruling.hidden}, so that nothing smaller can be told", where)
 
+    def is_tie(self, feeds: Tensors, where: str) -> bool:
+        """Whether the reference picks among equal elements on these feeds, which PyTorch does as it likes."""
+        is_tie = self._reference.has_ties(feeds)
+        if is_tie:
+            self._notice("ties", "PyTorch picks among equal elements, which it does not define", where)
+        return is_tie
+
     def _is_unsteady(self, feeds: Tensors, expected: Tensors) -> bool:
         again = self._reference.session.run(feeds)
         differs = any(tolerance.distance(expected[name], again[name]) > tolerance.RUN_TO_RUN for name in expected)

@@ -144,6 +144,11 @@ def user_line() -> Line:
     return NOWHERE
 
 
+def is_boundary(file: str) -> bool:
+    """Whether a frame of this file calls a module: what lies above is not the module's."""
+    return file == _BOUNDARY
+
+
 def is_users_frame(frame: FrameType) -> bool:
     """Whether a frame runs code that belongs neither to torch nor to onnxwright."""
     return not frame.f_code.co_filename.startswith(_own())

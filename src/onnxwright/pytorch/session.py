@@ -15,6 +15,7 @@ from onnxwright.errors import ForwardError
 from onnxwright.pytorch.lines import user_line_of
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, layers_as_written, tolerated
 from onnxwright.pytorch.reads import ValueReads
+from onnxwright.pytorch.ties import Ties
 from onnxwright.pytorch.widened import Widening, unwrapped, widen, without_fast_paths
 from onnxwright.samples import Sampler
 from onnxwright.signature import Signature
@@ -95,6 +96,13 @@ class PyTorchSession:
                 yield
         finally:
             self._pristine.restore()
+
+    def has_ties(self, feeds: Tensors) -> bool:
+        """Whether the module picks among equal elements, as of a `topk` or an unstable `sort`."""
+        watch = Ties()
+        with self._from_first_state(), watch:
+            self._unguarded.run(feeds)
+        return watch.is_found
 
     def depends_on_chance(self, feeds: Tensors) -> bool:
         """Whether numbers that torch's random generators give reach an output, or are read by Python."""

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from onnxwright.watching.conditions import Condition
 
 _BETWEEN: Final = " | "
-_MOST_QUESTIONS: Final = 4
-"""So many nest at most: each doubles the exports."""
+_MOST_QUESTIONS: Final = 12
+"""So many nest at most."""
+_MOST_LONE: Final = 8
+"""So many sizes at most are exported one by one."""
 _MOST_SAMPLES: Final = 6
 
 
@@ -37,10 +39,13 @@ class Piecewise:
         """Yields the questions that account for the failures; else where the range that holds ends."""
         if seen.proof is None or not seen.proof.failures:
             return
-        asked = sum(fix.argument.count(_BETWEEN) + 1 for fix in seen.approach.fixes if fix.repair == self.name)
-        questions = [str(one) for one in _accounting(seen)] or list(_edges(seen))
-        if questions and asked + len(questions) <= _MOST_QUESTIONS:
-            yield _BETWEEN.join(questions)
+        asked = [one for fix in seen.approach.fixes if fix.repair == self.name for one in fix.argument.split(_BETWEEN)]
+        for found in ([str(one) for one in _accounting(seen)], list(_edges(seen)), list(_lone(seen))):
+            questions = [one for one in found if one not in asked]
+            if questions:
+                if len(asked) + len(questions) <= _MOST_QUESTIONS:
+                    yield _BETWEEN.join(questions)
+                return
 
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export that makes one graph of those for each side of the questions.
@@ -80,6 +85,16 @@ def _edges(seen: Seen) -> Iterator[str]:
             yield f"{dim} >= {low}"
         if high < seen.source.profile[dim].most:
             yield f"{dim} <= {high}"
+
+
+def _lone(seen: Seen) -> Iterator[str]:
+    """The sizes of one dim that fail whatever the others are, where they are few."""
+    assert seen.proof is not None
+    for dim in seen.source.profile:
+        failed = {failure.sizes[dim] for failure in seen.proof.failures}
+        if len(failed) <= _MOST_LONE and not failed & {sizes[dim] for sizes in seen.proof.sizes}:
+            yield from (f"{dim} == {size}" for size in sorted(failed))
+            return
 
 
 def _split(source: Source, questions: Sequence[Condition], export: Exporter) -> Exported:

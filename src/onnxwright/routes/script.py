@@ -24,17 +24,13 @@ class Script:
         Raises:
             RouteError: when its source isn't TorchScript, or has no ONNX form.
         """
-        sample = tuple(task.sample.values())
-        with silence(), torch.no_grad():
+        with silence():
             try:
                 compiled = torch.jit.script(task.module)
-                function = TensorFunction(compiled, task.signature.input_names, task.signature.output_names)
-                flat = torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it without annotations
-                    function, sample, check_trace=False, strict=False
-                )
             except Exception as problem:  # the compiler raises types of its own, and whatever `inspect` raises
                 raise RouteError(told(problem)) from problem
-        return conformed(traced(flat, task), task)
+        function = TensorFunction(compiled, task.signature.input_names, task.signature.output_names)
+        return conformed(traced(function, task), task)
 
 
 ROUTE = Script()

@@ -63,13 +63,16 @@ class _Watched(TensorFunction):
     def __init__(self, task: Task) -> None:
         super().__init__(task.module, task.signature.input_names, task.signature.output_names)
         self.watch = ValueReads()
+        self.is_complete = False
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         whereabouts = Whereabouts(self.module)
         self.watch = ValueReads(whereabouts)
         self.watch.mark(tensors)
         with whereabouts, self.watch:
-            return super().forward(*tensors)
+            answer = super().forward(*tensors)
+        self.is_complete = True
+        return answer
 
 
 class _Seen(NamedTuple):
@@ -93,7 +96,8 @@ def _watch(task: Task, sample: Mapping[str, Tensor]) -> _Seen:
                 watched, tuple(sample.values()), check_trace=False, strict=False
             )
         except (Exception, SystemExit) as refusal:  # noqa: BLE001 - the user's forward may raise anything
-            problem = told(refusal)
+            # What follows the tensors hides some operators: in the end the tracer may miss the way to an output.
+            problem = "" if watched.is_complete else told(refusal)
     return _Seen(tuple(watched.watch.found), tuple(watched.watch.sizes), problem)
 
 
@@ -144,6 +148,7 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
     """
     signature = task.signature
     axes = signature.dynamic_axes()
+    function = _with_compiled_parts(function, task)
     with tempfile.TemporaryDirectory() as folder, silence(), _attention_for(task.opset), torch.no_grad():
         file = Path(folder) / "model.onnx"
         try:
@@ -164,6 +169,27 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
         model = ir.load(file)
         ir.external_data.load_to_model(model)
     return snap_quantized(keep_provenance(model, paths_of(task.module)))
+
+
+def _with_compiled_parts(function: nn.Module, task: Task) -> nn.Module:
+    """Traces a function that calls compiled modules beforehand: the exporter's own trace can't call them.
+
+    Raises:
+        RouteError: when the module raises.
+    """
+    is_mixed = not isinstance(function, torch.jit.ScriptModule) and any(
+        isinstance(part, torch.jit.ScriptModule) for part in function.modules()
+    )
+    if not is_mixed:
+        return function
+    with silence(), torch.no_grad():
+        try:
+            traced: nn.Module = torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+                function, tuple(task.sample.values()), check_trace=False, strict=False
+            )
+        except Exception as problem:  # the user's forward may raise anything
+            raise RouteError(told(problem)) from problem
+    return traced
 
 
 def _finding(read: Read) -> Finding:

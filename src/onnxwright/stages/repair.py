@@ -67,15 +67,16 @@ class _Waiting:
     """Attempts that wait, the most promising first; each comes once."""
 
     def __init__(self, first: Iterator[Approach]):
-        self._known: set[Approach] = set()
+        self._known: set[tuple[str, int, frozenset[Fix]]] = set()
         self._order = itertools.count()
         self._heap: list[tuple[float, int, Approach]] = []
         self.add(first)
 
     def add(self, approaches: Iterator[Approach]) -> None:
         for approach in approaches:
-            if approach not in self._known:
-                self._known.add(approach)
+            kind = approach.route, approach.opset, frozenset(approach.fixes)
+            if kind not in self._known:
+                self._known.add(kind)
                 heapq.heappush(self._heap, (_rank(approach), next(self._order), approach))
 
     def __iter__(self) -> Iterator[Approach]:

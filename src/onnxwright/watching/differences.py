@@ -7,6 +7,7 @@ Python while the module ran, and is frozen in the graph. What is computed in the
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from onnxwright.findings import Finding
-from onnxwright.pytorch.lines import Kind, Line, Place
+from onnxwright.pytorch.lines import Kind, Line, Place, is_boundary
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, tolerated
 from onnxwright.routes import silence
 from onnxwright.signature import Signature
@@ -104,11 +105,12 @@ def _places(node: Any) -> Iterator[Place]:
     """
     scopes = [scope.removeprefix("__module.").removeprefix("module").removeprefix(".") for scope in _scopes(node)]
     depth = -1
-    for frame in reversed([match for match in map(_FRAME.match, node.sourceRange().splitlines()) if match]):
+    frames = [match for match in map(_FRAME.match, node.sourceRange().splitlines()) if match]
+    for frame in reversed(list(itertools.takewhile(lambda one: not is_boundary(one["file"]), frames))):
         depth += frame["function"] == "forward"
         line = Line(frame["file"], int(frame["line"]))
         if line.is_users:
-            yield Place(scopes[min(max(depth - 1, 0), len(scopes) - 1)], line)
+            yield Place(scopes[min(max(depth, 0), len(scopes) - 1)], line)
 
 
 def _scopes(node: Any) -> list[str]:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _SEPARATOR: Final = ", "
 
 
+def _nobody(_: str) -> None:
+    """Takes no note."""
+
+
 @dataclass(frozen=True)
 class Twin:
     """An operator by the places from which it is called (`torch.nn.functional.pad`), and what stands in for it."""
@@ -37,6 +41,10 @@ class Twin:
     """Takes what the operator takes."""
     applies: Callable[..., bool] = lambda *_, **__: True
     """Whether the twin is right for these arguments."""
+    told: str = ""
+    """What an exporter's error says where a call of it is to blame that can't be seen otherwise."""
+    is_compiled: bool = False
+    """Whether TorchScript may compile it in place of the operator; it is right for all arguments then."""
 
 
 class Operators:
@@ -50,7 +58,8 @@ class Operators:
         """Yields those that the module calls, all at once."""
         if seen.source.module is None or seen.approach.has(self.name):
             return
-        called = _called(seen.source.module, seen.source)
+        blamed = [twin.name for twin in twins().values() if twin.told and twin.told in seen.message]
+        called = [*_called(seen.source.module, seen.source), *blamed]
         if called:
             yield _SEPARATOR.join(called)
 
@@ -79,7 +88,7 @@ def twins() -> dict[str, Twin]:
 
 
 @contextlib.contextmanager
-def standing_in(chosen: Mapping[str, Twin], note: Callable[[str], object] = lambda _: None) -> Iterator[None]:
+def standing_in(chosen: Mapping[str, Twin], note: Callable[[str], object] = _nobody) -> Iterator[None]:
     """Has twins stand in for their operators while entered, and hands the name of each that is called to `note`."""
     with contextlib.ExitStack() as replaced:
         for twin in chosen.values():
@@ -100,7 +109,15 @@ def _called(module: nn.Module, source: Source) -> list[str]:
 @contextlib.contextmanager
 def _replaced(place: str, twin: Twin, note: Callable[[str], object]) -> Iterator[None]:
     owner, name = _owner(place)
-    own = getattr(owner, name)
+    own = getattr(owner, name, None)
+    if own is None:
+        # What torch lacks, and Python calls: the twin is all there is.
+        setattr(owner, name, twin.compute)
+        try:
+            yield
+        finally:
+            delattr(owner, name)
+        return
 
     @functools.wraps(own)
     def stand_in(*args: Any, **kwargs: Any) -> Any:
@@ -109,7 +126,7 @@ def _replaced(place: str, twin: Twin, note: Callable[[str], object]) -> Iterator
 
     holders = [(owner, name), *_imported(own)]
     for holder, key in holders:
-        setattr(holder, key, stand_in)
+        setattr(holder, key, twin.compute if twin.is_compiled and note is _nobody else stand_in)
     try:
         yield
     finally:

@@ -1,0 +1,29 @@
+"""Whole division of floats from the remainder, as PyTorch rounds it: the exporters round `a / b` down, which differs.
+
+`0.3 // 0.1` is 2 and not 3, since 0.3 is less than three times 0.1 in floats. The steps are those of PyTorch's
+`c10/util/generic_math.h`, `div_floor_floating`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from onnxwright.repairs.operators import Twin
+
+
+def _divide(x: Tensor, other: Tensor | float) -> Tensor:
+    remainder = torch.fmod(x, other)
+    quotient = (x - remainder) / other
+    is_below = (remainder != 0) & ((remainder < 0) != (torch.as_tensor(other) < 0))
+    quotient = quotient - is_below.to(quotient.dtype)
+    whole = torch.floor(quotient)
+    return whole + (quotient - whole > 0.5).to(whole.dtype)
+
+
+def _is_float(x: object, other: object, **others: object) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point() and isinstance(other, Tensor | float | int) and not others
+
+
+_PLACES = ("torch.floor_divide", "torch.Tensor.floor_divide", "torch.Tensor.__floordiv__")
+TWIN = Twin("floor_divide", _PLACES, _divide, _is_float)
