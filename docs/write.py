@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from onnxwright.findings import page
+from onnxwright import findings, repairs
+
+PAGES = {"findings.md": findings.page, "repairs.md": repairs.page}
 
 if __name__ == "__main__":
-    (Path(__file__).parent / "findings.md").write_text(page(), encoding="utf-8")
+    for name, page in PAGES.items():
+        (Path(__file__).parent / name).write_text(page(), encoding="utf-8")

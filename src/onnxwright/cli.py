@@ -269,6 +269,18 @@ def inspect(
     _print(report.text, _builtins(report), as_json=as_json)
 
 
+@app.command()
+def explain(
+    word: Annotated[str, typer.Argument(metavar="CODE", help="The code of a finding, or the name of a repair.")],
+    as_json: Json = False,
+) -> None:
+    """Say what a finding or a repair is, and what to do about it."""
+    from onnxwright.stages.glossary import explained
+
+    text = explained(word)
+    _print(text, {"code": word, "text": text}, as_json=as_json)
+
+
 @app.callback(invoke_without_command=True)
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,  # noqa: ARG001 - `main` looks for it

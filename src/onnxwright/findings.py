@@ -265,7 +265,7 @@ def page() -> str:
     """Returns the documentation page of all findings, in Markdown."""
     listed = sorted(KINDS.items())
     rows = (f"| [`{code}`](#{code}) | {kind.title} | {'yes' if kind.blocks_proof else ''} |" for code, kind in listed)
-    parts = (_section(code, kind) for code, kind in listed)
+    parts = (section(code) for code, _ in listed)
     return "\n".join([_HEAD, *rows, "", "\n".join(parts)])
 
 
@@ -281,7 +281,9 @@ This page is written by `make docs` from `src/onnxwright/findings.py`.
 |---|---|---|"""
 
 
-def _section(code: str, kind: Kind) -> str:
+def section(code: str) -> str:
+    """Returns what the page says of one finding."""
+    kind = KINDS[code]
     blocks = "It blocks a proof. " if kind.blocks_proof else ""
     return f"## {code}\n**{kind.title}.** {kind.meaning}\n\n{blocks}What to do: {_as_clause(kind.remedy)}\n"
 

@@ -265,7 +265,10 @@ def _wrong_values(tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding
     wrong = [name for name in wrong if name != GIVEN.name]
     if wrong:
         told = ", ".join(wrong[:-1]) + f" and {wrong[-1]}" if len(wrong) > 1 else wrong[0]
-        yield Finding("values-differ", f"Wrong with {told} values, and not shown right with them at any range.")
+        is_wrong_inside = any(tally.regimes[name].get(key) is False for name in wrong for key in landmarks)
+        is_everywhere = is_wrong_inside or box is None
+        where = "and at no range shown right with them" if is_everywhere else "and no time was left to show where not"
+        yield Finding("values-differ", f"Wrong with {told} values, {where}.")
 
 
 def _is_mended(seen: Mapping[Key, bool | None], landmarks: Sequence[Key]) -> bool:

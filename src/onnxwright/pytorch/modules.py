@@ -174,6 +174,33 @@ def as_called(module: nn.Module) -> Iterator[None]:
             part.training = is_training
 
 
+class CompiledPart(nn.Module):
+    """A submodule that TorchScript has compiled, in place of itself: what it decides stays in a trace of the whole.
+
+    While one runs, nothing is read by Python, whatever operators it calls.
+    """
+
+    running = 0
+
+    def __init__(self, compiled: nn.Module):
+        super().__init__()
+        self.compiled = compiled
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls what was compiled."""
+        CompiledPart.running += 1
+        try:
+            return self.compiled(*args, **kwargs)
+        finally:
+            CompiledPart.running -= 1
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("compiled"), name)
+
+
 class Pristine:
     """The state of a module as it was at first, put back on demand.
 

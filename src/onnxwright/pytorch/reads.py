@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from onnxwright.pytorch.lines import Place, Whereabouts, is_users_frame, user_line
+from onnxwright.pytorch.modules import CompiledPart
 
 _BRANCH = "value-branch-frozen"
 _SCALAR = "scalar-from-tensor"
@@ -142,6 +143,8 @@ class ValueReads:
 
     def note(self, what: str, code: str = _SCALAR) -> None:
         """Records a read at the innermost line of Python that is not torch's own; the first one of each line."""
+        if CompiledPart.running:
+            return
         place = self._place()
         if place.line not in (read.place.line for read in self.found):
             self.found.append(Read(place, what, code))

@@ -10,7 +10,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _SORTING = {torch.ops.aten.sort.default, torch.ops.aten.msort.default}
-_PICKING = {torch.ops.aten.kthvalue.default, torch.ops.aten.median.dim, torch.ops.aten.mode.default}
+_PICKING = {
+    torch.ops.aten.kthvalue.default: ("k", "dim"),
+    torch.ops.aten.median.dim: ("dim",),
+    torch.ops.aten.mode.default: ("dim",),
+}
 
 
 class Ties(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
@@ -31,7 +35,7 @@ class Ties(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves 
             (dim,) = _given(args, kwargs, ("dim",), (-1,))
             self._look(args[0], dim, None)
         elif func in _PICKING:
-            self._look(args[0], args[-1] if len(args) > 1 and type(args[-1]) is int else -1, None)
+            self._look(args[0], _given(args, kwargs, _PICKING[func], (None, -1)[-len(_PICKING[func]) :])[-1], None)
         return func(*args, **kwargs)
 
     def _look(self, tensor: Tensor, dim: int, count: int | None, *, is_descending: bool = False) -> None:

@@ -6,6 +6,8 @@ source that goes in (a copy of it), what PyTorch does meanwhile, or the graph th
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
@@ -54,6 +56,9 @@ class Repair(Protocol):
     def proposals(self, seen: Seen) -> Iterable[str]:
         """Yields what it could be applied to after an attempt, the most promising first, if it can help."""
 
+    def details(self) -> Iterable[str]:
+        """Yields further paragraphs for its page."""
+
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export with the repair in it.
 
@@ -65,6 +70,31 @@ class Repair(Protocol):
 def repairs() -> dict[str, Repair]:
     """Returns every repair by name."""
     return cast(dict[str, Repair], offered(__name__, "REPAIR"))
+
+
+def page() -> str:
+    """Returns the documentation page of all repairs, in Markdown."""
+    rows = (f"| [`{name}`](#{name}) | {one.summary} |" for name, one in repairs().items())
+    return "\n".join([_HEAD, *rows, "", "\n".join(map(section, repairs()))])
+
+
+def section(name: str) -> str:
+    """Returns what the page says of one repair."""
+    one = repair(name)
+    told = [f"## {name}", inspect.getdoc(sys.modules[type(one).__module__]) or "", *one.details()]
+    return "\n\n".join(told) + "\n"
+
+
+_HEAD = """# Repairs
+
+Where an export fails or is wrong, `onnxwright convert` tries again with what answers it, and holds each graph against
+PyTorch by the same proof. A package's journal says which attempts were made and what came of each; `--replay` makes one
+of them alone, as `--replay "trace@18; piecewise=sequence > 8"`. Nothing is changed in your module or your files.
+
+This page is written by `make docs` from `src/onnxwright/repairs/`.
+
+| repair | what it does |
+|---|---|"""
 
 
 def mended(export: Exporter, fixes: Sequence[Fix]) -> Exporter:

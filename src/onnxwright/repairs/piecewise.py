@@ -47,6 +47,10 @@ class Piecewise:
                     yield _BETWEEN.join(questions)
                 return
 
+    def details(self) -> Iterator[str]:
+        """Yields nothing further."""
+        yield from ()
+
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export that makes one graph of those for each side of the questions.
 

@@ -41,6 +41,10 @@ class Scripting:
         if outermost:
             yield _SEPARATOR.join(outermost)
 
+    def details(self) -> Iterator[str]:
+        """Yields nothing further."""
+        yield from ()
+
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export of the module with these submodules compiled."""
 
@@ -58,6 +62,8 @@ class Scripting:
 def _compiled(module: nn.Module, path: str) -> Iterator[None]:
     import torch
 
+    from onnxwright.pytorch.modules import CompiledPart
+
     holder, _, name = path.rpartition(".")
     try:
         parent = module.get_submodule(holder)
@@ -65,7 +71,7 @@ def _compiled(module: nn.Module, path: str) -> Iterator[None]:
         compiled: Any = torch.jit.script(own)
     except Exception as problem:  # the compiler raises types of its own, and whatever `inspect` raises
         raise RouteError(f"'{path}' can't be compiled: {told(problem)}") from problem
-    parent._modules[name] = compiled
+    parent._modules[name] = CompiledPart(compiled)
     try:
         yield
     finally:

@@ -28,6 +28,7 @@ from onnxwright.stages.explain import Origin, merged, with_evidence
 from onnxwright.stages.export import export
 from onnxwright.stages.locate import located
 from onnxwright.stages.request import Request
+from onnxwright.words import in_sizes
 
 if TYPE_CHECKING:
     from onnxwright.watching.conditions import Asked
@@ -41,7 +42,7 @@ _MENDABLE = ("outputs-differ", "invalid-graph")
 """Findings that another way to a graph may be without."""
 _TELLING = (
     *("shape-branch-frozen", "loop-unrolled", "constant-from-sample", "dynamic-axis-lost", "batch-frozen"),
-    *("axes-merged", "dtype-narrowed", "outputs-differ", "range-narrowed", "reference-refuses-size", "not-tried"),
+    *("axes-merged", "dtype-narrowed", "outputs-differ", "reference-refuses-size"),
 )
 
 
@@ -207,4 +208,5 @@ def prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dic
 
 def _told(proof: Proof) -> str:
     told = [found.message for found in proof.findings if found.code in _TELLING or found.blocks_proof]
-    return " ".join([f"{proof.verdict} at {proof.points} points.", *dict.fromkeys(told)])
+    shown = f", for {in_sizes(proof.range)}" if proof.verdict == "partial" else ""
+    return " ".join([f"{proof.verdict} at {proof.points} points{shown}.", *dict.fromkeys(told)])

@@ -63,6 +63,11 @@ class Operators:
         if called:
             yield _SEPARATOR.join(called)
 
+    def details(self) -> Iterator[str]:
+        """Yields what each twin is."""
+        docs = ((name, sys.modules[twin.compute.__module__].__doc__ or "") for name, twin in twins().items())
+        yield "\n".join(f"- `{name}`: {' '.join(doc.partition(chr(10) * 2)[0].split())}" for name, doc in docs)
+
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export during which twins stand in for operators.
 

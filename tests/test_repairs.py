@@ -1,0 +1,193 @@
+"""Each repair: wrong before, proven after, the user's module as it was; and nothing where it has nothing to mend."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import onnxwright as ow
+
+DIMS = {"x": {0: "batch", 1: "sequence"}}
+RANGES = {"batch": (1, 2, 4), "sequence": (1, 16, 40)}
+EXAMPLE = {"x": torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(0))}
+
+
+class LengthBranch(nn.Module):
+    """Guards against TorchScript, so that no compiler keeps the branch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        named = {True: x * 2.0, False: x - 1.0}
+        return named[True] if x.shape[1] > 8 else named[False]
+
+
+class OddPadding(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        pads = dict.fromkeys(("one",), x[:, :1] * 0.0)
+        if x.shape[1] % 2:
+            x = torch.cat([x, pads["one"]], dim=1)
+        return x.reshape(x.shape[0], x.shape[1] // 2, 2, x.shape[2]).sum(2)
+
+
+class Inner(nn.Module):
+    """Can be compiled."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        while y.abs().max() > 1.0:
+            y = y * 0.5
+        return y
+
+
+class Mixed(nn.Module):
+    """Can't be compiled itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Inner()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return {name: self.inner(part) for name, part in {"x": x * 3.0}.items()}["x"]
+
+
+class MedianPool(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.median(1).values
+
+
+class Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        is_padded = torch.arange(x.shape[1]) >= 8.0 * x[:, :1, 0].abs()
+        return self.layers(x, src_key_padding_mask=is_padded)
+
+
+class Loop(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(8, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = x.new_zeros(x.size(0), 6)
+        for place in range(x.size(1)):
+            state = self.cell(x[:, place], state)
+        return state
+
+
+class Right(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.gelu(x)
+
+
+MENDED = {
+    "piecewise on a length": (LengthBranch, "trace@18; piecewise=sequence > 8"),
+    "piecewise on a remainder": (OddPadding, "trace@18; piecewise="),
+    "scripting": (Mixed, "trace@18; scripting=inner"),
+    "operators, median": (MedianPool, "operators=median"),
+    "operators, attention": (Encoder, "operators=unflatten, scaled_dot_product_attention"),
+    "operators, cells": (Loop, "script@18; operators=gru_cell"),
+}
+
+
+def made(kind):
+    torch.manual_seed(0)
+    return kind()
+
+
+def convert(module, folder, **options):
+    asked = {"measure": False, "engine": "onnxruntime", "proof": "quick", **options}
+    return ow.convert(module, folder / "out", example_inputs=EXAMPLE, dims=DIMS, profile=RANGES, **asked)
+
+
+def is_whole(package):
+    return package.proof.verdict == "proven" and package.proof.range == {"batch": (1, 4), "sequence": (1, 40)}
+
+
+@pytest.mark.parametrize("name", MENDED)
+def test_what_no_route_gets_right_alone_is_mended_and_proven(name, tmp_path):
+    kind, expected = MENDED[name]
+    module = made(kind)
+    before = copy.deepcopy(module.state_dict())
+
+    package = convert(module, tmp_path)
+
+    *failed, last = package.manifest.attempts
+    assert is_whole(package)
+    assert expected in last.approach
+    assert all(attempt.verdict != "proven" for attempt in failed)
+    assert any(not attempt.repairs for attempt in failed), "it was tried without repairs"
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    answered = package.session(engine="onnxruntime").run({"x": EXAMPLE["x"][:1, :5].numpy()})
+    torch.testing.assert_close(
+        torch.from_numpy(answered["output"]), module.eval()(EXAMPLE["x"][:1, :5]), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_what_is_right_at_once_is_not_repaired(tmp_path):
+    package = convert(Right(), tmp_path)
+
+    assert [attempt.approach for attempt in package.manifest.attempts] == ["trace@18"]
+
+
+def test_an_attempt_is_replayed_alone(tmp_path):
+    package = convert(made(LengthBranch), tmp_path, replay="trace@18; piecewise=sequence > 8")
+
+    assert is_whole(package)
+    assert [attempt.approach for attempt in package.manifest.attempts] == ["trace@18; piecewise=sequence > 8"]
+    assert package.manifest.lineage[1].details["repairs"] == ["piecewise=sequence > 8"]
+
+
+def test_a_repair_on_the_wrong_question_is_no_proof(tmp_path):
+    package = convert(made(LengthBranch), tmp_path, replay="trace@18; piecewise=sequence > 9")
+
+    assert package.proof.verdict == "partial"
+    assert package.proof.range["sequence"][0] > 8
+
+
+@pytest.mark.parametrize(
+    ("replay", "words"),
+    [
+        ("trace", "expected what the journal of a package says"),
+        ("walk@18", "route 'walk' is unknown"),
+        ("trace@18; glue=x", "repair 'glue' is unknown; expected one of operators, piecewise, scripting"),
+        ("trace@18; piecewise=colour > 8", "asks about none of the dims"),
+        ("trace@18; piecewise=sequence >", "is no question about sizes"),
+        ("trace@18; operators=juggle", "operator 'juggle' has no twin"),
+    ],
+)
+def test_an_attempt_that_is_none_is_a_usage_error(replay, words, tmp_path):
+    with pytest.raises(ow.UsageError, match=words):
+        convert(made(LengthBranch), tmp_path, replay=replay)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_submodule_that_is_not_there_is_a_failed_attempt(tmp_path):
+    with pytest.raises(ow.ProofError, match="'nowhere' can't be compiled"):
+        convert(made(LengthBranch), tmp_path, replay="trace@18; scripting=nowhere")
+
+
+class Crash(nn.Module):
+    """Ends the process in which it is exported."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.jit.is_tracing() or torch.compiler.is_exporting():
+            import os
+
+            os.abort()
+        return x + 1.0
+
+
+def test_an_export_that_ends_its_process_is_a_failed_attempt(tmp_path):
+    with pytest.raises(ow.ProofError, match="ends the process that runs it"):
+        convert(Crash(), tmp_path, route="dynamo")
+
+
+def test_no_attempt_is_begun_when_the_time_is_up(tmp_path):
+    package = convert(made(LengthBranch), tmp_path, repair_seconds=0.0)
+
+    assert [attempt.approach for attempt in package.manifest.attempts] == ["trace@18"]
+    assert package.proof.verdict == "partial"

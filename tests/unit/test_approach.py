@@ -1,0 +1,30 @@
+"""A way to a graph is a value that can be written, read and replayed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnxwright.approach import Approach, Fix, parse
+from onnxwright.errors import UsageError
+
+WORDS = st.text("abcdefgh _<>=|%.,0123456789", min_size=1).map(str.strip).filter(bool)
+FIXES = st.builds(Fix, st.sampled_from(["piecewise", "operators"]), WORDS)
+
+
+@given(st.builds(Approach, st.sampled_from(["trace", "dynamo"]), st.integers(9, 23), st.lists(FIXES).map(tuple)))
+def test_what_is_written_is_read_back(approach):
+    assert parse(str(approach)) == approach
+
+
+def test_is_written_as_a_person_would():
+    mended = Approach("trace", 18).mended(Fix("piecewise", "sequence > 8")).mended(Fix("operators", "chunk, round"))
+
+    assert str(mended) == "trace@18; piecewise=sequence > 8; operators=chunk, round"
+    assert mended.has("operators")
+    assert not mended.has("scripting")
+
+
+@pytest.mark.parametrize("text", ["", "trace", "trace@x", "18@trace", "; piecewise=1"])
+def test_what_is_no_attempt_is_refused(text):
+    with pytest.raises(UsageError, match=r"expected what the journal of a package says"):
+        parse(text)

@@ -1,0 +1,36 @@
+"""Whether a module picks among equal elements."""
+
+import pytest
+import torch
+
+from onnxwright.pytorch.ties import Ties
+
+APART = torch.tensor([[3.0, 1.0, 2.0], [5.0, 6.0, 4.0]])
+TIED = torch.tensor([[3.0, 1.0, 1.0], [5.0, 6.0, 4.0]])
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda x: x.topk(2),
+        lambda x: torch.topk(x, k=2, dim=-1, largest=False),
+        lambda x: x.sort(),
+        lambda x: x.argsort(dim=1),
+        lambda x: x.kthvalue(2),
+    ],
+)
+def test_equal_elements_are_ties_where_something_picks_among_them(pick):
+    with Ties() as apart:
+        pick(APART)
+    with Ties() as tied:
+        pick(TIED)
+
+    assert not apart.is_found
+    assert tied.is_found
+
+
+def test_equal_elements_below_those_that_are_picked_are_no_ties():
+    with Ties() as watch:
+        TIED.topk(1)
+
+    assert not watch.is_found

@@ -1,0 +1,126 @@
+"""Each twin of an operator answers what the operator answers, and what is not its own is left to it."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from onnxwright.repairs.operators import standing_in, twins
+
+DRAW = torch.Generator().manual_seed(0)
+
+
+def drawn(*shape):
+    return torch.randn(*shape, generator=DRAW)
+
+
+def masked(*shape):
+    mask = torch.rand(*shape, generator=DRAW) > 0.5
+    mask[0, ..., 0, :] = False
+    return mask
+
+
+X = drawn(2, 3, 17, 13)
+SORTED = drawn(4, 10).sort().values
+ASKED = torch.cat([drawn(4, 3), SORTED[:, 2:4]], 1)
+MASK = masked(2, 1, 17, 17)
+CELLS = {"gru_cell": nn.GRUCell, "lstm_cell": nn.LSTMCell, "rnn_cell": nn.RNNCell}
+
+# Of each twin: calls of the operator, by what a user writes.
+CALLS = {
+    "scaled_dot_product_attention": [
+        lambda: functional.scaled_dot_product_attention(X[..., :8], X[..., :9, :8], X[..., :9, 4:12]),
+        lambda: functional.scaled_dot_product_attention(X, X, X, MASK),
+        lambda: functional.scaled_dot_product_attention(X, X, X, is_causal=True, scale=0.3),
+    ],
+    "unflatten": [lambda: X.unflatten(-2, (17, 1)), lambda: torch.unflatten(X[..., :12], 3, (2, -1, 3))],
+    "repeat_interleave": [
+        lambda: X.repeat_interleave(3, 1),
+        lambda: torch.repeat_interleave(X, 2, dim=-1),
+        lambda: X.repeat_interleave(2),
+        lambda: torch.repeat_interleave(X, torch.tensor([1, 2, 3]), dim=1),
+    ],
+    "max_pool1d": [lambda: functional.max_pool1d(X[0], torch.tensor(13)), lambda: functional.max_pool1d(X[0], 3)],
+    "adaptive_avg_pool": [
+        lambda: functional.adaptive_avg_pool2d(X, (5, 4)),
+        lambda: functional.adaptive_avg_pool2d(X, (None, 7)),
+        lambda: functional.adaptive_avg_pool1d(X[0], 6),
+        lambda: functional.adaptive_avg_pool2d(X, 1),
+    ],
+    "median": [
+        lambda: torch.median(X.clone()),
+        lambda: tuple(torch.median(X, 2)),
+        lambda: tuple(X.median(1, keepdim=True)),
+        lambda: X.median(-1).values,
+    ],
+    "cdist": [lambda: torch.cdist(X[0], X[1]), lambda: torch.cdist(X[0], X[1], p=1.0), lambda: torch.cdist(X, X, 3.0)],
+    "unfold": [lambda: X.unfold(2, 5, 3), lambda: X.unfold(-1, 4, 2)],
+    "searchsorted": [
+        lambda: torch.searchsorted(SORTED, ASKED),
+        lambda: torch.searchsorted(SORTED[0], SORTED[:, ::3].contiguous(), right=True),
+        lambda: torch.searchsorted(SORTED[0], SORTED[:, ::3].contiguous(), side="right"),
+    ],
+    "histc": [
+        lambda: torch.histc(torch.arange(20.0) % 8, bins=8, min=0, max=7),
+        lambda: X.histc(10, -1, 1),
+        lambda: torch.histc(X),
+    ],
+    "chunk": [lambda: X.chunk(4, dim=2), lambda: torch.chunk(X, 3, -1), lambda: X[:, :, :2].chunk(5, 2)],
+    "split": [lambda: X.split(5, dim=2), lambda: torch.split(X, 4, -1), lambda: X.split([10, 3], 3)],
+    "floor_divide": [
+        lambda: X // 0.1,
+        lambda: (X * 10).round() / 10 // -0.1,
+        lambda: torch.floor_divide(X, X.flip(0)),
+        lambda: torch.arange(-9, 9) // 4,
+    ],
+    "allclose": [lambda: torch.allclose(X, X + 1e-9), lambda: torch.allclose(X, X + 1)],
+    **{
+        name: [lambda cell=cell, bias=bias: cell(5, 7, bias=bias)(X[0, :, 0, :5]) for bias in (True, False)]
+        for name, cell in CELLS.items()
+    },
+}
+
+
+def leaves(answer):
+    return answer if isinstance(answer, tuple) else (answer,)
+
+
+@pytest.mark.parametrize(("name", "number"), [(name, place) for name in CALLS for place in range(len(CALLS[name]))])
+def test_a_twin_answers_what_the_operator_answers(name, number):
+    call = CALLS[name][number]
+    torch.manual_seed(0)
+    expected = leaves(call())
+
+    with standing_in({name: twins()[name]}):
+        torch.manual_seed(0)
+        answered = leaves(call())
+
+    assert len(answered) == len(expected)
+    for one, other in zip(answered, expected, strict=True):
+        assert type(one) is type(other)
+        if isinstance(one, torch.Tensor):
+            assert (one.shape, one.dtype) == (other.shape, other.dtype)
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+        else:
+            assert one == other
+
+
+def test_every_twin_is_held_against_its_operator():
+    assert CALLS.keys() | {"round"} == twins().keys()
+
+
+def test_tensors_round_only_while_the_twin_stands_in():
+    with standing_in({"round": twins()["round"]}):
+        assert torch.equal(round(torch.tensor([0.5, 1.5, -2.5])), torch.tensor([0, 2, -2]))
+        assert round(torch.tensor(3.25), 1) == 3.2
+    with pytest.raises(TypeError, match="__round__"):
+        round(torch.tensor(1.5))
+
+
+def test_operators_are_put_back():
+    before = torch.Tensor.chunk, torch.chunk, functional.scaled_dot_product_attention, nn.GRUCell.forward
+
+    with standing_in(twins()):
+        assert torch.chunk is not before[1]
+
+    assert before == (torch.Tensor.chunk, torch.chunk, functional.scaled_dot_product_attention, nn.GRUCell.forward)
