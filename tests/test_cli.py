@@ -54,7 +54,7 @@ class TestConvert:
         assert document["proof"]["range"] == {"batch": [1, 4], "sequence": [1, 40]}
         assert document == {"package": str(package), **json.loads((package / "onnxwright.json").read_text())}
         said = [line.split(":")[0] for line in ended.stderr.splitlines() if not line.startswith(" ")]
-        assert said == ["load", "examine", "trace", "package"]
+        assert said == ["load", "examine", "trace@18", "package"]
 
     def test_ends_with_a_page_for_people(self, tmp_path, command):
         (tmp_path / "own.py").write_text("import torch\ndef make(): return torch.nn.Linear(3, 2), torch.randn(2, 3)\n")

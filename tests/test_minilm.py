@@ -47,7 +47,7 @@ def test_convert_ends_proven_with_one_json_document_and_its_progress_on_stderr(c
     assert document["proof"]["range"] == {"batch": [1, 32], "sequence": [1, 512]}
     assert document["schema"] == 1
     assert "load: " in done.stderr
-    assert "trace: " in done.stderr
+    assert "trace@18: " in done.stderr
 
 
 def test_three_backends_were_measured_side_by_side_on_three_shapes(converted):

@@ -219,10 +219,10 @@ def test_tracing_sees_what_python_reads_of_an_input(name):
     read, code, words = READS[name]
     exported = export(sourced(reading(read), x=torch.rand(2, 9)))
 
-    assert exported.findings[0].code == code
-    assert re.search(words, exported.findings[0].message)
-    assert {found.code for found in exported.findings} <= {code, "constant-from-sample"}
-    assert all("test_routes.py:" in found.where for found in exported.findings)
+    assert exported.noted.findings[0].code == code
+    assert re.search(words, exported.noted.findings[0].message)
+    assert {found.code for found in exported.noted.findings} <= {code, "constant-from-sample"}
+    assert all("test_routes.py:" in found.where for found in exported.noted.findings)
 
 
 HARMLESS = {
@@ -237,7 +237,7 @@ HARMLESS = {
 def test_reading_sizes_and_constants_is_no_read_of_a_value(name):
     exported = export(sourced(reading(HARMLESS[name]), x=torch.rand(2, 9)))
 
-    assert not any(found.blocks_proof for found in exported.findings)
+    assert not any(found.blocks_proof for found in exported.noted.findings)
 
 
 def test_the_state_of_the_module_is_put_back():
