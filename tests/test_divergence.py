@@ -419,13 +419,19 @@ def test_what_goes_through_numpy_is_found(tmp_path):
 
 def converted(module, folder, profile):
     dims = {axis: dim for axis, dim in DIMS["x"].items() if dim in profile}
-    options = {"measure": False, "engine": "onnxruntime", "proof": "quick", "route": "trace", "profile": profile}
+    options = {
+        "measure": False,
+        "engine": "onnxruntime",
+        "proof": "quick",
+        "route": "trace",
+        "profile": profile,
+        "repair_seconds": 0.0,
+    }
     return ow.convert(
         module,
         folder / "package",
         example_inputs={"x": torch.randn(2, 6)},
         dims={"x": dims},
-        repair_seconds=0.0,
         **options,
     )
 

@@ -14,6 +14,7 @@ from onnxwright.pytorch.session import to_array, to_tensor
 from onnxwright.samples import REGIMES, Sampler, meaning_of
 
 QUICK = {"measure": False, "engine": "onnxruntime", "proof": "quick", "repair_seconds": 15.0}
+ONCE = {**QUICK, "repair_seconds": 0.0, "route": "trace"}
 PROVEN = {**traps.PROVEN, **adversary.PROVEN}
 REFUSED = {**traps.REFUSED, **adversary.REFUSED}
 EXPECTED = {**PROVEN, **traps.RIGHT_OR_REFUSED, **adversary.RIGHT_OR_REFUSED}
@@ -102,9 +103,7 @@ def test_what_is_no_function_of_its_inputs_is_refused(name, tmp_path):
 def test_a_branch_on_the_length_is_narrowed_to_where_tracing_is_right(tmp_path):
     module, example, dims = traps.RIGHT_OR_REFUSED["length-branch"]()
 
-    package = ow.convert(
-        module, tmp_path / "out", example_inputs=example, dims=dims, route="trace", **{**QUICK, "repair_seconds": 0.0}
-    )
+    package = ow.convert(module, tmp_path / "out", example_inputs=example, dims=dims, **ONCE)
 
     assert package.proof.verdict == "partial"
     assert package.proof.range == {"batch": (1, 32), "sequence": (9, 512)}
