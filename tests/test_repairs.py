@@ -83,12 +83,31 @@ class Right(nn.Module):
         return torch.nn.functional.gelu(x)
 
 
+class Masked(nn.Module):
+    """Branches on whole numbers, which an exporter hands to an operator of bools."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = (x[..., 0] > -0.5).to(torch.int64)
+        if not bool(kept.all()):
+            x = x * kept[..., None]
+        return x
+
+
+class Zero(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_nonzero((x == 0).all()):
+            return x + 1.0
+        return x * 2.0
+
+
 MENDED = {
     "piecewise on a length": (LengthBranch, "trace@18; piecewise=sequence > 8"),
     "piecewise on a remainder": (OddPadding, "trace@18; piecewise="),
     "scripting": (Mixed, "trace@18; scripting=inner"),
     "operators, median": (MedianPool, "operators=median"),
     "operators, attention": (Encoder, "operators=unflatten, scaled_dot_product_attention"),
+    "types": (Masked, "script@18; types"),
+    "operators, compiled": (Zero, "script@18; operators=is_nonzero"),
     "operators, cells": (Loop, "script@18; operators=gru_cell"),
 }
 
@@ -153,7 +172,7 @@ def test_a_repair_on_the_wrong_question_is_no_proof(tmp_path):
     [
         ("trace", "expected what the journal of a package says"),
         ("walk@18", "route 'walk' is unknown"),
-        ("trace@18; glue=x", "repair 'glue' is unknown; expected one of operators, piecewise, scripting"),
+        ("trace@18; glue=x", "repair 'glue' is unknown; expected one of operators, piecewise, scripting, types"),
         ("trace@18; piecewise=colour > 8", "asks about none of the dims"),
         ("trace@18; piecewise=sequence >", "is no question about sizes"),
         ("trace@18; operators=juggle", "operator 'juggle' has no twin"),

@@ -73,6 +73,7 @@ CALLS = {
         lambda: torch.floor_divide(X, X.flip(0)),
         lambda: torch.arange(-9, 9) // 4,
     ],
+    "is_nonzero": [lambda: torch.is_nonzero(X[0, 0, :1, 0]), lambda: torch.is_nonzero((X > 100).any())],
     "allclose": [lambda: torch.allclose(X, X + 1e-9), lambda: torch.allclose(X, X + 1)],
     **{
         name: [lambda cell=cell, bias=bias: cell(5, 7, bias=bias)(X[0, :, 0, :5]) for bias in (True, False)]

@@ -1,0 +1,88 @@
+"""Casts where an exporter hands an operator a type that the operator doesn't take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import onnx_ir as ir
+
+_BOOL, _INT64 = ir.DataType.BOOL, ir.DataType.INT64
+_LOGICAL: Final = {"Not": (0,), "And": (0, 1), "Or": (0, 1), "Xor": (0, 1), "If": (0,), "Where": (0,)}
+"""Operators that take bools, by the numbers of these inputs."""
+_MOST_STEPS: Final = 64
+_WITHOUT_BOOLS: Final = {"CumSum": 0, "Mul": None, "Add": None, "Sub": None, "ReduceSum": 0, "MatMul": None}
+"""Operators that don't take bools: in which input, or in none of them."""
+
+
+_COMPARING: Final = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Not", "And", "Or", "Xor", "IsNaN"}
+_KEEPING: Final = {
+    *(
+        "Identity",
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Slice",
+        "Gather",
+        "Expand",
+        "Tile",
+        "Neg",
+    ),
+    *("Abs", "Add", "Sub", "Mul", "ReduceMin", "ReduceMax", "ReduceSum", "ReduceProd", "Min", "Max", "Concat", "Clip"),
+}
+"""Operators that answer the type of their first input."""
+
+
+def mended_types(model: ir.Model) -> int:
+    """Inserts casts before operators whose inputs have types that ONNX doesn't allow them, and returns how many."""
+    count = 0
+    for graph in list(model.graphs()):
+        for node in list(graph):
+            for place, kind in _wrong(node).items():
+                value = node.inputs[place]
+                cast = ir.node("Cast", [value], attributes={"to": int(kind)}, name=f"{node.name}/cast_{place}")
+                cast.outputs[0].name, cast.outputs[0].dtype = f"{cast.name}_output", kind
+                graph.insert_before(node, cast)
+                node.replace_input_with(place, cast.outputs[0])
+                count += 1
+    return count
+
+
+def _wrong(node: ir.Node) -> Mapping[int, ir.DataType]:
+    """The inputs of a node that have a type it doesn't take, each with one that it does."""
+    types = [_type(value) for value in node.inputs]
+    if node.op_type in _LOGICAL:
+        return {place: _BOOL for place in _LOGICAL[node.op_type] if types[place] not in {None, _BOOL}}
+    if node.op_type not in _WITHOUT_BOOLS:
+        return {}
+    only = _WITHOUT_BOOLS[node.op_type]
+    places = range(len(types)) if only is None else (only,)
+    others = {kind for kind in types if kind not in {None, _BOOL}}
+    wanted = others.pop() if only is None and len(others) == 1 else _INT64
+    return {place: wanted for place in places if types[place] is _BOOL}
+
+
+def _type(value: ir.Value | None) -> ir.DataType | None:
+    """The type of a value as it is declared, or as the nodes before it tell: inference stops at what is not allowed."""
+    for _ in range(_MOST_STEPS):
+        if value is None or value.dtype is not None:
+            break
+        producer = value.producer()
+        if producer is None:
+            break
+        if producer.op_type in _COMPARING:
+            return _BOOL
+        if producer.op_type in {"Cast", "Constant"}:
+            return _declared(producer)
+        value = producer.inputs[0] if producer.op_type in _KEEPING else None
+    return value.dtype if value is not None else None
+
+
+def _declared(node: ir.Node) -> ir.DataType | None:
+    """The type that a `Cast` casts to, or of a `Constant`'s tensor."""
+    if "to" in node.attributes:
+        return ir.DataType(node.attributes.get_int("to"))
+    tensor = node.attributes["value"].as_tensor() if "value" in node.attributes else None
+    return tensor.dtype if tensor is not None else None
