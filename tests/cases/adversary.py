@@ -30,6 +30,11 @@ def _masked(module: nn.Module) -> Case:
     return module, {"x": torch.randn(2, 16), "mask": torch.ones(2, 16, dtype=torch.int64)}, MASKED
 
 
+def _padded(module: nn.Module) -> Case:
+    pad = torch.arange(16)[None] > torch.tensor([[11], [15]])
+    return module, {"x": torch.randn(2, 16), "pad": pad}, {**SEQUENCE, "pad": {0: "batch", 1: "sequence"}}
+
+
 def _paired(module: nn.Module) -> Case:
     torch.manual_seed(0)
     return module, {"x": torch.randn(2, 16), "y": torch.randn(2, 12)}, PAIRED
@@ -428,6 +433,45 @@ class ExportBranch(nn.Module):
         return x
 
 
+class RareFloorBranch(nn.Module):
+    """Where a missing value occurs, takes a branch that holds an operator which exporters get wrong."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if bool((x == -999.0).any()):
+            cut = x.clamp(-5.0, 5.0)
+            x = (cut - (cut // 0.1) * 0.1) / 0.1
+        return x.clamp(-3.0, 3.0)
+
+
+class RareFloorWhere(nn.Module):
+    """The same as a selection."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        cut = x.clamp(-5.0, 5.0)
+        is_missing = (x == -999.0).any(1, keepdim=True)
+        return torch.where(is_missing, (cut - (cut // 0.1) * 0.1) / 0.1, cut)
+
+
+class EagerCleaning(nn.Module):
+    """Cleans missing values unless it is compiled, and branches on the length, which only a compiler keeps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():
+            x = x.masked_fill(x == -999.0, 0.0)
+        if x.shape[1] > 8:
+            x = x * 2.0
+        return x.clamp(-4.0, 4.0)
+
+
+class PaddingFlags(nn.Module):
+    """Attends to what flags don't call padding; where all of a row is, it answers zeros."""
+
+    def forward(self, x: Tensor, pad: Tensor) -> Tensor:
+        query = x[:, None, :, None]
+        allowed = ~pad[:, None, None, :]
+        return functional.scaled_dot_product_attention(query, query, query, attn_mask=allowed).reshape(x.shape)
+
+
 def _row(*values: float) -> dict[str, Tensor]:
     return {"x": torch.tensor([values])}
 
@@ -474,6 +518,10 @@ RIGHT_OR_REFUSED: dict[str, Callable[[], Case]] = {
     "storage-read": lambda: _sequences(StorageRead()),
     "address-read": lambda: _sequences(AddressRead()),
     "subclass-read": lambda: _sequences(SubclassRead()),
+    "rare-floor-branch": lambda: _sequences(RareFloorBranch()),
+    "rare-floor-where": lambda: _sequences(RareFloorWhere()),
+    "eager-cleaning": lambda: _sequences(EagerCleaning()),
+    "padding-flags": lambda: _padded(PaddingFlags()),
 }
 """Cases that may come out narrowed or refused, but never wrong."""
 
@@ -509,5 +557,9 @@ TELLING: dict[str, list[dict[str, Tensor]]] = {
     "storage-read": [_row(1e6, 0.0, 1.0)],
     "address-read": [_row(1e6, 0.0, 1.0)],
     "subclass-read": [_row(1e6, 0.0, 1.0)],
+    "rare-floor-branch": [_row(-999.0, 1.0, 0.5, 0.3, 2.0, 3.0, 0.15, -1.0)],
+    "rare-floor-where": [_row(-999.0, 1.0, 0.5, 0.3, 2.0, 3.0, 0.15, -1.0)],
+    "eager-cleaning": [_row(-999.0, 1.0, 0.5), _row(*([-999.0] * 9))],
+    "padding-flags": [{**_noise(2, 16), "pad": torch.tensor([[False] * 16, [True] * 16])}],
 }
 """Inputs on which a wrong conversion shows, where they lie in the declared range."""

@@ -40,10 +40,14 @@ class Session(Protocol):
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How a session is prepared: how many threads, and the precision in which float32 graphs are executed."""
+    """How a session is prepared: how many threads, and the precision in which float32 graphs are executed.
+
+    With `is_thrifty`, it gives memory back after each call, where the runtime can, and is slower for it.
+    """
 
     threads: int
     precision: str = "float32"
+    is_thrifty: bool = False
 
 
 class Backend(Protocol):

@@ -22,6 +22,7 @@ class OnnxRuntimeSession:
         self._session = _load(file, options, is_optimized=is_optimized)
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._ran = _describe(self._session, file, is_optimized=is_optimized)
+        self._calls = _thrifty() if options.is_thrifty else None
 
     @property
     def ran(self) -> Ran:
@@ -35,7 +36,7 @@ class OnnxRuntimeSession:
             EngineError: when a feed is missing, unknown, or of another type or rank than the graph's input.
         """
         try:
-            return dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
+            return dict(zip(self._outputs, self._session.run(self._outputs, feeds, self._calls), strict=True))
         except Exception as refusal:  # every failure of the C++ side has a type of its own
             raise EngineError(f"ONNX Runtime refuses these inputs: {refusal}") from refusal
 
@@ -82,6 +83,14 @@ def _load(file: Path, options: Options, *, is_optimized: bool) -> Any:
         return onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
     except Exception as refusal:  # every failure of the C++ side has a type of its own
         raise EngineError(f"ONNX Runtime refuses '{file.name}': {refusal}") from refusal
+
+
+def _thrifty() -> Any:
+    import onnxruntime
+
+    calls = onnxruntime.RunOptions()
+    calls.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return calls
 
 
 def _describe(session: Any, file: Path, *, is_optimized: bool) -> Ran:

@@ -200,7 +200,7 @@ def prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dic
     refusals: dict[str, str] = {}
     for name in engines:
         try:
-            sessions[name] = backends.engine(name).prepare(file, Options(environment.cores()))
+            sessions[name] = backends.engine(name).prepare(file, Options(environment.cores(), is_thrifty=True))
         except EngineError as refusal:
             refusals[name] = str(refusal)
     return sessions, refusals

@@ -122,7 +122,7 @@ def _measure(bench: Workbench, chosen: Outcome) -> dict[str, Measurement]:
     feeds = [(sizes, source.sampler.draw(sizes, TYPICAL, seed=seed)) for sizes in measuring.shapes(within)]
     with _baseline(bench) as baseline:
         name = baseline.ran.backend if source.graph is None else baseline.ran.provider
-        sessions = {name: baseline, **_shown(chosen), **_lowered(chosen, bench.folder / GRAPH)}
+        sessions = {name: baseline, **_prepared(chosen, bench.folder / GRAPH)}
         plan = measuring.Plan(seconds=_TIMED_SECONDS, seed=seed)
         return measuring.measure(sessions, feeds, baseline=name, plan=plan)
 
@@ -141,20 +141,16 @@ def _baseline(bench: Workbench) -> Iterator[Session]:
         yield UnguardedSession(source.module, source.signature, threads=ran.threads, device=ran.provider)
 
 
-def _shown(chosen: Outcome) -> dict[str, Session]:
-    return {name: chosen.sessions[name] for name, proof in chosen.proofs.items() if proof.verdict != "failed"}
-
-
-def _lowered(chosen: Outcome, file: Path) -> dict[str, Session]:
-    """Sessions that execute the same file in a lower precision, where an engine and this machine can."""
-    lowered: dict[str, Session] = {}
-    for name in _shown(chosen):
+def _prepared(chosen: Outcome, file: Path) -> dict[str, Session]:
+    """Sessions of the engines that were shown right, as a user has them, and in the lower precisions they can."""
+    sessions: dict[str, Session] = {}
+    for name in (name for name, proof in chosen.proofs.items() if proof.verdict != "failed"):
         backend = backends.engine(name)
         for precision in backend.precisions:
-            if precision != "float32":
-                with contextlib.suppress(EngineError):
-                    lowered[f"{name} {precision}"] = backend.prepare(file, Options(environment.cores(), precision))
-    return lowered
+            called = name if precision == "float32" else f"{name} {precision}"
+            with contextlib.suppress(EngineError):
+                sessions[called] = backend.prepare(file, Options(environment.cores(), precision))
+    return sessions
 
 
 def _narrowed(profile: Profile, proof: Proof) -> Profile:
