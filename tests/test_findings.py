@@ -65,7 +65,9 @@ HARMLESS = {"non-finite-output", "not-tried"}
 def assert_no_alarm(name, folder, proof):
     module, example, dims = architectures.ORDINARY[name]()
 
-    package = ow.convert(module, folder / "out", example_inputs=example, dims=dims, measure=False, proof=proof)
+    package = ow.convert(
+        module, folder / "out", example_inputs=example, dims=dims, engine="onnxruntime", measure=False, proof=proof
+    )
 
     assert package.proof.verdict == "proven"
     assert {one.code for one in package.manifest.findings} <= HARMLESS
