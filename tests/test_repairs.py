@@ -206,8 +206,45 @@ def test_an_export_that_ends_its_process_is_a_failed_attempt(tmp_path):
         convert(Crash(), tmp_path, route="dynamo")
 
 
-def test_no_attempt_is_begun_when_the_time_is_up(tmp_path):
+def test_nothing_is_repaired_when_the_time_is_up(tmp_path):
     package = convert(made(LengthBranch), tmp_path, repair_seconds=0.0)
 
-    assert [attempt.approach for attempt in package.manifest.attempts] == ["trace@18"]
+    assert [attempt.approach for attempt in package.manifest.attempts] == ["trace@18", "dynamo@18", "script@18"]
     assert package.proof.verdict == "partial"
+
+
+class GatedPart(nn.Module):
+    """Loops over a cell, which only its twin gives a form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = Loop()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return {name: self.loop(part) for name, part in {"x": x}.items()}["x"]
+
+
+def test_an_operator_inside_of_a_compiled_part_has_its_twin(tmp_path):
+    package = convert(made(GatedPart), tmp_path, replay="trace@18; operators=gru_cell; scripting=loop")
+
+    assert is_whole(package)
+
+
+def test_an_attempt_says_its_route_itself(tmp_path):
+    with pytest.raises(ow.UsageError, match="Leave --route and --opset out"):
+        convert(made(LengthBranch), tmp_path, replay="trace@18", route="dynamo")
+
+
+class WrongBranch(nn.Module):
+    """Holds an operator that the script route gets wrong, in a branch that a rare value takes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if bool((x == -999.0).any()):
+            x = x.clamp(-5.0, 5.0)
+            x = (x - (x // 0.1) * 0.1) / 0.1
+        return x.clamp(-3.0, 3.0)
+
+
+def test_a_branch_that_is_wrong_wherever_it_is_taken_is_no_part_of_a_range(tmp_path):
+    with pytest.raises(ow.ProofError, match=r"Wrong with .* values"):
+        convert(made(WrongBranch), tmp_path, replay="script@18")

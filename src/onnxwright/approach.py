@@ -24,7 +24,7 @@ class Fix(NamedTuple):
 
 @dataclass(frozen=True)
 class Approach:
-    """A route, an opset, and repairs in the order in which they wrap the export: `trace@18; piecewise=sequence > 8`."""
+    """A route, an opset, and repairs, in the order in which they were found: `trace@18; piecewise=sequence > 8`."""
 
     route: str
     opset: int

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import tempfile
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Final, TypeVar
@@ -23,10 +24,11 @@ def can_isolate() -> bool:
     return os.name == "posix" and "fork" in multiprocessing.get_all_start_methods()
 
 
-def isolated(step: Callable[[], _Answer], *, seconds: float) -> _Answer:
+def isolated(step: Callable[[], _Answer], *, seconds: float, folder: str | None = None) -> _Answer:
     """Returns what a step returns, run in a forked process: what it changes in memory is lost, what it writes stays.
 
-    It computes on one thread, since the threads of its parent don't exist in it.
+    It computes on one thread, since the threads of its parent don't exist in it. Its temporary files lie in `folder`,
+    so that they go with it where the process is stopped.
 
     Raises:
         RouteError: when it takes longer than `seconds`, the process dies, or it raises what is no error of ours.
@@ -36,7 +38,7 @@ def isolated(step: Callable[[], _Answer], *, seconds: float) -> _Answer:
     gc.collect()
     context = multiprocessing.get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(step, sending), daemon=True)
+    process = context.Process(target=_run, args=(step, sending, folder), daemon=True)
     process.start()
     sending.close()
     try:
@@ -54,12 +56,13 @@ def isolated(step: Callable[[], _Answer], *, seconds: float) -> _Answer:
     return answer  # type: ignore[no-any-return]  # of the step's own type
 
 
-def _run(step: Callable[[], Any], sending: Connection) -> None:
+def _run(step: Callable[[], Any], sending: Connection, folder: str | None) -> None:
     import torch
 
     # A session of the parent that is collected here would wait for its threads, which don't exist, forever.
     gc.freeze()
     torch.set_num_threads(1)
+    tempfile.tempdir = folder or tempfile.tempdir
     for stream in (1, 2):  # what C++ writes there would stand among the parent's progress
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     try:

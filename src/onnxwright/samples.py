@@ -217,6 +217,8 @@ class Sampler:
     text: TextRows | None = None
     numbers: tuple[float, ...] = ()
     """Numbers that something is compared with on the way, and that inputs therefore hold here and there."""
+    taking: Sequence[Tensors] = field(default=())
+    """Inputs that take branches on values, which a proof tries too."""
 
     @property
     def regimes(self) -> tuple[Values, ...]:

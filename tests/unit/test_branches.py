@@ -53,7 +53,7 @@ def test_inputs_that_take_each_branch_are_found_and_kept():
     sampler, untaken = with_branches_taken(model(ON_VALUES), one, one.sampler, ())
 
     assert not untaken
-    taken = [feeds["x"].max() > 2.5 for feeds in sampler.given]
+    taken = [feeds["x"].max() > 2.5 for feeds in sampler.taking]
     assert True in taken
     assert False in taken
 

@@ -38,13 +38,18 @@ CALLS = {
         lambda: X.repeat_interleave(3, 1),
         lambda: torch.repeat_interleave(X, 2, dim=-1),
         lambda: X.repeat_interleave(2),
+        lambda: torch.repeat_interleave(torch.tensor([1, 2, 3])),
         lambda: torch.repeat_interleave(X, torch.tensor([1, 2, 3]), dim=1),
     ],
     "max_pool1d": [lambda: functional.max_pool1d(X[0], torch.tensor(13)), lambda: functional.max_pool1d(X[0], 3)],
-    "adaptive_avg_pool": [
+    "adaptive_avg_pool1d": [
+        lambda: functional.adaptive_avg_pool1d(X[0], 6),
+        lambda: functional.adaptive_avg_pool1d(X[0, 0], (20,)),
+    ],
+    "adaptive_avg_pool2d": [
         lambda: functional.adaptive_avg_pool2d(X, (5, 4)),
         lambda: functional.adaptive_avg_pool2d(X, (None, 7)),
-        lambda: functional.adaptive_avg_pool1d(X[0], 6),
+        lambda: functional.adaptive_avg_pool2d(X[0], output_size=5),
         lambda: functional.adaptive_avg_pool2d(X, 1),
     ],
     "median": [
@@ -61,20 +66,33 @@ CALLS = {
         lambda: torch.searchsorted(SORTED[0], SORTED[:, ::3].contiguous(), side="right"),
     ],
     "histc": [
+        lambda: torch.histc(torch.tensor([41.0]), bins=2, min=0, max=82),
         lambda: torch.histc(torch.arange(20.0) % 8, bins=8, min=0, max=7),
         lambda: X.histc(10, -1, 1),
         lambda: torch.histc(X),
     ],
     "chunk": [lambda: X.chunk(4, dim=2), lambda: torch.chunk(X, 3, -1), lambda: X[:, :, :2].chunk(5, 2)],
-    "split": [lambda: X.split(5, dim=2), lambda: torch.split(X, 4, -1), lambda: X.split([10, 3], 3)],
+    "split": [
+        lambda: torch.split(X, split_size_or_sections=5),
+        lambda: X.split(5, dim=2),
+        lambda: torch.split(X, 4, -1),
+        lambda: X.split([10, 3], 3),
+    ],
     "floor_divide": [
         lambda: X // 0.1,
         lambda: (X * 10).round() / 10 // -0.1,
         lambda: torch.floor_divide(X, X.flip(0)),
         lambda: torch.arange(-9, 9) // 4,
+        lambda: torch.tensor([1.0, -1.0, 0.0]) // 0.0,
     ],
     "is_nonzero": [lambda: torch.is_nonzero(X[0, 0, :1, 0]), lambda: torch.is_nonzero((X > 100).any())],
-    "allclose": [lambda: torch.allclose(X, X + 1e-9), lambda: torch.allclose(X, X + 1)],
+    "allclose": [
+        lambda: torch.allclose(X, X + 1e-9),
+        lambda: torch.allclose(X, X + 1),
+        lambda: torch.allclose(X / 0.0, X / 0.0),
+        lambda: torch.allclose(X * torch.nan, X * torch.nan, equal_nan=True),
+        lambda: torch.allclose(X * torch.nan, X * torch.nan),
+    ],
     **{
         name: [lambda cell=cell, bias=bias: cell(5, 7, bias=bias)(X[0, :, 0, :5]) for bias in (True, False)]
         for name, cell in CELLS.items()
@@ -101,7 +119,7 @@ def test_a_twin_answers_what_the_operator_answers(name, number):
         assert type(one) is type(other)
         if isinstance(one, torch.Tensor):
             assert (one.shape, one.dtype) == (other.shape, other.dtype)
-            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5, equal_nan=True)
         else:
             assert one == other
 

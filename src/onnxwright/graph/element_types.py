@@ -47,6 +47,8 @@ def mended_types(model: ir.Model) -> int:
                 graph.insert_before(node, cast)
                 node.replace_input_with(place, cast.outputs[0])
                 count += 1
+                if node.op_type in _WITHOUT_BOOLS:
+                    node.outputs[0].dtype = kind
     return count
 
 

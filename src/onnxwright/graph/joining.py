@@ -21,6 +21,9 @@ def joined(code: str, where_true: ir.Model, where_false: ir.Model, signature: Si
     Raises:
         ValueError: when the question has no form in a graph.
     """
+    opset = where_true.graph.opset_imports.get("", 0)
+    if opset < _LEAST_OPSET:
+        raise ValueError(f"opset {opset} can't ask about one size; {_LEAST_OPSET} can")
     sides = {"then_branch": where_true, "else_branch": where_false}
     prefix = f"piece{1 + max(map(_depth, sides.values()))}"
     inputs = {spec.name: ir.Value(name=spec.name) for spec in signature.inputs}
@@ -44,6 +47,8 @@ def joined(code: str, where_true: ir.Model, where_false: ir.Model, signature: Si
     return ir.Model(graph, ir_version=max(where_true.ir_version, where_false.ir_version))
 
 
+_LEAST_OPSET = 15
+"""`Shape` of one axis."""
 _PIECE = re.compile(r"piece(\d+)/")
 
 

@@ -31,8 +31,7 @@ _CALLED: Final = {"min": "Min", "max": "Max", "abs": "Abs"}
 class Question:
     """The nodes that answer a question about the sizes of a graph's inputs; `answer` is true or false, without axes.
 
-    The question is Python, in which `dims['x']` is the size of the dim `x`. Sizes are int64; whole divisions are of
-    numbers that are never negative.
+    The question is Python, in which `dims['x']` is the size of the dim `x`, an int64.
 
     Raises:
         ValueError: when it holds what has no form here.
@@ -48,7 +47,10 @@ class Question:
         }
         self._prefix = prefix
         self._sizes: dict[str, ir.Value] = {}
-        self.answer = self._value(ast.parse(code, mode="eval").body)
+        asked = ast.parse(code, mode="eval").body
+        if not isinstance(asked, (ast.Compare, ast.BoolOp, ast.UnaryOp)):
+            raise ValueError(f"`{code}` is neither true nor false")  # noqa: TRY004 - a text, whatever its tree
+        self.answer = self._value(asked)
 
     def _value(self, node: ast.expr) -> ir.Value:
         for kind, write in self._known():
@@ -82,7 +84,10 @@ class Question:
     def _binary(self, node: ast.BinOp) -> ir.Value:
         if type(node.op) not in _BINARY:
             raise ValueError(f"`{ast.unparse(node)}` has no form in a graph")
-        return self._node(_BINARY[type(node.op)], [self._value(node.left), self._value(node.right)])
+        left, right = self._value(node.left), self._value(node.right)
+        if isinstance(node.op, ast.FloorDiv):  # `Div` cuts off, Python rounds down
+            left = self._node("Sub", [left, self._node("Mod", [left, right])])
+        return self._node(_BINARY[type(node.op)], [left, right])
 
     def _unary(self, node: ast.UnaryOp) -> ir.Value:
         known = {ast.USub: "Neg", ast.Not: "Not"}

@@ -28,10 +28,14 @@ _HEAVY_SHARE = 0.01
 """A size that takes more than this share of the time is tried with one regime of values only."""
 
 
+_REGIME_DRAWS = 4
+"""How often values that were wrong somewhere are drawn to show them right: they may be right by chance."""
 _REGIME_OVERTIME = 3.0
 """How far the time is stretched to show that values which were wrong somewhere are right in what is left."""
 GIVEN: Final = Values("given")
 """The inputs that came with the source or the call."""
+TAKING: Final = Values("branch-taking")
+"""Inputs that were searched for, because they take a branch: where one is wrong, no range of sizes mends it."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,11 @@ class Tally:
     points: int = 0
 
     def note(self, sizes: Sizes, values: str) -> None:
-        """Takes in one point that agrees; a size agrees only while all of its points do."""
+        """Takes in one point that agrees; a size, and a regime there, agrees only while all of its points do."""
         self.points += 1
         key = key_of(sizes)
-        self.regimes.setdefault(values, {})[key] = True
+        seen = self.regimes.setdefault(values, {})
+        seen[key] = seen.get(key) is not False
         if key not in self.failed:
             self.agreed[key] = sizes
 
@@ -159,6 +164,8 @@ class Bench:
             sizes = self._sampler.signature.bind(feeds)
             if contains(whole, sizes):
                 self._compare(sizes, GIVEN, feeds)
+        for feeds in self._sampler.taking:
+            self._compare(self._sampler.signature.bind(feeds), TAKING, feeds)
 
     def try_affordable(self, sizes: Sizes, *, overtime: float = 1.0) -> None:
         """Tries a size if it fits into the time that is left, stretched by `overtime`; with one regime if heavy."""
@@ -194,14 +201,15 @@ class Bench:
                 self._costliest = (volume(sizes), taken)
 
     def try_regime(self, name: str, many: Iterable[Sizes], tally: Tally) -> bool:
-        """Tries one regime, by its name, at sizes where it wasn't; returns whether any was tried."""
+        """Tries one regime, by its name, a few times at sizes where it wasn't; returns whether any was tried."""
         values = next((one for one in self._sampler.regimes if one.name == name), None)
         fresh = [one for one in many if key_of(one) not in tally.regimes.get(name, {})]
         if values is None:
             return False
         for sizes in fresh:
-            if not self.is_too_late(sizes, overtime=_REGIME_OVERTIME):
-                self.try_point(sizes, values)
+            for seed in range(_REGIME_DRAWS):
+                if not self.is_too_late(sizes, overtime=_REGIME_OVERTIME):
+                    self.try_point(sizes, values, seed=seed)
         return any(key_of(one) in tally.regimes.get(name, {}) for one in fresh)
 
     def try_point(self, sizes: Sizes, values: Values, *, seed: int = 0) -> None:
@@ -251,9 +259,9 @@ class Bench:
 
     def _tells_nothing(self, point: _Point, answered: Tensors) -> bool:
         """Whether unusual values make a difference that may well be rounding, or a choice among equal elements."""
-        if point.values is TYPICAL or point.values is GIVEN:
+        if not point.values.is_extreme:
             return False
-        is_small = point.values.is_extreme and is_negligible(point.expected, answered, point.feeds)
+        is_small = is_negligible(point.expected, answered, point.feeds)
         return is_small or self.judge.is_tie(point.feeds, f"{in_sizes(point.sizes)}, {point.values.name} values")
 
 

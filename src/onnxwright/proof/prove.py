@@ -43,6 +43,7 @@ _TOUCHING = 64
 _MOST_LANDMARKS = 17
 _LEAST_EACH = 3
 _MOST_DIVISOR = 16
+_LEAST_TOLD = 6
 
 
 class Question(Protocol):
@@ -261,7 +262,11 @@ def _verdict(tally: Tally, box: Box | None, findings: list[Finding], plan: Plan)
 def _wrong_values(tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding]:
     """Regimes of values that were wrong somewhere and not shown right in what is left: no range of sizes mends them."""
     landmarks = [key_of(sizes) for sizes in _landmarks(box, plan)] if box is not None else []
-    wrong = [name for name in tally.failing_regimes() if not _is_mended(tally.regimes[name], landmarks)]
+    wrong = [
+        name
+        for name in tally.failing_regimes()
+        if not _is_mended(tally.regimes[name], landmarks) or _is_to_blame(tally, name)
+    ]
     wrong = [name for name in wrong if name != GIVEN.name]
     if wrong:
         told = ", ".join(wrong[:-1]) + f" and {wrong[-1]}" if len(wrong) > 1 else wrong[0]
@@ -269,6 +274,13 @@ def _wrong_values(tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding
         is_everywhere = is_wrong_inside or box is None
         where = "and at no range shown right with them" if is_everywhere else "and no time was left to show where not"
         yield Finding("values-differ", f"Wrong with {told} values, {where}.")
+
+
+def _is_to_blame(tally: Tally, name: str) -> bool:
+    """Whether a regime fails mostly where typical values don't: no size is to blame for that, and none mends it."""
+    typical = tally.regimes.get(TYPICAL.name, {})
+    told = [is_right for key, is_right in tally.regimes[name].items() if typical.get(key) and is_right is not None]
+    return len(told) >= _LEAST_TOLD and told.count(False) > len(told) // 2
 
 
 def _is_mended(seen: Mapping[Key, bool | None], landmarks: Sequence[Key]) -> bool:

@@ -53,6 +53,9 @@ class Repair(Protocol):
     rank: float
     """How late an attempt with it is worth trying, beside others: what it costs, and how seldom it helps."""
 
+    depth: int
+    """Repairs of greater depth wrap those of smaller."""
+
     def proposals(self, seen: Seen) -> Iterable[str]:
         """Yields what it could be applied to after an attempt, the most promising first, if it can help."""
 
@@ -98,12 +101,12 @@ This page is written by `make docs` from `src/onnxwright/repairs/`.
 
 
 def mended(export: Exporter, fixes: Sequence[Fix]) -> Exporter:
-    """Wraps an export into repairs, the first innermost.
+    """Wraps an export into repairs, each as deep as it has to be: what changes a graph innermost, pieces outermost.
 
     Raises:
         UsageError: for a repair that is unknown.
     """
-    for fix in fixes:
+    for fix in sorted(fixes, key=lambda fix: repair(fix.repair).depth):
         export = repair(fix.repair).around(export, fix.argument)
     return export
 

@@ -16,6 +16,7 @@ from onnxwright.proof.lattice import Sizes, grid
 from onnxwright.repairs import Exporter, Seen
 from onnxwright.routes import Exported, Noted
 from onnxwright.source import Source
+from onnxwright.words import in_sizes
 
 if TYPE_CHECKING:
     from onnxwright.watching.conditions import Condition
@@ -34,6 +35,7 @@ class Piecewise:
     name = "piecewise"
     summary = "exports each side of a question about sizes by itself, and joins the graphs under an `If`"
     rank = 30.0
+    depth = 3
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Yields the questions that account for the failures; else where the range that holds ends."""
@@ -109,6 +111,8 @@ def _split(source: Source, questions: Sequence[Condition], export: Exporter) -> 
     first, *others = questions
     sides = {side: _on_side(source, first, is_true=side) for side in (True, False)}
     pieces = {side: _split(part, others, export) for side, part in sides.items() if part is not None}
+    if not pieces:
+        raise RouteError(f"`{first}` can be told at no size of the profile.")
     if len(pieces) < len(sides):
         return next(iter(pieces.values()))
     try:
@@ -137,7 +141,10 @@ def _on_side(source: Source, question: Condition, *, is_true: bool) -> Source | 
 def _answered(source: Source) -> Sizes | None:
     """Sizes within a source's part that the module answers: distinct, larger than one and near the traced ones, if any.
 
-    None where there are none at all.
+    None where the part has no sizes.
+
+    Raises:
+        RouteError: when it has some, and the module refuses those that were tried.
     """
     from onnxwright.pytorch.session import taken_by
 
@@ -145,6 +152,8 @@ def _answered(source: Source) -> Sizes | None:
     for sizes in found[:_MOST_SAMPLES]:
         if source.module is None or taken_by(source.module, source.sampler, sizes):
             return sizes
+    if found:
+        raise RouteError(f"the module refuses every size that was tried of a piece, as {in_sizes(found[0])}.")
     return None
 
 

@@ -31,6 +31,7 @@ class Scripting:
     name = "scripting"
     summary = "compiles by TorchScript the submodules in which Python decides something, and traces the rest"
     rank = 8.0
+    depth = 1
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Yields the paths of the submodules that findings name, all at once."""

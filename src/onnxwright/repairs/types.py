@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from onnxwright.errors import RouteError
 from onnxwright.repairs import Exporter, Seen
 from onnxwright.routes import Exported
 from onnxwright.source import Source
@@ -15,6 +16,7 @@ class Types:
     name = "types"
     summary = "casts what an exporter hands to operators that don't take its type"
     rank = 2.0
+    depth = 0
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Proposes itself where an engine or the checker refuses the type of an input."""
@@ -33,7 +35,8 @@ class Types:
 
         def with_casts(source: Source) -> Exported:
             exported = export(source)
-            mended_types(exported.model)
+            if not mended_types(exported.model):
+                raise RouteError("no input of a type that its operator doesn't take was found.")
             return exported
 
         return with_casts

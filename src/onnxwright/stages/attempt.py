@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from onnxwright.reference import Reference
 from onnxwright.repairs import mended
 from onnxwright.routes import Noted
 from onnxwright.source import Source
-from onnxwright.stages.examine import plan_of
+from onnxwright.stages.examine import looked_into, plan_of
 from onnxwright.stages.explain import Origin, merged, with_evidence
 from onnxwright.stages.export import export
 from onnxwright.stages.locate import located
@@ -33,7 +34,7 @@ from onnxwright.words import in_sizes
 if TYPE_CHECKING:
     from onnxwright.watching.conditions import Asked
 
-EXPORT_SECONDS: Final = 240.0
+_EXPORT_SECONDS: Final = 240.0
 """An export that takes longer is stopped."""
 GIVEN = "given"
 """The route of a source that is a graph already."""
@@ -68,6 +69,8 @@ class Outcome:
     sessions: Mapping[str, Session]
     proofs: Mapping[str, Proof]
     refusals: Mapping[str, str]
+    source: Source | None = None
+    """The source with the sampler of the proof."""
 
     @property
     def engine(self) -> str:
@@ -87,7 +90,7 @@ class Outcome:
     @property
     def is_complete(self) -> bool:
         """Whether no other route could do better: all of the profile, or all that the model itself takes."""
-        return self.is_shown and not self.refusals and not any(found.code in _MENDABLE for found in self.proof.findings)
+        return self.is_shown and not any(found.code in _MENDABLE for found in self.proof.findings)
 
     @property
     def extent(self) -> tuple[bool, float, int]:
@@ -110,8 +113,7 @@ def attempt(bench: Workbench, approach: Approach) -> Outcome:
 def _attempt(bench: Workbench, approach: Approach) -> Outcome:
     place = bench.folder / "attempts"
     place.mkdir(exist_ok=True)
-    file = place / str(sum(1 for _ in place.iterdir())) / "model.onnx"
-    file.parent.mkdir()
+    file = Path(tempfile.mkdtemp(dir=place)) / "model.onnx"
     repairs = tuple(map(str, approach.fixes))
     entry = Attempt(approach.route, approach.opset, verdict="error", message="", repairs=repairs)
     try:
@@ -125,8 +127,8 @@ def _attempt(bench: Workbench, approach: Approach) -> Outcome:
     sessions, refusals = prepare(bench.engines, file)
     if not sessions:
         return _ended(approach, replace(entry, message="; ".join(refusals.values()), findings=noted.findings), file)
-    proofs = _proofs(bench, approach, file, sessions, noted)
-    shown = Outcome(approach, entry, file, sessions, proofs, refusals).proof
+    source, proofs = _proofs(bench, approach, file, sessions, noted)
+    shown = Outcome(approach, entry, file, sessions, proofs, refusals, source).proof
     journal = replace(
         entry,
         verdict=shown.verdict,
@@ -134,33 +136,27 @@ def _attempt(bench: Workbench, approach: Approach) -> Outcome:
         range=shown.range,
         findings=shown.findings,
     )
-    return Outcome(approach, journal, file, sessions, proofs, refusals)
+    return Outcome(approach, journal, file, sessions, proofs, refusals, source)
 
 
 def _proofs(
     bench: Workbench, approach: Approach, file: Path, sessions: Mapping[str, Session], noted: Noted
-) -> dict[str, Proof]:
-    """Holds a graph against the reference in each engine, with what was seen of it and of its making."""
-    import onnx_ir
+) -> tuple[Source, dict[str, Proof]]:
+    """Holds a graph against the reference in each engine, with what was seen of it and of its making.
 
-    from onnxwright.graph.compared import compared_numbers
-    from onnxwright.graph.validity import invalidities
-    from onnxwright.watching.branches import with_branches_taken
-
+    The source comes back with a sampler that knows what the graph compares, and what takes its branches.
+    """
     source, asked = bench.source, bench.asked
     if asked is not None:
         noted = noted.and_found(merged(noted.assumed, asked))
         asked = asked.and_of(noted.assumed, source.traced, source.profile)
     plan = plan_of(source, asked, proof=bench.request.proof, seed=bench.request.seed)
-    model = onnx_ir.load(file)
-    numbers = tuple(dict.fromkeys((*source.sampler.numbers, *compared_numbers(model))))
-    sampler = dataclasses.replace(source.sampler, numbers=numbers)
     if approach.route != GIVEN:
-        sampler, untaken = with_branches_taken(model, source, sampler, plan.asked)
-        noted = noted.and_found((*invalidities(file), *untaken))
-    proofs = prove(bench.reference, sessions, sampler, plan)
+        source, seen = looked_into(file, source, plan)
+        noted = noted.and_found(seen)
+    proofs = prove(bench.reference, sessions, source.sampler, plan)
     origin: Origin = "trace" if approach.route == "trace" else "foreign" if approach.route == GIVEN else "export"
-    return {
+    return source, {
         name: with_evidence(source, asked, proof, noted, origin=origin)
         for name, proof in located(proofs, sessions, source, file).items()
     }
@@ -191,7 +187,7 @@ def _write_graph(bench: Workbench, approach: Approach, file: Path) -> Noted:
 
     # CUDA can't be used in a forked process.
     is_isolated = can_isolate() and bench.request.device == "cpu"
-    return isolated(write, seconds=EXPORT_SECONDS) if is_isolated else write()
+    return isolated(write, seconds=_EXPORT_SECONDS, folder=str(file.parents[1])) if is_isolated else write()
 
 
 def prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dict[str, str]]:

@@ -99,7 +99,7 @@ def load_request(request: Request) -> Source:
 
 
 def _save_repro(outcomes: Sequence[Outcome], source: Source, folder: Path, progress: Progress) -> None:
-    found = (save_first(one.proofs, one.sessions, source, one.file, folder) for one in outcomes)
+    found = (save_first(one.proofs, one.sessions, one.source or source, one.file, folder) for one in outcomes)
     tell_repro(next(filter(None, found), None), folder, progress)
 
 
@@ -161,7 +161,8 @@ def _narrowed(profile: Profile, proof: Proof) -> Profile:
 def _keep_evidence(bench: Workbench, chosen: Outcome) -> Evidence:
     shown = [chosen.proof, *(proof for proof in chosen.proofs.values() if proof.verdict != "failed")]
     ranges = [_narrowed(bench.source.profile, proof) for proof in shown]
-    kept = evidence.collect(bench.reference, bench.source.sampler, ranges, chosen.proof.tolerance.limits)
+    source = chosen.source or bench.source
+    kept = evidence.collect(bench.reference, source.sampler, ranges, chosen.proof.tolerance.limits)
     file = bench.folder / EVIDENCE
     file.parent.mkdir()
     evidence.save(kept, file)

@@ -18,7 +18,7 @@ from onnxwright.manifest import Proof
 from onnxwright.proof.prove import prove
 from onnxwright.reference import reference_of
 from onnxwright.source import Source
-from onnxwright.stages.examine import asked_of, plan_of
+from onnxwright.stages.examine import asked_of, looked_into, plan_of
 from onnxwright.stages.explain import with_evidence
 from onnxwright.stages.export import export
 from onnxwright.watching.examination import examine
@@ -84,8 +84,9 @@ def _prove(source: Source, file: Path, noted: Noted) -> Proof:
     reference = reference_of(source, threads=environment.cores())
     asked = asked_of(source)
     plan = plan_of(source, asked, proof="quick")
+    source, seen = looked_into(file, source, plan)
     proof = prove(reference, {source.name: session}, source.sampler, plan)[source.name]
-    proof = with_evidence(source, asked, proof, noted, origin="trace")
+    proof = with_evidence(source, asked, proof, noted.and_found(seen), origin="trace")
     if proof.verdict == "failed" or proof.failures:
         told = " ".join(found.message for found in proof.findings)
         raise ProofError(f"'{source.name}' is not right away from the dummy inputs. {told}", findings=proof.findings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from onnxwright import environment
@@ -61,6 +62,24 @@ def with_compared_numbers(source: Source) -> Source:
 
     numbers = Behaviour(source.module, source.signature).compared(source.sampler.draw(source.traced))
     return dataclasses.replace(source, sampler=dataclasses.replace(source.sampler, numbers=numbers))
+
+
+def looked_into(file: Path, source: Source, plan: Plan) -> tuple[Source, tuple[Finding, ...]]:
+    """Looks into a graph before it is proven: what it compares, what takes its branches, whether it is ONNX at all.
+
+    Returns the source with a sampler that knows this, and what was found.
+    """
+    import onnx_ir
+
+    from onnxwright.graph.compared import compared_numbers
+    from onnxwright.graph.validity import invalidities
+    from onnxwright.watching.branches import with_branches_taken
+
+    model = onnx_ir.load(file)
+    numbers = tuple(dict.fromkeys((*source.sampler.numbers, *compared_numbers(model))))
+    sampler = dataclasses.replace(source.sampler, numbers=numbers)
+    sampler, untaken = with_branches_taken(model, source, sampler, plan.asked)
+    return dataclasses.replace(source, sampler=sampler), (*invalidities(file), *untaken)
 
 
 def plan_of(source: Source, asked: Asked | None, *, proof: str, seed: int = 0) -> Plan:

@@ -18,10 +18,11 @@ from onnxwright.profile import Profile
 from onnxwright.progress import Progress
 from onnxwright.proof.prove import prove
 from onnxwright.reference import Reference, reference_of
+from onnxwright.routes import Noted
 from onnxwright.signature import TensorSpec
 from onnxwright.source import Source
 from onnxwright.stages.attempt import prepare
-from onnxwright.stages.examine import asked_of, examined, plan_of
+from onnxwright.stages.examine import asked_of, examined, looked_into, plan_of
 from onnxwright.stages.explain import with_evidence
 from onnxwright.stages.load import load, require_onnx
 from onnxwright.stages.locate import located
@@ -57,10 +58,11 @@ def prove_candidate(question: Question, progress: Progress) -> Verdicts:
     with progress.stage("prove"):
         sessions, refusals = prepare(engines, file)
         plan = plan_of(source, asked, proof=question.proof, seed=question.seed)
+        source, seen = looked_into(file, source, plan)
         found = prove(reference, sessions, source.sampler, plan) if sessions else {}
     with progress.stage("explain"):
         found = {
-            name: with_evidence(source, asked, proof, None, origin="foreign")
+            name: with_evidence(source, asked, proof, Noted(seen), origin="foreign")
             for name, proof in located(found, sessions, source, file).items()
         }
         if question.repro is not None:

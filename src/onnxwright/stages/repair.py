@@ -6,7 +6,7 @@
                └── repairs that answer it ◄─┘      and the next route
 ```
 Attempts wait in the order in which they are worth trying: cheap ones first, then those that seldom help. None is made
-twice, none where the evidence excludes it, and none when the time is up.
+twice, none where the evidence excludes it, and none with repairs when the time is up.
 """
 
 from __future__ import annotations
@@ -35,11 +35,15 @@ def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
     waiting = _Waiting(_first(bench))
     deadline = time.monotonic() + bench.request.repair_seconds
     for approach in waiting:
+        if approach.fixes and (time.monotonic() > deadline or len(outcomes) >= _MOST_ATTEMPTS):
+            continue
+        is_settled = any(one.is_complete for one in outcomes)
+        if is_settled and approach.fixes and not approach.has("types"):
+            continue  # an engine refuses the graph: only another route, or other types, may suit it
         with progress.stage(str(approach)):
             outcomes.append(attempt(bench, approach))
             progress.note(f"{approach}: {outcomes[-1].journal.message}")
-        is_over = time.monotonic() > deadline or len(outcomes) >= _MOST_ATTEMPTS
-        if outcomes[-1].is_complete or is_over or bench.request.replay is not None:
+        if (outcomes[-1].is_complete and not outcomes[-1].refusals) or bench.request.replay is not None:
             break
         waiting.add(_answers(bench, outcomes[-1]))
     return outcomes

@@ -73,6 +73,8 @@ class Request:
         if self.device == "cuda" and not _has_cuda():
             raise UsageError("device 'cuda': PyTorch sees no GPU here. Use --device cpu.")
         if self.replay is not None:
+            if self.route != "auto" or self.wanted_opset is not None:
+                raise UsageError("--replay: says the route and the opset itself. Leave --route and --opset out.")
             _check_replay(self.replay)
         elif self.route != "auto":
             route(self.route, opset=self.opset)
@@ -136,6 +138,8 @@ def _refuse_export(request: Request) -> None:
         raise UsageError(
             f"route '{request.route}': '{request.source}' is a graph already, and is not exported. Leave it out."
         )
+    if request.replay is not None:
+        raise UsageError(f"--replay: '{request.source}' is a graph already, and no attempt is made. Leave it out.")
     if request.device != "cpu":
         raise UsageError(
             f"device '{request.device}': '{request.source}' is a graph already, and PyTorch has no part in it. "

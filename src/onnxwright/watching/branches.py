@@ -34,54 +34,46 @@ def with_branches_taken(
 ) -> tuple[Sampler, list[Finding]]:
     """Returns the sampler with inputs that take each branch on values so that an output shows it.
 
-    A finding says which branches none takes that was drawn, over all regimes and several scales, for some seconds.
+    A finding says which branches none takes that was drawn, over all regimes and several scales, for some seconds; or
+    which can't be looked at, since ONNX Runtime refuses the graph.
     """
-    if not count_branches(model):
-        return sampler, []
+    count = count_branches(model)
+    taking: list[Tensors] = []
+    findings: list[Finding] = []
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            plain = _session(model, Path(folder) / "model.onnx")
-        except EngineError:
-            return sampler, []  # an engine that refuses the graph says so
-        waiting = [one for number in range(count_branches(model)) if (one := _Branch.of(model, number, Path(folder)))]
-        taking: list[Tensors] = []
+        plain = _session(model, Path(folder) / "model.onnx") if count else None
         deadline = time.monotonic() + _MOST_SECONDS
-        for feeds in _drawn(source, sampler, asked):
-            if not waiting or time.monotonic() > deadline:
-                break
-            answer = _answer(plain, feeds)
-            taken = [branch for branch in waiting if answer is not None and branch.shows(feeds, answer)]
-            if taken:
-                taking.append(feeds)
-                waiting = [branch for branch in waiting if branch not in taken]
-    return dataclasses.replace(sampler, given=(*sampler.given, *taking)), [branch.finding for branch in waiting]
+        for number in range(count):
+            spoiled, node, side = spoiled_branch(model, number)
+            other = _session(spoiled, Path(folder) / "spoiled.onnx")
+            drawn = itertools.chain(taking, _drawn(source, sampler, asked))
+            taken = _first_taking(plain, other, drawn, deadline) if plain is not None and other is not None else None
+            if taken is None:
+                place = provenance_of(node)
+                told = f"No input that was tried takes the '{side}' branch of '{node.name}'."
+                findings.append(Finding("branch-not-taken", told, place.where, module=place.module))
+            elif not any(taken is one for one in taking):
+                taking.append(taken)
+    return dataclasses.replace(sampler, taking=(*sampler.taking, *taking)), findings
 
 
-@dataclasses.dataclass(frozen=True)
-class _Branch:
-    """The graph with one branch that answers something else, and what to say where that never shows."""
+def _first_taking(
+    plain: OnnxRuntimeSession, spoiled: OnnxRuntimeSession, drawn: Iterator[Tensors], deadline: float
+) -> Tensors | None:
+    """The first inputs for which an output is another one with the branch spoiled."""
+    for feeds in drawn:
+        if time.monotonic() > deadline:
+            break
+        answer = _answer(plain, feeds)
+        if answer is not None and _differs(answer, _answer(spoiled, feeds)):
+            return feeds
+    return None
 
-    spoiled: OnnxRuntimeSession
-    finding: Finding
 
-    @classmethod
-    def of(cls, model: ir.Model, number: int, folder: Path) -> _Branch | None:
-        """Spoils a branch; None where ONNX Runtime won't have it, so that nothing can be told."""
-        spoiled, node, side = spoiled_branch(model, number)
-        place = provenance_of(node)
-        told = f"No input that was tried takes the '{side}' branch of '{node.name}'."
-        try:
-            session = _session(spoiled, folder / f"{number}.onnx")
-        except EngineError:
-            return None
-        return cls(session, Finding("branch-not-taken", told, place.where, module=place.module))
-
-    def shows(self, feeds: Tensors, plain: Tensors) -> bool:
-        """Whether an output is another one with this branch spoiled."""
-        answer = _answer(self.spoiled, feeds)
-        return answer is None or any(
-            not np.array_equal(array, answer[name], equal_nan=array.dtype.kind == "f") for name, array in plain.items()
-        )
+def _differs(one: Tensors, other: Tensors | None) -> bool:
+    return other is None or any(
+        not np.array_equal(array, other[name], equal_nan=array.dtype.kind == "f") for name, array in one.items()
+    )
 
 
 def _drawn(source: Source, sampler: Sampler, asked: Sequence[Sizes]) -> Iterator[Tensors]:
@@ -92,9 +84,12 @@ def _drawn(source: Source, sampler: Sampler, asked: Sequence[Sizes]) -> Iterator
         yield sampler.draw(one, values, seed=seed)
 
 
-def _session(model: ir.Model, file: Path) -> OnnxRuntimeSession:
+def _session(model: ir.Model, file: Path) -> OnnxRuntimeSession | None:
     save_model(model, file)
-    return OnnxRuntimeSession(file, Options(1), is_optimized=False)
+    try:
+        return OnnxRuntimeSession(file, Options(1), is_optimized=False)
+    except EngineError:
+        return None
 
 
 def _answer(session: OnnxRuntimeSession, feeds: Tensors) -> Tensors | None:

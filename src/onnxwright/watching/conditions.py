@@ -7,6 +7,7 @@ again from there, since its code may ask something else on the other side.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import itertools
@@ -35,6 +36,14 @@ _MOST_RUNS = 12
 _MOST_POINTS = 40_000
 _MACHINERY = ("_subclasses", "_prims", "_prims_common", "_refs", "_decomp", "_meta_registrations", "_library", "fx")
 _NAMES = {"math": math, "min": min, "max": max, "abs": abs, "int": int, "float": float, "__builtins__": {}}
+
+
+_KNOWN = {"dims", "min", "max", "abs"}
+_ARITHMETIC = (
+    *(ast.Expression, ast.Compare, ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.Constant, ast.Name, ast.Subscript, ast.Call),
+    *(ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context),
+)
+"""What a question about sizes may hold: it is computed as Python."""
 
 
 @functools.cache
@@ -81,9 +90,13 @@ def asking(text: str, dims: Iterable[str]) -> Condition:
         raise ValueError(f"`{text}` asks about none of the dims")
     code = _replaced(text, {dim: f"dims[{dim!r}]" for dim in known})
     try:
-        _compiled(code)
+        tree = ast.parse(code, mode="eval")
     except SyntaxError as problem:
         raise ValueError(f"`{text}` is no question about sizes") from problem
+    foreign = [node for node in ast.walk(tree) if not isinstance(node, _ARITHMETIC)]
+    foreign += [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id not in _KNOWN]
+    if foreign or not isinstance(tree.body, (ast.Compare, ast.BoolOp, ast.UnaryOp)):
+        raise ValueError(f"`{text}` is no question about sizes")
     return Condition(code, tuple(known), Place("", NOWHERE))
 
 

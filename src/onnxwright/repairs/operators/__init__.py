@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SEPARATOR: Final = ", "
-
-
-def _nobody(_: str) -> None:
-    """Takes no note."""
+_OWN: Final = {"torch", "onnxwright"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Operators:
     name = "operators"
     summary = "computes operators that exporters get wrong or refuse by others that they get right"
     rank = 5.0
+    depth = 2
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Yields those that the module calls, all at once."""
@@ -93,50 +92,73 @@ def twins() -> dict[str, Twin]:
 
 
 @contextlib.contextmanager
-def standing_in(chosen: Mapping[str, Twin], note: Callable[[str], object] = _nobody) -> Iterator[None]:
-    """Has twins stand in for their operators while entered, and hands the name of each that is called to `note`."""
+def standing_in(chosen: Mapping[str, Twin]) -> Iterator[None]:
+    """Has twins stand in for their operators while entered."""
     with contextlib.ExitStack() as replaced:
         for twin in chosen.values():
             for place in twin.places:
-                replaced.enter_context(_replaced(place, twin, note))
+                replaced.enter_context(_replaced(place, functools.partial(_stand_in, twin)))
         yield
 
 
 def _called(module: nn.Module, source: Source) -> list[str]:
+    """The twins whose operators a module calls."""
     from onnxwright.pytorch.session import taken_by
 
     called: dict[str, None] = {}
-    with standing_in(twins(), called.setdefault):
+
+    def noting(twin: Twin, own: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(own)
+        def note(*args: Any, **kwargs: Any) -> Any:
+            called.setdefault(twin.name)
+            return own(*args, **kwargs)
+
+        return note
+
+    with contextlib.ExitStack() as replaced:
+        for twin in twins().values():
+            for place in twin.places if not twin.told else ():
+                replaced.enter_context(_replaced(place, functools.partial(noting, twin)))
         taken_by(module, source.sampler, source.traced)
     return list(called)
 
 
-@contextlib.contextmanager
-def _replaced(place: str, twin: Twin, note: Callable[[str], object]) -> Iterator[None]:
-    owner, name = _owner(place)
-    own = getattr(owner, name, None)
-    if own is None:
-        # What torch lacks, and Python calls: the twin is all there is.
-        setattr(owner, name, twin.compute)
-        try:
-            yield
-        finally:
-            delattr(owner, name)
-        return
+def _stand_in(twin: Twin, own: Callable[..., Any] | None) -> Callable[..., Any]:
+    """The twin, or the operator itself for calls that the twin doesn't take."""
+    if twin.is_compiled or own is None:
+        return twin.compute
+    taken, asked = inspect.signature(twin.compute), inspect.signature(twin.applies)
 
     @functools.wraps(own)
     def stand_in(*args: Any, **kwargs: Any) -> Any:
-        note(twin.name)
+        try:
+            taken.bind(*args, **kwargs)
+            asked.bind(*args, **kwargs)
+        except TypeError:
+            return own(*args, **kwargs)
         return twin.compute(*args, **kwargs) if twin.applies(*args, **kwargs) else own(*args, **kwargs)
 
-    holders = [(owner, name), *_imported(own)]
-    for holder, key in holders:
-        setattr(holder, key, twin.compute if twin.is_compiled and note is _nobody else stand_in)
+    return stand_in
+
+
+@contextlib.contextmanager
+def _replaced(place: str, made: Callable[[Any], Callable[..., Any]]) -> Iterator[None]:
+    """Has what is made of an operator stand in its place, and wherever the user's modules have imported it."""
+    owner, name = _owner(place)
+    own = getattr(owner, name, None)
+    stand_in = made(own)
+    holders = [(owner, name), *(_imported(own) if own is not None else ())]
+    inherited = [holder for holder, key in holders if key not in vars(holder)]
     try:
+        for holder, key in holders:
+            setattr(holder, key, stand_in)
         yield
     finally:
         for holder, key in holders:
-            setattr(holder, key, own)
+            if holder in inherited:
+                delattr(holder, key)
+            else:
+                setattr(holder, key, own)
 
 
 def _owner(place: str) -> tuple[Any, str]:
@@ -152,8 +174,8 @@ def _owner(place: str) -> tuple[Any, str]:
 def _imported(function: Any) -> list[tuple[ModuleType, str]]:
     """Where else a function is called from: `from torch.nn.functional import pad` binds it in the user's module."""
     found = []
-    for module in list(sys.modules.values()):
-        if not module.__name__.startswith(("torch", "onnxwright")):
+    for module in [one for one in list(sys.modules.values()) if type(one) is ModuleType]:
+        if module.__name__.partition(".")[0] not in _OWN:
             names = vars(module)
             found += [(module, name) for name in list(names) if names[name] is function]
     return found

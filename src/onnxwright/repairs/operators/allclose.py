@@ -1,4 +1,4 @@
-"""`allclose` as a comparison: compiled, as where it ends a loop, it has no ONNX form. For numbers without NaN."""
+"""`allclose` as a comparison: compiled, as where it ends a loop, it has no ONNX form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from onnxwright.repairs.operators import Twin
 
 
 def _allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:  # noqa: A002
-    return bool(torch.all((input - other).abs() <= atol + rtol * other.abs()))
+    is_close = (input == other) | ((input - other).abs() <= atol + rtol * other.abs())
+    is_both_nan = input.isnan() & other.isnan()
+    return bool(torch.all((is_close | is_both_nan) if equal_nan else is_close))
 
 
 TWIN = Twin("allclose", ("torch.allclose",), _allclose, is_compiled=True)

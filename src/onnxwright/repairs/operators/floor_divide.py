@@ -18,7 +18,8 @@ def _divide(x: Tensor, other: Tensor | float) -> Tensor:
     is_below = (remainder != 0) & ((remainder < 0) != (torch.as_tensor(other) < 0))
     quotient = quotient - is_below.to(quotient.dtype)
     whole = torch.floor(quotient)
-    return whole + (quotient - whole > 0.5).to(whole.dtype)
+    rounded = whole + (quotient - whole > 0.5).to(whole.dtype)
+    return torch.where(torch.as_tensor(other) == 0, x / other, rounded)
 
 
 def _is_float(x: object, other: object, **others: object) -> bool:

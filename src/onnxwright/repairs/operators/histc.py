@@ -10,9 +10,9 @@ from onnxwright.repairs.operators import Twin
 
 def _histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:  # noqa: A002 - torch's names
     flat = x.reshape(-1, 1)
-    place = torch.floor((flat - min) * (bins / (max - min))).clamp(max=bins - 1)
+    place = torch.floor((flat - min) * bins / (max - min)).clamp(max=bins - 1).to(torch.int64)
     is_inside = (flat >= min) & (flat <= max)
-    numbers = torch.arange(bins, device=x.device, dtype=place.dtype)
+    numbers = torch.arange(bins, device=x.device)
     return ((place == numbers) & is_inside).sum(0).to(x.dtype)
 
 

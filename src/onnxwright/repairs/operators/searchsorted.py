@@ -1,4 +1,4 @@
-"""`searchsorted` as a count of smaller numbers: the tracing exporter lacks it."""
+"""`searchsorted` as a count of smaller numbers: the tracing exporter lacks it. For numbers without NaN."""
 
 from __future__ import annotations
 

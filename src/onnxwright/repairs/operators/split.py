@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from onnxwright.repairs.operators import Twin
-from onnxwright.repairs.operators.chunk import pieces
+from onnxwright.repairs.operators.chunk import is_countable, pieces
 
 
 def _split(x: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -13,7 +13,7 @@ def _split(x: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 def _is_even(x: Tensor, split_size: object, dim: object = 0) -> bool:
-    return type(split_size) is int and type(dim) is int and split_size > 0 and int(x.shape[dim]) > 0
+    return type(split_size) is int and type(dim) is int and split_size > 0 and is_countable(x, dim)
 
 
 TWIN = Twin("split", ("torch.split", "torch.Tensor.split"), _split, _is_even)
