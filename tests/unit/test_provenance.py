@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from onnxwright.graph.provenance import keep_provenance, provenance_of
+from onnxwright.pytorch.modules import CompiledPart, paths_of
 from onnxwright.stages.export import export
 from onnxwright.stages.load import load
 
@@ -156,3 +157,9 @@ def test_reads_the_innermost_line_of_a_traceback_and_drops_it():
 
     assert provenance_of(node) == ("b", "inner.py:9")
     assert set(node.metadata_props) == {"mine", "onnxwright.module", "onnxwright.where"}
+
+
+def test_what_is_compiled_has_the_path_of_what_it_stands_in_for():
+    module = nn.Sequential(nn.Linear(2, 2), CompiledPart(nn.Sequential(nn.ReLU())))
+
+    assert paths_of(module) == {"": "", "0": "0", "1": "1", "1.compiled": "1", "1.compiled.0": "1.0"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
@@ -126,9 +127,21 @@ def _parts(value: object) -> list[tuple[str, object]] | None:
 
 
 def paths_of(module: nn.Module) -> dict[str, str]:
-    """Returns every dotted path of a submodule, and the first path of the same one: they differ where it is shared."""
+    """Returns every dotted path of a submodule, and the first path of the same one: they differ where it is shared.
+
+    What is compiled has the path of what it stands in for.
+    """
     first = {id(part): path for path, part in module.named_modules()}
-    return {path: first[id(part)] for path, part in module.named_modules(remove_duplicate=False)}
+    inner = [path for path, part in module.named_modules(remove_duplicate=False) if isinstance(part, CompiledPart)]
+    return {
+        path: functools.reduce(_without_compiled, inner, first[id(part)])
+        for path, part in module.named_modules(remove_duplicate=False)
+    }
+
+
+def _without_compiled(path: str, holder: str) -> str:
+    hidden = f"{holder}.compiled"
+    return holder + path.removeprefix(hidden) if path == hidden or path.startswith(f"{hidden}.") else path
 
 
 @contextlib.contextmanager
