@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -415,12 +414,9 @@ class TestOutput:
         assert "can't write into" in message
         assert "(Permission denied). Choose a folder that you may write to" in message
 
-    @pytest.mark.parametrize("is_temporary", [False, True])
-    def test_on_a_full_disk(self, place, refused, monkeypatch, full_disk, is_temporary):
-        if is_temporary:
-            monkeypatch.setattr(tempfile, "tempdir", str(full_disk))
-        out = "out" if is_temporary else "disk/out"
-        message = refused("models.py:wide", "--route", "trace", code=2, out=out)
+    @pytest.mark.usefixtures("full_disk")
+    def test_on_a_full_disk(self, refused):
+        message = refused("models.py:wide", "--route", "trace", code=2, out="disk/out")
         assert "no space left on the device. Free some, or write elsewhere" in message
 
     @pytest.fixture

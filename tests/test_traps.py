@@ -13,7 +13,7 @@ import onnxwright as ow
 from onnxwright.pytorch.session import to_array, to_tensor
 from onnxwright.samples import REGIMES, Sampler, meaning_of
 
-QUICK = {"measure": False, "engine": "onnxruntime", "proof": "quick", "repair_seconds": 6.0}
+QUICK = {"measure": False, "engine": "onnxruntime", "proof": "quick", "repair_seconds": 3.0}
 ONCE = {**QUICK, "repair_seconds": 0.0, "route": "trace"}
 PROVEN = {**traps.PROVEN, **adversary.PROVEN}
 REFUSED = {**traps.REFUSED, **adversary.REFUSED}
@@ -25,8 +25,8 @@ def convert(case, folder):
     return ow.convert(module, folder, example_inputs=example, dims=dims, **QUICK)
 
 
-MOST_ATTACKS = 60
-MOST_SECONDS = 2.0
+MOST_ATTACKS = 40
+MOST_SECONDS = 1.5
 
 
 def sizes_to_attack(ranges):

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-_OF_SHAPES: Final = {"Shape", "Size"}
+_OF_SHAPES: Final = {"Shape", "Size", "SequenceLength"}
 _COUNTING: Final = {"NonZero", "Unique", "Compress", "NonMaxSuppression"}
 """Operators that answer as much as values say."""
 _SIDES: Final = {"If": ("then_branch", "else_branch"), "Loop": ("body",)}

@@ -28,6 +28,7 @@ _HEAVY_SHARE = 0.01
 """A size that takes more than this share of the time is tried with one regime of values only."""
 
 
+_MANY_WRONG = 24
 _REGIME_DRAWS = 4
 """How often values that were wrong somewhere are drawn to show them right: they may be right by chance."""
 _REGIME_OVERTIME = 3.0
@@ -133,8 +134,12 @@ class Bench:
             self.tallies[name].held_to = lower_precision(precision)
 
     def is_over(self) -> bool:
-        """Whether the time is used up."""
-        return self._clock() > self._deadline
+        """Whether the time is used up, or nothing that is tried could change anything."""
+        return self._clock() > self._deadline or self.is_hopeless()
+
+    def is_hopeless(self) -> bool:
+        """Whether every candidate is wrong at every size so far, and at enough to say that it is wrong."""
+        return all(len(tally.failed) >= _MANY_WRONG and not tally.agreed for tally in self.tallies.values())
 
     def is_tried(self, sizes: Mapping[str, int]) -> bool:
         """Whether a size has been tried with every candidate, or refused by the reference."""
@@ -182,7 +187,8 @@ class Bench:
 
     def is_too_late(self, sizes: Sizes, *, overtime: float = 1.0) -> bool:
         """Whether a size doesn't fit into the time that is left, stretched by `overtime`."""
-        return self._clock() + self._predict(sizes) > self._deadline + (overtime - 1.0) * self._seconds
+        latest = self._deadline + (overtime - 1.0) * self._seconds
+        return self.is_hopeless() or self._clock() + self._predict(sizes) > latest
 
     def _predict(self, sizes: Sizes) -> float:
         """What a size may cost: what any call costs, and a part that grows with the volume as the largest one shows."""

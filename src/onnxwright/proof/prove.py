@@ -44,6 +44,7 @@ _MOST_LANDMARKS = 17
 _LEAST_EACH = 3
 _MOST_DIVISOR = 16
 _LEAST_TOLD = 6
+_LEAST_BY_CHANCE = 2
 
 
 class Question(Protocol):
@@ -265,7 +266,7 @@ def _wrong_values(tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding
     wrong = [
         name
         for name in tally.failing_regimes()
-        if not _is_mended(tally.regimes[name], landmarks) or _is_to_blame(tally, name)
+        if not _is_mended(tally.regimes[name], landmarks) or _is_to_blame(tally, name, box)
     ]
     wrong = [name for name in wrong if name != GIVEN.name]
     if wrong:
@@ -276,11 +277,21 @@ def _wrong_values(tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding
         yield Finding("values-differ", f"Wrong with {told} values, {where}.")
 
 
-def _is_to_blame(tally: Tally, name: str) -> bool:
-    """Whether a regime fails mostly where typical values don't: no size is to blame for that, and none mends it."""
+def _is_to_blame(tally: Tally, name: str, box: Box | None) -> bool:
+    """Whether a regime fails where typical values don't, and is right there by chance: no size is to blame for that.
+
+    Where sizes are to blame, the regime is right at hardly any of those that were cut off.
+    """
     typical = tally.regimes.get(TYPICAL.name, {})
-    told = [is_right for key, is_right in tally.regimes[name].items() if typical.get(key) and is_right is not None]
-    return len(told) >= _LEAST_TOLD and told.count(False) > len(told) // 2
+    told = {key: right for key, right in tally.regimes[name].items() if typical.get(key) and right is not None}
+    outside = [right for key, right in told.items() if box is None or not _holds(box, key)]
+    by_chance = outside.count(True) >= _LEAST_BY_CHANCE and 5 * outside.count(True) >= len(outside)
+    mostly = len(told) >= _LEAST_TOLD and list(told.values()).count(False) > len(told) // 2
+    return False in outside and (by_chance or mostly)
+
+
+def _holds(box: Box, key: Key) -> bool:
+    return contains(box, dict(zip(box, key, strict=True)))
 
 
 def _is_mended(seen: Mapping[Key, bool | None], landmarks: Sequence[Key]) -> bool:

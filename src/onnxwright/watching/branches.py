@@ -24,7 +24,7 @@ from onnxwright.proof.lattice import Sizes, resting
 from onnxwright.samples import Sampler, Values
 from onnxwright.source import Source
 
-_MOST_SECONDS: Final = 8.0
+_MOST_SECONDS: Final = 4.0
 _MOST_SEEDS: Final = 40
 _SCALES: Final = (3.0, 0.3, 10.0, 30.0)
 
