@@ -87,7 +87,11 @@ class Floats(msgspec.Struct, frozen=True, tag="floats", tag_field="kind"):
         if values.is_sparse:
             drawn = np.where(_one_in_each_row(shape, rng), drawn, 0.0)
         drawn = np.asarray(drawn * values.scale).astype(to_numpy(self.dtype))
-        return _among(drawn, values.numbers, rng) if values.numbers else drawn
+        if not values.numbers:
+            return drawn
+        # Half of what stands beside them are numbers as people write them, at which rounding turns.
+        drawn = np.where(rng.random(shape) < _ROUNDED, np.round(drawn, 1), drawn).astype(drawn.dtype)
+        return _among(drawn, values.numbers, rng)
 
 
 class Integers(msgspec.Struct, frozen=True, tag="integers", tag_field="kind"):
@@ -241,6 +245,7 @@ class Sampler:
 
 
 _PLANTED: Final = 0.125
+_ROUNDED: Final = 0.5
 
 
 def meaning_of(example: Array, *, name: str) -> Meaning:
