@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from onnxwright import dtypes
 from onnxwright.errors import RouteError
+from onnxwright.graph.cutting import bodies
 from onnxwright.signature import Signature, TensorSpec
 
 
@@ -42,10 +43,8 @@ def unused_inputs(model: ir.Model) -> list[str]:
 def _read_by(node: ir.Node) -> list[ir.Value | None]:
     """The inputs of a node, and what the bodies inside it read."""
     found = list(node.inputs)
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            inner = attribute.as_graph()
-            found += [*inner.outputs, *(value for one in inner.all_nodes() for value in one.inputs)]
+    for inner in bodies(node):
+        found += [*inner.outputs, *(value for one in inner.all_nodes() for value in one.inputs)]
     return found
 
 

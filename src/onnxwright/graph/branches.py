@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
+from onnxwright.graph.cutting import bodies
+
 _OF_SHAPES: Final = {"Shape", "Size", "SequenceLength"}
 _COUNTING: Final = {"NonZero", "Unique", "Compress", "NonMaxSuppression"}
 """Operators that answer as much as values say."""
@@ -59,7 +61,7 @@ def _is_decided_by_values(asked: Sequence[ir.Value | None]) -> bool:
             return True
         elif producer.op_type not in _OF_SHAPES or _is_counted(producer):
             waiting += producer.inputs
-            waiting += [one for inner in _bodies(producer) for one in inner.outputs]
+            waiting += [one for inner in bodies(producer) for one in inner.outputs]
     return False
 
 
@@ -76,12 +78,6 @@ def _is_counted(node: ir.Node) -> bool:
             return True
         waiting += producer.inputs
     return False
-
-
-def _bodies(node: ir.Node) -> Iterator[ir.Graph]:
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield attribute.as_graph()
 
 
 def _spoiled(graph: ir.Graph, output: ir.Value, kind: ir.DataType, name: str) -> ir.Value:

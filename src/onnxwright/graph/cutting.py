@@ -21,7 +21,7 @@ def cut(model: ir.Model, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]
 
 def operands(node: ir.Node) -> Iterator[ir.Value]:
     """Yields the values that a node needs, those that only its subgraphs name included."""
-    inner = (value for attribute in node.attributes.values() for value in _named_inside(attribute))
+    inner = (value for graph in bodies(node) for value in _named_inside(graph))
     yield from (value for value in (*node.inputs, *inner) if value is not None and value.graph is node.graph)
 
 
@@ -43,11 +43,16 @@ def between(node: ir.Node, inside: Collection[ir.Node]) -> list[ir.Node]:
     return found
 
 
-def _named_inside(attribute: ir.Attr) -> Iterator[ir.Value | None]:
-    if attribute.type not in {ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS}:
-        return
-    graphs = [attribute.as_graph()] if attribute.type == ir.AttributeType.GRAPH else attribute.as_graphs()
-    for graph in graphs:
-        for node in graph.all_nodes():
-            yield from node.inputs
-        yield from graph.outputs
+def bodies(node: ir.Node) -> Iterator[ir.Graph]:
+    """Yields the graphs inside of a node: branches, and what a loop repeats."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
+
+
+def _named_inside(graph: ir.Graph) -> Iterator[ir.Value | None]:
+    for node in graph.all_nodes():
+        yield from node.inputs
+    yield from graph.outputs

@@ -12,25 +12,12 @@ _LOGICAL: Final = {"Not": (0,), "And": (0, 1), "Or": (0, 1), "Xor": (0, 1), "If"
 """Operators that take bools, by the numbers of these inputs."""
 _MOST_STEPS: Final = 64
 _WITHOUT_BOOLS: Final = {"CumSum": 0, "Mul": None, "Add": None, "Sub": None, "ReduceSum": 0, "MatMul": None}
-"""Operators that don't take bools: in which input, or in none of them."""
-
-
+"""Operators that don't take bools: in which input; None stands for all of them."""
 _COMPARING: Final = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Not", "And", "Or", "Xor", "IsNaN"}
 _KEEPING: Final = {
-    *(
-        "Identity",
-        "Reshape",
-        "Flatten",
-        "Squeeze",
-        "Unsqueeze",
-        "Transpose",
-        "Slice",
-        "Gather",
-        "Expand",
-        "Tile",
-        "Neg",
-    ),
-    *("Abs", "Add", "Sub", "Mul", "ReduceMin", "ReduceMax", "ReduceSum", "ReduceProd", "Min", "Max", "Concat", "Clip"),
+    *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather", "Expand", "Tile"),
+    *("Neg", "Abs", "Add", "Sub", "Mul", "ReduceMin", "ReduceMax", "ReduceSum", "ReduceProd", "Min", "Max"),
+    *("Concat", "Clip"),
 }
 """Operators that answer the type of their first input."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass
 
+from onnxwright.graph.cutting import bodies
 from onnxwright.graph.sizing import Question
 from onnxwright.signature import Signature
 
@@ -114,9 +115,8 @@ def _own(outputs: list[ir.Value], nodes: list[ir.Node], prefix: str) -> list[ir.
 def _all(nodes: list[ir.Node]) -> Iterator[ir.Node]:
     for node in nodes:
         yield node
-        for attribute in node.attributes.values():
-            if attribute.type == ir.AttributeType.GRAPH:
-                yield from attribute.as_graph().all_nodes()
+        for graph in bodies(node):
+            yield from graph.all_nodes()
 
 
 def _depth(model: ir.Model) -> int:

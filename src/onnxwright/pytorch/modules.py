@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -168,11 +168,18 @@ def evaluation(module: nn.Module) -> Iterator[None]:
 def layers_as_written(*, is_asked: bool = True) -> Iterator[None]:
     """Keeps PyTorch's fused kernels for whole encoder layers out while entered, or lets them in again."""
     before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(not is_asked)
+    with setting(torch.backends.mha.set_fastpath_enabled, not is_asked, before):
+        yield
+
+
+@contextlib.contextmanager
+def setting(put: Callable[[Any], object], value: object, before: object) -> Iterator[None]:
+    """Puts a setting of torch to a value while entered, and back to what it was before."""
+    put(value)
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+        put(before)
 
 
 @contextlib.contextmanager

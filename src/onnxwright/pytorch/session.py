@@ -13,7 +13,7 @@ from onnxwright.backends import Array, Ran, Tensors
 from onnxwright.dtypes import from_torch, is_known
 from onnxwright.errors import ForwardError
 from onnxwright.pytorch.lines import user_line_of
-from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, layers_as_written, tolerated
+from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, layers_as_written, setting, tolerated
 from onnxwright.pytorch.reads import ValueReads
 from onnxwright.pytorch.ties import Ties
 from onnxwright.pytorch.widened import Widening, unwrapped, widen, without_fast_paths
@@ -228,9 +228,5 @@ def _check_kind(name: str, tensor: Tensor) -> None:
 
 @contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
+    with setting(torch.set_num_threads, count, torch.get_num_threads()):
         yield
-    finally:
-        torch.set_num_threads(before)

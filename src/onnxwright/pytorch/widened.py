@@ -18,7 +18,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from onnxwright.pytorch.modules import layers_as_written
+from onnxwright.pytorch.modules import layers_as_written, setting
 
 _WIDE = {
     torch.float16: torch.float64,
@@ -115,7 +115,7 @@ class Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
         written, copies = _written(func, args, kwargs), _Copies()
         wide = {key: _WIDE.get(value, value) if key == "dtype" else copies.of(value) for key, value in kwargs.items()}
         try:
-            with _default_type(torch.float64):
+            with setting(torch.set_default_dtype, torch.float64, torch.get_default_dtype()):
                 answer = (
                     _product(func, args, copies) if _is_large_product(func, args) else func(*copies.of(args), **wide)
                 )
@@ -137,13 +137,8 @@ class Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
 @contextlib.contextmanager
 def without_fast_paths() -> Iterator[None]:
     """Has torch compute operator by operator, where it has fused kernels of its own."""
-    before = torch._C._get_mkldnn_enabled()
-    torch._C._set_mkldnn_enabled(False)
-    try:
-        with layers_as_written():
-            yield
-    finally:
-        torch._C._set_mkldnn_enabled(before)
+    with setting(torch._C._set_mkldnn_enabled, False, torch._C._get_mkldnn_enabled()), layers_as_written():
+        yield
 
 
 def widen(tensor: Tensor) -> Tensor:
@@ -247,16 +242,6 @@ def _said(given: Iterable[Tensor], kwargs: Mapping[str, Any]) -> torch.dtype:
     floats = [one for one in given if one.is_floating_point() or one.is_complex()]
     said = [one.dtype for one in floats if one.dim()] or [one.dtype for one in floats]
     return functools.reduce(torch.promote_types, said) if said else torch.get_default_dtype()
-
-
-@contextlib.contextmanager
-def _default_type(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def _rolls_dice(func: Any) -> bool:

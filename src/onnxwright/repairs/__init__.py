@@ -38,11 +38,6 @@ class Seen:
     proof: Proof | None = None
     asked: Asked | None = None
 
-    @property
-    def has_graph(self) -> bool:
-        """Whether a graph came of it that could be held against the reference."""
-        return self.proof is not None
-
 
 class Repair(Protocol):
     """One way to mend."""
@@ -60,7 +55,8 @@ class Repair(Protocol):
         """Yields what it could be applied to after an attempt, the most promising first, if it can help."""
 
     def details(self) -> Iterable[str]:
-        """Yields further paragraphs for its page."""
+        """Returns further paragraphs for its page; none, unless a repair has some."""
+        return ()
 
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export with the repair in it.

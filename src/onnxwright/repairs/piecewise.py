@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from onnxwright.errors import RouteError, UsageError
 from onnxwright.proof.box import distance
 from onnxwright.proof.lattice import Sizes, grid
-from onnxwright.repairs import Exporter, Seen
+from onnxwright.repairs import Exporter, Repair, Seen
 from onnxwright.routes import Exported, Noted
 from onnxwright.source import Source
 from onnxwright.words import in_sizes
@@ -29,7 +29,7 @@ _MOST_LONE: Final = 8
 _MOST_SAMPLES: Final = 6
 
 
-class Piecewise:
+class Piecewise(Repair):
     """Exports each side of questions about sizes by itself."""
 
     name = "piecewise"
@@ -48,10 +48,6 @@ class Piecewise:
                 if len(asked) + len(questions) <= _MOST_QUESTIONS:
                     yield _BETWEEN.join(questions)
                 return
-
-    def details(self) -> Iterator[str]:
-        """Yields nothing further."""
-        yield from ()
 
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export that makes one graph of those for each side of the questions.
@@ -79,8 +75,7 @@ def _accounting(seen: Seen) -> Iterator[Condition]:
     from onnxwright.watching.conditions import accounting
 
     if seen.asked is not None and seen.proof is not None:
-        failed = [failure.sizes for failure in seen.proof.failures]
-        yield from accounting(seen.asked.conditions, seen.source.traced, failed, seen.proof.sizes)
+        yield from accounting(seen.asked.conditions, seen.source.traced, seen.proof)
 
 
 def _edges(seen: Seen) -> Iterator[str]:

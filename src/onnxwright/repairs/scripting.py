@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from onnxwright.errors import RouteError
-from onnxwright.repairs import Exporter, Seen
+from onnxwright.repairs import Exporter, Repair, Seen
 from onnxwright.routes import Exported, told
 from onnxwright.source import Source
 
@@ -25,7 +25,7 @@ _ANSWERED: Final = {
 }
 
 
-class Scripting:
+class Scripting(Repair):
     """Compiles the submodules in which Python decides something, and traces the rest."""
 
     name = "scripting"
@@ -41,10 +41,6 @@ class Scripting:
         outermost = [path for path in named if not any(path.startswith(f"{other}.") for other in named)]
         if outermost:
             yield _SEPARATOR.join(outermost)
-
-    def details(self) -> Iterator[str]:
-        """Yields nothing further."""
-        yield from ()
 
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export of the module with these submodules compiled."""

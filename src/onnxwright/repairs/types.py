@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onnxwright.errors import RouteError
-from onnxwright.repairs import Exporter, Seen
+from onnxwright.repairs import Exporter, Repair, Seen
 from onnxwright.routes import Exported
 from onnxwright.source import Source
 
 
-class Types:
+class Types(Repair):
     """Casts inputs of operators to types that these take."""
 
     name = "types"
@@ -24,10 +24,6 @@ class Types:
         is_told = any("Type Error" in told or "unsupported type" in told for told in refused)
         if is_told and not seen.approach.has(self.name):
             yield ""
-
-    def details(self) -> Iterator[str]:
-        """Yields nothing further."""
-        yield from ()
 
     def around(self, export: Exporter, argument: str) -> Exporter:  # noqa: ARG002 - there is but one way
         """Returns an export with casts in its graph."""

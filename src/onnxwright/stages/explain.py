@@ -51,8 +51,7 @@ def explain(source: Source, asked: Asked | None, proof: Proof, origin: Origin) -
 def _accounting(asked: Asked, source: Source, proof: Proof) -> Iterator[Condition]:
     from onnxwright.watching.conditions import accounting
 
-    failed = [failure.sizes for failure in proof.failures]
-    return accounting(asked.conditions, source.traced, failed, proof.sizes)
+    return accounting(asked.conditions, source.traced, proof)
 
 
 def _nearest(source: Source, proof: Proof) -> Failure:

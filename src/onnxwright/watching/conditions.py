@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from onnxwright.manifest import Proof
 from onnxwright.profile import Profile
 from onnxwright.proof.box import distance
 from onnxwright.proof.lattice import Sizes, thinned, volume
@@ -100,12 +101,10 @@ def asking(text: str, dims: Iterable[str]) -> Condition:
     return Condition(code, tuple(known), Place("", NOWHERE))
 
 
-def accounting(
-    conditions: Sequence[Condition], traced: Mapping[str, int], failed: Sequence[Sizes], agreed: Sequence[Sizes]
-) -> Iterator[Condition]:
+def accounting(conditions: Sequence[Condition], traced: Mapping[str, int], proof: Proof) -> Iterator[Condition]:
     """Yields the conditions that turn at failures only, fewest first that account for all failures that any does."""
-    left = list(failed)
-    turning = [one for one in conditions if not any(one.turns(traced, sizes) for sizes in agreed)]
+    left = [failure.sizes for failure in proof.failures]
+    turning = [one for one in conditions if not any(one.turns(traced, sizes) for sizes in proof.sizes)]
     while turning:
         best = max(turning, key=lambda one: sum(one.turns(traced, sizes) for sizes in left))
         rest = [sizes for sizes in left if not best.turns(traced, sizes)]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from onnxwright.discovery import offered
 from onnxwright.errors import UsageError, accepted
-from onnxwright.repairs import Exporter, Seen
+from onnxwright.repairs import Exporter, Repair, Seen
 from onnxwright.routes import Exported
 from onnxwright.source import Source
 
@@ -45,7 +45,7 @@ class Twin:
     """Whether TorchScript may compile it in place of the operator; it is right for all arguments then."""
 
 
-class Operators:
+class Operators(Repair):
     """Computes the operators that the module calls, and that exporters break, by others."""
 
     name = "operators"
