@@ -26,7 +26,7 @@ def convert(case, folder):
 
 
 MOST_ATTACKS = 40
-MOST_SECONDS = 1.5
+MOST_SECONDS = 0.7
 
 
 def sizes_to_attack(ranges):

@@ -38,6 +38,8 @@ BUDGETS: Final = {"quick": 5.0, "normal": 12.0, "thorough": 900.0}
 _SWEEP_SHARE = 0.2
 _ENDS_OVERTIME = 3.0
 _MOST_ROUNDS = 40
+_LEAST_ROUNDS = 10
+"""By then an edge is found."""
 _INSIDE = 8
 _TOUCHING = 64
 _MOST_LANDMARKS = 17
@@ -97,6 +99,8 @@ def _settle(bench: Bench, plan: Plan) -> dict[str, Box | None]:
     while points != sum(tally.points for tally in bench.tallies.values()):
         points = sum(tally.points for tally in bench.tallies.values())
         boxes = {name: _find_box(bench, tally, plan) for name, tally in bench.tallies.items()}
+        if all(_to_blame(tally, boxes[name]) for name, tally in bench.tallies.items()):
+            break  # nothing will be shown, whatever else is tried
     return boxes
 
 
@@ -145,8 +149,8 @@ def _conclude(bench: Bench, name: str, session: Session, box: Box | None, plan: 
 def _find_box(bench: Bench, tally: Tally, plan: Plan) -> Box | None:
     """Cuts the box and tries what lies at its edges, until nothing new turns up."""
     box = _cut(bench, tally, plan)
-    for _ in range(_MOST_ROUNDS):
-        if box is None:
+    for count in range(_MOST_ROUNDS):
+        if box is None or (count > _LEAST_ROUNDS and _to_blame(tally, box)):
             break
         fresh = [one for one in _at_edges(bench, tally, box, plan) if not _is_settled(bench, one)]
         for sizes in fresh:
@@ -263,18 +267,20 @@ def _verdict(tally: Tally, box: Box | None, findings: list[Finding], plan: Plan)
 def _wrong_values(tally: Tally, box: Box | None, plan: Plan) -> Iterator[Finding]:
     """Regimes of values that were wrong somewhere and not shown right in what is left: no range of sizes mends them."""
     landmarks = [key_of(sizes) for sizes in _landmarks(box, plan)] if box is not None else []
-    wrong = [
-        name
-        for name in tally.failing_regimes()
-        if not _is_mended(tally.regimes[name], landmarks) or _is_to_blame(tally, name, box)
-    ]
-    wrong = [name for name in wrong if name != GIVEN.name]
+    at_landmarks = [name for name in tally.failing_regimes() if not _is_mended(tally.regimes[name], landmarks)]
+    wrong = [name for name in dict.fromkeys([*at_landmarks, *_to_blame(tally, box)]) if name != GIVEN.name]
     if wrong:
         told = ", ".join(wrong[:-1]) + f" and {wrong[-1]}" if len(wrong) > 1 else wrong[0]
         is_wrong_inside = any(tally.regimes[name].get(key) is False for name in wrong for key in landmarks)
         is_everywhere = is_wrong_inside or box is None
         where = "and at no range shown right with them" if is_everywhere else "and no time was left to show where not"
         yield Finding("values-differ", f"Wrong with {told} values, {where}.")
+
+
+def _to_blame(tally: Tally, box: Box | None) -> list[str]:
+    """The regimes of values that are wrong whatever the size, by name."""
+    regimes = (name for name in tally.failing_regimes() if name != GIVEN.name)
+    return [name for name in regimes if _is_to_blame(tally, name, box)]
 
 
 def _is_to_blame(tally: Tally, name: str, box: Box | None) -> bool:

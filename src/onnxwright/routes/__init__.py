@@ -106,6 +106,12 @@ class Route(Protocol):
     rank: float
     """How late an attempt by it is worth trying, beside others: what it costs, and how seldom it helps."""
     opsets: range
+    freezes_sizes: bool
+    """Whether what Python decides by a size stays as it was for the sample."""
+
+    def load(self) -> None:
+        """Loads what the exporter needs, so that each forked export has it; nothing, unless that takes long."""
+        return
 
     def export(self, task: Task) -> Exported:
         """Exports a module with dynamic axes under the signature's names.

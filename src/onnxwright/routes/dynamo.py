@@ -5,6 +5,7 @@ It refuses a branch on a value and keeps `.item()`; what it assumes of sizes sho
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from onnxwright.findings import Finding
 from onnxwright.graph.provenance import keep_provenance
 from onnxwright.pytorch.lines import NOWHERE, Line, Place, found_at, line_of_forward
 from onnxwright.pytorch.modules import TensorFunction, paths_of
-from onnxwright.routes import Exported, Task, conformed, noting, silence, told
+from onnxwright.routes import Exported, Route, Task, conformed, noting, silence, told
 from onnxwright.routes.trace import sizes_taken
 from onnxwright.signature import Signature
 from onnxwright.watching.conditions import Condition, translated
@@ -27,12 +28,17 @@ _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _NOT_NEGATIVE = re.compile(r"u\d+ >= 0")
 
 
-class Dynamo:
+class Dynamo(Route):
     """`torch.export.export`, then `torch.onnx.export` on the exported program."""
 
     name = "dynamo"
     rank = 20.0
     opsets = range(18, 24)
+    freezes_sizes = True
+
+    def load(self) -> None:
+        """Exports a module of no operator: only that loads all that is loaded on first use."""
+        _load()
 
     def export(self, task: Task) -> Exported:
         """Exports the module with every named dim symbolic.
@@ -62,6 +68,13 @@ class Dynamo:
         assumed = tuple(_assumed(program, task))
         exported = conformed(model, task, _one_a_line(_dropped(program)))
         return noting(exported, assumed=assumed, taken=_lost(program, task))
+
+
+@functools.cache
+def _load() -> None:
+    with silence():
+        program = torch.export.export(torch.nn.Identity(), (torch.zeros(1),))
+        torch.onnx.export(program, dynamo=True, verbose=False)
 
 
 def _program(function: torch.nn.Module, task: Task) -> torch.export.ExportedProgram:

@@ -6,17 +6,18 @@ import torch
 
 from onnxwright.errors import RouteError
 from onnxwright.pytorch.modules import TensorFunction
-from onnxwright.routes import Exported, Task, conformed, silence, told
+from onnxwright.routes import Exported, Route, Task, conformed, silence, told
 from onnxwright.routes.trace import ROUTE as TRACE
 from onnxwright.routes.trace import traced
 
 
-class Script:
+class Script(Route):
     """`torch.jit.script` on the module, called from a traced function that flattens its outputs."""
 
     name = "script"
     rank = 25.0
     opsets = TRACE.opsets
+    freezes_sizes = False
 
     def export(self, task: Task) -> Exported:
         """Compiles and exports the module.

@@ -23,7 +23,7 @@ from onnxwright.graph.snap_quantized import snap_quantized
 from onnxwright.pytorch.lines import Whereabouts
 from onnxwright.pytorch.modules import Pristine, TensorFunction, paths_of
 from onnxwright.pytorch.reads import Read, SizeRead, ValueReads
-from onnxwright.routes import Exported, Task, conformed, noting, silence, told
+from onnxwright.routes import Exported, Route, Task, conformed, noting, silence, told
 from onnxwright.routes.plain_attention import plain_attention
 from onnxwright.signature import Signature
 from onnxwright.watching.differences import differences
@@ -31,12 +31,13 @@ from onnxwright.watching.differences import differences
 _SDPA_OPSET = 14
 
 
-class Trace:
+class Trace(Route):
     """`torch.onnx.export(dynamo=False)` on the module as it is."""
 
     name = "trace"
     rank = 0.0
     opsets = range(9, 21)
+    freezes_sizes = True
 
     def export(self, task: Task) -> Exported:
         """Traces the module at the sample.

@@ -22,7 +22,7 @@ from onnxwright.manifest import Attempt, Proof
 from onnxwright.proof.prove import prove
 from onnxwright.reference import Reference
 from onnxwright.repairs import mended
-from onnxwright.routes import Noted
+from onnxwright.routes import Noted, routes
 from onnxwright.source import Source
 from onnxwright.stages.examine import looked_into, plan_of
 from onnxwright.stages.explain import Origin, merged, with_evidence
@@ -185,6 +185,7 @@ def _write_graph(bench: Workbench, approach: Approach, file: Path) -> Noted:
         save_model(exported.model, file)
         return exported.noted
 
+    routes()[approach.route].load()
     # CUDA can't be used in a forked process.
     is_isolated = can_isolate() and bench.request.device == "cpu"
     return isolated(write, seconds=_EXPORT_SECONDS, folder=str(file.parents[1])) if is_isolated else write()

@@ -27,12 +27,15 @@ from onnxwright.stages.attempt import GIVEN, Outcome, Workbench, attempt
 
 _MOST_ATTEMPTS: Final = 24
 _MOST_FIXES: Final = 4
+_FREEZING: Final = 10.0
+"""What a route ranks behind where the code decides by sizes, and it would keep what was decided."""
 
 
 def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
     """Makes attempts until one is shown right wherever the model itself answers, or nothing is left to try."""
     outcomes: list[Outcome] = []
-    waiting = _Waiting(_first(bench))
+    waiting = _Waiting(bench)
+    waiting.add(_first(bench))
     deadline = time.monotonic() + bench.request.repair_seconds
     for approach in waiting:
         if approach.fixes and (time.monotonic() > deadline or len(outcomes) >= _MOST_ATTEMPTS):
@@ -70,22 +73,29 @@ def best(outcomes: Sequence[Outcome], source: Source) -> Outcome:
 class _Waiting:
     """Attempts that wait, the most promising first; each comes once."""
 
-    def __init__(self, first: Iterator[Approach]):
+    def __init__(self, bench: Workbench):
+        self._has_regimes = bench.asked is not None and bool(bench.asked.sizes)
         self._known: set[tuple[str, int, frozenset[Fix]]] = set()
         self._order = itertools.count()
         self._heap: list[tuple[float, int, Approach]] = []
-        self.add(first)
 
     def add(self, approaches: Iterator[Approach]) -> None:
         for approach in approaches:
             kind = approach.route, approach.opset, frozenset(approach.fixes)
             if kind not in self._known:
                 self._known.add(kind)
-                heapq.heappush(self._heap, (_rank(approach), next(self._order), approach))
+                heapq.heappush(self._heap, (self._rank(approach), next(self._order), approach))
 
     def __iter__(self) -> Iterator[Approach]:
         while self._heap:
             yield heapq.heappop(self._heap)[-1]
+
+    def _rank(self, approach: Approach) -> float:
+        rank = sum(repair(fix.repair).rank for fix in approach.fixes)
+        if approach.route == GIVEN:
+            return rank
+        route = routes()[approach.route]
+        return rank + route.rank + (_FREEZING if route.freezes_sizes and self._has_regimes else 0.0)
 
 
 def _first(bench: Workbench) -> Iterator[Approach]:
@@ -107,8 +117,3 @@ def _answers(bench: Workbench, outcome: Outcome) -> Iterator[Approach]:
     seen = Seen(bench.source, approach, outcome.journal.message, outcome.journal.findings, proof, bench.asked)
     for name, one in repairs().items():
         yield from (approach.mended(Fix(name, argument)) for argument in one.proposals(seen))
-
-
-def _rank(approach: Approach) -> float:
-    route = routes()[approach.route].rank if approach.route != GIVEN else 0.0
-    return route + sum(repair(fix.repair).rank for fix in approach.fixes)
