@@ -28,6 +28,8 @@ CELLS = {"gru_cell": nn.GRUCell, "lstm_cell": nn.LSTMCell, "rnn_cell": nn.RNNCel
 
 # Of each twin: calls of the operator, by what a user writes.
 CALLS = {
+    "amax": [lambda: X.amax(None), lambda: torch.amax(X), lambda: X.amax(1, keepdim=True)],
+    "amin": [lambda: X.amin(None), lambda: torch.amin(X), lambda: X.amin((0, 1))],
     "scaled_dot_product_attention": [
         lambda: functional.scaled_dot_product_attention(X[..., :8], X[..., :9, :8], X[..., :9, 4:12]),
         lambda: functional.scaled_dot_product_attention(X, X, X, MASK),

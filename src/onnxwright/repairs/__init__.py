@@ -37,6 +37,8 @@ class Seen:
     findings: tuple[Finding, ...] = ()
     proof: Proof | None = None
     asked: Asked | None = None
+    earlier: tuple[Finding, ...] = ()
+    """What attempts before it have found."""
 
 
 class Repair(Protocol):

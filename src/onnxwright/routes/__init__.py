@@ -84,9 +84,11 @@ def conformed(model: onnx_ir.Model, task: Task, findings: Iterable[Finding] = ()
         RouteError: when inputs or outputs are missing or have another type.
     """
     from onnxwright.graph.boundary import conform, unused_inputs
+    from onnxwright.graph.pruning import prune_branches
     from onnxwright.pytorch.lines import Place, found_at, line_of_forward
 
     conform(model, task.signature)
+    prune_branches(model)
     line = line_of_forward(task.module)
     unused = (
         found_at(

@@ -48,7 +48,7 @@ def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
             progress.note(f"{approach}: {outcomes[-1].journal.message}")
         if (outcomes[-1].is_complete and not outcomes[-1].refusals) or bench.request.replay is not None:
             break
-        waiting.add(_answers(bench, outcomes[-1]))
+        waiting.add(_answers(bench, outcomes))
     return outcomes
 
 
@@ -108,12 +108,14 @@ def _first(bench: Workbench) -> Iterator[Approach]:
         yield from (Approach(name, request.opset) for name in request.ladder())
 
 
-def _answers(bench: Workbench, outcome: Outcome) -> Iterator[Approach]:
-    """The attempts that answer what one has shown: the same way with one more repair."""
+def _answers(bench: Workbench, outcomes: Sequence[Outcome]) -> Iterator[Approach]:
+    """The attempts that answer what the last one has shown: the same way with one more repair."""
+    *before, outcome = outcomes
     approach = outcome.approach
     if bench.source.graph is not None or len(approach.fixes) >= _MOST_FIXES:
         return
     proof = outcome.proof if outcome.proofs else None
-    seen = Seen(bench.source, approach, outcome.journal.message, outcome.journal.findings, proof, bench.asked)
+    earlier = tuple(found for one in before for found in one.journal.findings)
+    seen = Seen(bench.source, approach, outcome.journal.message, outcome.journal.findings, proof, bench.asked, earlier)
     for name, one in repairs().items():
         yield from (approach.mended(Fix(name, argument)) for argument in one.proposals(seen))

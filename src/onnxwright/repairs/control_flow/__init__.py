@@ -1,0 +1,145 @@
+"""Control flow as operators: what Python decides by a size or a value becomes `torch.cond`, `while_loop` or `scan`.
+
+The functions that findings point at are rewritten by their syntax, for the time of an export by `torch.export`: each
+`if`, `while`, `for`, early exit and comprehension that depends on an input is one operator. What Python itself knows
+(a setting, whether an argument is given) runs as before.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import gc
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from types import CodeType, FunctionType
+from typing import Final
+
+from onnxwright.errors import RouteError
+from onnxwright.pytorch.lines import Line
+from onnxwright.repairs import Exporter, Repair, Seen
+from onnxwright.repairs.control_flow.rewriting import UnsupportedError, rewritten
+from onnxwright.routes import Exported
+from onnxwright.source import Source
+
+_SEPARATOR: Final = ", "
+_FRAME: Final = re.compile(r'File "([^"]+)", line (\d+)')
+
+
+class ControlFlow(Repair):
+    """Rewrites what decides in functions into operators."""
+
+    name = "control-flow"
+    summary = "rewrites branches and loops that findings point at into `torch.cond`, `while_loop` and `scan`"
+    rank = 6.0
+    depth = 1
+
+    def proposals(self, seen: Seen) -> Iterator[str]:
+        """Yields the places at which Python decides, all at once."""
+        if seen.approach.route != "dynamo" or seen.approach.has(self.name) or seen.source.module is None:
+            return
+        found = [finding.where for finding in (*seen.earlier, *seen.findings) if finding.where]
+        asked = [
+            str(one.place.line) for one in (seen.asked.conditions if seen.asked else ()) if one.place.line.is_users
+        ]
+        told = [str(Line(file, int(number))) for file, number in _FRAME.findall(seen.message)]
+        places = list(dict.fromkeys([*found, *asked, *told]))
+        first = {id(function): place for place in reversed(places) for function in _functions_at(place)}
+        if first:
+            yield _SEPARATOR.join(sorted(set(first.values())))
+
+    def around(self, export: Exporter, argument: str) -> Exporter:
+        """Returns an export with the functions rewritten that stand at these places."""
+        # Found here: in a forked process the garbage collector no longer lists them.
+        functions = {id(one): one for place in argument.split(_SEPARATOR) for one in _functions_at(place)}
+
+        def with_operators(source: Source) -> Exported:
+            with contextlib.ExitStack() as replaced:
+                reasons = []
+                for function in functions.values():
+                    try:
+                        replaced.enter_context(exchanged(function, recompiled(function)))
+                    except UnsupportedError as reason:
+                        reasons.append(f"{function.__qualname__}: {reason}")
+                if len(reasons) == len(functions):
+                    raise RouteError(f"nothing can be rewritten ({'; '.join(reasons) or 'no source'})")
+                return export(source)
+
+        return with_operators
+
+
+def _functions_at(place: str) -> list[FunctionType]:
+    """The innermost functions of the user's that a place `folder/file.py:12` stands in, wherever they are held."""
+    _, _, number = place.rpartition(":")
+    if not number.isdigit():
+        return []
+    found = [
+        one
+        for one in gc.get_objects()
+        if type(one) is FunctionType
+        and _spans(one.__code__, int(number))
+        and str(Line(one.__code__.co_filename, int(number))) == place
+        and Line(one.__code__.co_filename, 1).is_users
+    ]
+    innermost = max((one.__code__.co_firstlineno for one in found), default=0)
+    return [one for one in found if one.__code__.co_firstlineno == innermost and one.__name__ != "<lambda>"]
+
+
+def _spans(code: CodeType, number: int) -> bool:
+    lines = [line for _, _, line in code.co_lines() if line is not None]
+    return bool(lines) and code.co_firstlineno <= number <= max(lines)
+
+
+def recompiled(function: FunctionType) -> CodeType:
+    """The code of a function, rewritten, with lines where they were.
+
+    Raises:
+        UnsupportedError: when there is no source, or it holds what can't be rewritten.
+    """
+    code = function.__code__
+    try:
+        lines, first = inspect.getsourcelines(function)
+        (parsed,) = ast.parse(textwrap.dedent("".join(lines))).body
+    except (OSError, TypeError, SyntaxError, ValueError) as problem:
+        raise UnsupportedError(f"its source can't be read ({problem})") from problem
+    if not isinstance(parsed, ast.FunctionDef):
+        raise UnsupportedError("it is no plain function")
+    ast.increment_lineno(parsed, first - 1)
+    inner = rewritten(parsed, function.__globals__)
+    names = [ast.arg(name) for name in code.co_freevars]
+    arguments = ast.arguments(posonlyargs=[], args=names, kwonlyargs=[], kw_defaults=[], defaults=[])
+    outer = ast.FunctionDef(
+        name="__around__", args=arguments, body=[inner, ast.Return(ast.Name(inner.name, ast.Load()))], decorator_list=[]
+    )
+    tree = ast.fix_missing_locations(ast.Module([ast.copy_location(outer, inner)], []))
+    try:
+        made = compile(tree, code.co_filename, "exec")
+    except (SyntaxError, ValueError) as problem:
+        raise UnsupportedError(str(problem)) from problem
+    found = next(one for one in _codes(made) if one.co_name == inner.name)
+    if found.co_freevars != code.co_freevars:
+        raise UnsupportedError("it takes names from around it that the rewritten one doesn't")
+    return found
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _codes(constant)
+
+
+@contextlib.contextmanager
+def exchanged(function: FunctionType, code: CodeType) -> Iterator[None]:
+    """Has a function run other code while entered."""
+    own = function.__code__
+    function.__code__ = code
+    try:
+        yield
+    finally:
+        function.__code__ = own
+
+
+REPAIR = ControlFlow()

@@ -1,0 +1,14 @@
+"""`amin` over the whole tensor with all axes named: without any, it has no ONNX form."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from onnxwright.repairs.operators import Twin
+
+
+def _amin(input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+    return input.reshape(-1).amin(0)
+
+
+TWIN = Twin("amin", ("torch.amin", "torch.Tensor.amin"), _amin)

@@ -1,0 +1,169 @@
+"""Modules that decide by sizes and values, inside of Python that TorchScript does not take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass
+class Answer:
+    """An answer of a class of its own."""
+
+    y: Tensor
+    rest: Tensor
+
+
+class Linear(nn.Module):
+    """Holds a layer to decide about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+        self.other = nn.Sequential(nn.Linear(8, 8), nn.Tanh())
+
+
+class ValueBranch(Linear):
+    """Takes another layer by a value."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        if x.abs().mean() > 0.8:
+            x = self.other(x)
+            y = x + 1.0
+        else:
+            y = self.layer(x)
+        return {"y": y}
+
+
+class EarlyReturn(Linear):
+    """Returns in several places, by a size and by a value."""
+
+    def forward(self, x: Tensor, *, scale: float | None = None) -> Answer:
+        if scale is not None:
+            x = x * scale
+        if x.shape[1] == 1:
+            return Answer(self.layer(x), x)
+        if x.max() > 3:
+            return Answer(x * 0.0, x)
+        return Answer(self.layer(x).relu(), x - x.mean(1, keepdim=True))
+
+
+class EarlyExit(nn.Module):
+    """Leaves its layers when it is sure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        for layer in self.layers:
+            x = torch.tanh(layer(x))
+            if x.abs().amax(dim=(0, 1, 2)) < 0.7:
+                break
+        return {"y": x}
+
+
+class Rows(nn.Module):
+    """Treats each row by what it holds."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        rows = []
+        for index in range(x.shape[0]):
+            row = x[index]
+            if row.sum() > 0:
+                rows.append(row * 2.0)
+            else:
+                rows.append(-row)
+        return {"y": torch.stack(rows)}
+
+
+class Comprehension(Linear):
+    """Maps each row."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        return {"y": torch.stack([self.layer(row).mean(0) - place for place, row in enumerate(x)])}
+
+
+class Cells(nn.Module):
+    """Runs a cell along the sequence, and hands on the last state too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.Linear(16, 8)
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        state, states = x.new_zeros(x.shape[0], 8), []
+        for step in range(x.shape[1]):
+            state = torch.tanh(self.cell(torch.cat([x[:, step], state], -1)))
+            states.append(state)
+        return {"y": torch.stack(states, 1) + state[:, None]}
+
+
+class Lengths(nn.Module):
+    """Takes of each row as many places as its sum says."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        rows = []
+        for row in x:
+            count = int((row[:, 0] > 0).sum())
+            rows.append(row[: max(count, 1)].mean(0))
+        return {"y": torch.stack(rows)}
+
+
+class Filter(nn.Module):
+    """Writes each place from the one before it."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        y = x.clone()
+        for place in range(1, x.shape[1]):
+            y[:, place] = 0.9 * y[:, place - 1] + 0.1 * x[:, place]
+        return {"y": y}
+
+
+class Shrinking(nn.Module):
+    """Halves until it is small, and counts."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        rounds = 0
+        while x.abs().mean() > 0.3 and rounds < 6:
+            x = x * 0.5
+            rounds += 1
+        return {"y": x + rounds}
+
+
+class Padded(Linear):
+    """Pads an odd length, and chains its questions."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        batch, length, width = x.shape
+        if length % 2 == 1 and not 3 < length < 9:
+            x = functional.pad(x, (0, 0, 0, 1))
+            length += 1
+        scale = 2.0 if x.sum() > 0 or length > 20 else 0.5
+        return {"y": x.sum(1).reshape(batch, width) * scale}
+
+
+def trimmed(x: Tensor) -> Tensor:
+    """Leaves the ends out of what is long enough."""
+    if x.shape[1] < 4:
+        return x.mean(1)
+    return x[:, 1:-1].mean(1)
+
+
+class Helper(nn.Module):
+    """Leaves the decision to a function."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        return {"y": trimmed(x)}
+
+
+MODULES = {
+    kind.__name__: kind
+    for kind in (
+        *(ValueBranch, EarlyReturn, EarlyExit, Rows, Comprehension, Cells),
+        *(Lengths, Filter, Shrinking, Padded, Helper),
+    )
+}
