@@ -56,7 +56,7 @@ def reset_peak() -> None:
 
 def proof_of(source: Source, graph: Path, candidates: int) -> dict[str, Any]:
     """Proves one graph under as many names, and says what that took."""
-    session = engine("onnxruntime").prepare(graph, Options(environment.cores()))
+    session = engine("onnxruntime").prepare(graph, Options(environment.cores(), is_thrifty=True))
     reset_peak()
     loaded = peak_bytes()
     started = time.perf_counter()
@@ -105,7 +105,7 @@ class _Drawn:
 
 def calls_at(source: Source, graph: Path, which: str, many: list[list[int]]) -> dict[str, Any]:
     """Calls reference or candidate alone, both being loaded, and says how much memory that took."""
-    candidate = engine("onnxruntime").prepare(graph, Options(environment.cores()))
+    candidate = engine("onnxruntime").prepare(graph, Options(environment.cores(), is_thrifty=True))
     reference = reference_of(source, threads=environment.cores())
     called = reference.session if which == "pytorch" else candidate
     reset_peak()

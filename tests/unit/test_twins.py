@@ -26,8 +26,15 @@ ASKED = torch.cat([drawn(4, 3), SORTED[:, 2:4]], 1)
 MASK = masked(2, 1, 17, 17)
 CELLS = {"gru_cell": nn.GRUCell, "lstm_cell": nn.LSTMCell, "rnn_cell": nn.RNNCell}
 
+ROWS, GROUPS = torch.arange(28.0).reshape(7, 4) / 7, torch.arange(96.0).reshape(3, 4, 8) / 9
+
 # Of each twin: calls of the operator, by what a user writes.
 CALLS = {
+    "diff": [lambda: X.diff(1), lambda: torch.diff(X, 2, 1), lambda: torch.diff(X, dim=0, prepend=X[:1])],
+    "grouped_mm": [
+        lambda: functional.grouped_mm(ROWS, GROUPS, offs=torch.tensor([2, 2, 7], dtype=torch.int32)),
+        lambda: functional.grouped_mm(ROWS, GROUPS, offs=torch.tensor([0, 7, 7], dtype=torch.int32)),
+    ],
     "amax": [lambda: X.amax(None), lambda: torch.amax(X), lambda: X.amax(1, keepdim=True)],
     "amin": [lambda: X.amin(None), lambda: torch.amin(X), lambda: X.amin((0, 1))],
     "scaled_dot_product_attention": [
@@ -126,8 +133,29 @@ def test_a_twin_answers_what_the_operator_answers(name, number):
             assert one == other
 
 
+PAIRS = {"polar", "complex", "view_as_complex", "view_as_real"}
+
+
 def test_every_twin_is_held_against_its_operator():
-    assert CALLS.keys() | {"round"} == twins().keys()
+    assert CALLS.keys() | PAIRS | {"round"} == twins().keys()
+
+
+def rotated(parts, angles):
+    turned = torch.view_as_complex(parts) * torch.polar(torch.ones_like(angles), angles)[None, :, None]
+    turned = torch.complex(turned.real, turned.imag).conj() * 2.0 - turned.transpose(0, 1).transpose(0, 1)
+    return torch.view_as_real(turned.unsqueeze(1).to(torch.complex64)).flatten(3), turned.abs()
+
+
+def test_pairs_rotate_as_complex_numbers_do():
+    draw = torch.Generator().manual_seed(0)
+    parts, angles = torch.randn(2, 5, 3, 4, 2, generator=draw), torch.randn(5, 4, generator=draw)
+    expected = rotated(parts, angles)
+
+    with standing_in({name: twins()[name] for name in PAIRS}):
+        answered = rotated(parts, angles)
+
+    for one, other in zip(answered, expected, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_tensors_round_only_while_the_twin_stands_in():

@@ -145,6 +145,9 @@ def _stand_in(twin: Twin, own: Callable[..., Any] | None) -> Callable[..., Any]:
 def _replaced(place: str, made: Callable[[Any], Callable[..., Any]]) -> Iterator[None]:
     """Has what is made of an operator stand in its place, and wherever the user's modules have imported it."""
     owner, name = _owner(place)
+    if owner is None:
+        yield
+        return
     own = getattr(owner, name, None)
     stand_in = made(own)
     holders = [(owner, name), *(_imported(own) if own is not None else ())]
@@ -162,7 +165,10 @@ def _replaced(place: str, made: Callable[[Any], Callable[..., Any]]) -> Iterator
 
 
 def _owner(place: str) -> tuple[Any, str]:
+    """What holds an operator, and its name; nothing where it is in a library that the user's code does not use."""
     path, _, name = place.rpartition(".")
+    if not place.startswith(("torch.", "builtins.")):
+        return sys.modules.get(path), name
     parts = path.split(".")
     for end in range(len(parts), 0, -1):
         with contextlib.suppress(ModuleNotFoundError):
