@@ -1,7 +1,7 @@
 """Which architectures convert: a tiny random model of every config class that transformers maps to a model.
 
-Nothing is picked by hand and no architecture is named: configs are shrunk by what their numbers are called, inputs come
-from what `forward` takes. A model that PyTorch itself can't build or run from that is left out, and told. Each
+Nothing is picked by hand and no architecture is named: `tiny` makes models and inputs. A model that PyTorch itself
+can't build or run from that is left out, and told; `--build-only` tells no more than this, and is quick. Each
 conversion runs in a process of its own, for `--seconds` at the most; a row says its route and repairs, what was proven
 of the profile, and how long it took. `--sample N` takes so many, drawn by `--seed`.
 """
@@ -10,37 +10,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from record import keep
-
-TEXT = {"batch": (1, 2, 8), "sequence": (1, 16, 128)}
-IMAGES = {"batch": (1, 2, 4)}
-SMALL = (
-    (r"(num_.*layers|n_layers?|.*_layers|num_.*blocks|.*depth)$", 2),
-    (r"(num_.*heads|n_heads?|.*_heads|.*attention_heads)$", 2),
-    (r".*(experts_per_tok|top_?k).*", 2),
-    (r"(num_.*experts|n_routed_experts|num_local_experts)$", 4),
-    (r".*token_id$", 3),
-    (r"head_dim$", 16),
-    (r".*(intermediate|ffn|d_ff|inner|hidden_dim).*", 48),
-    (r"(.*hidden_size|d_model|.*dim|n_embd|.*width|.*embed_size|.*embedding_size)$", 32),
-    (r".*vocab_size$", 99),
-    (r".*(max_position|n_positions|max_seq|max_length|n_ctx).*", 160),
-    (r"image_size$", 32),
-    (r".*patch_size$", 8),
-)
-GENTLE = tuple(rule for rule in SMALL if re.match(r".*(layers|vocab|position|token)", rule[0]))
-LARGEST = 60_000_000
-IDS = ("input_ids", "decoder_input_ids")
+from tiny import made
 
 
 def names() -> list[str]:
@@ -50,98 +33,14 @@ def names() -> list[str]:
     return sorted(MODEL_MAPPING_NAMES)
 
 
-def shrink(config: Any, rules: Any, depth: int = 0) -> None:
-    """Makes the numbers of a config small by what they are called; those of the configs in it too."""
-    for key, value in list(vars(config).items()):
-        if hasattr(value, "to_dict") and depth < 3:
-            shrink(value, rules, depth + 1)
-        if type(value) is not int or value <= 0:
-            continue
-        small = next((size for pattern, size in rules if re.fullmatch(pattern, key)), value)
-        try:
-            setattr(config, key, min(value, small))
-        except (AttributeError, NotImplementedError, ValueError):
-            continue
-    for key in ("use_cache", "return_dict"):
-        if hasattr(config, key):
-            setattr(config, key, key == "return_dict")
-
-
-def made(name: str) -> Any:
-    """Returns a tiny random model of a type, and example inputs that it answers.
-
-    Raises:
-        ValueError: when none can be built and run.
-    """
-    problems = []
-    for rules in (SMALL, GENTLE):
-        try:
-            return built(name, rules)
-        except Exception as refusal:  # noqa: BLE001 - a config that doesn't fit raises anything
-            problems.append(f"{type(refusal).__name__}: {refusal}")
-    raise ValueError(problems[0])
-
-
-def built(name: str, rules: Any) -> Any:
-    """Returns a model with a config that was shrunk by rules, and inputs that it has answered.
-
-    Raises:
-        Exception: whatever a config that doesn't fit makes the model raise.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModel
-
-    config = AutoConfig.for_model(name)
-    shrink(config, rules)
-    torch.manual_seed(0)
-    with torch.device("meta"):
-        size = sum(weight.numel() for weight in AutoModel.from_config(config).parameters())
-    if size > LARGEST:
-        raise ValueError(f"has {size} weights however it is shrunk")
-    model = AutoModel.from_config(config).eval()
-    inputs = example(model, config)
-    with torch.no_grad():
-        model(**inputs)
-    return model, inputs
-
-
-def example(model: Any, config: Any) -> dict[str, Any]:
-    """Returns inputs by the names that `forward` takes."""
-    import inspect
-
-    import torch
-
-    taken = inspect.signature(model.forward).parameters
-    main = getattr(model, "main_input_name", "input_ids")
-    draw = torch.Generator().manual_seed(0)
-    inputs: dict[str, Any] = {}
-    if main == "pixel_values":
-        size = getattr(config, "image_size", 32)
-        sides = size if isinstance(size, (list, tuple)) else (size, size)
-        inputs[main] = torch.randn(2, getattr(config, "num_channels", 3), *sides, generator=draw)
-        return inputs
-    if main != "input_ids":
-        raise ValueError(f"takes {main}")
-    text = config if getattr(config, "vocab_size", None) else config.get_text_config()
-    vocabulary: int = text.vocab_size
-    for key in IDS:
-        if key in taken and (key == main or getattr(config, "is_encoder_decoder", False)):
-            inputs[key] = torch.randint(5, vocabulary, (2, 16), generator=draw)
-    if "attention_mask" in taken:
-        inputs["attention_mask"] = torch.ones(2, 16, dtype=torch.int64)
-    return inputs
-
-
 def one(name: str) -> dict[str, Any]:
     """Converts one architecture and returns its row."""
     import onnxwright as ow
 
     try:
-        model, inputs = made(name)
+        model, inputs, dims, profile = made(name)
     except ValueError as refusal:
         return {"name": name, "outcome": "not runnable", "reason": str(refusal)[:200]}
-    is_text = "input_ids" in inputs
-    axes = {0: "batch", 1: "sequence"} if is_text else {0: "batch"}
     begun = time.perf_counter()
     options: dict[str, Any] = {"measure": False, "proof": "quick", "engine": "onnxruntime", "repair_seconds": 90.0}
     with tempfile.TemporaryDirectory() as folder:
@@ -150,8 +49,8 @@ def one(name: str) -> dict[str, Any]:
                 model,
                 Path(folder) / "out",
                 example_inputs=inputs,
-                dims=dict.fromkeys(inputs, axes),
-                profile=TEXT if is_text else IMAGES,
+                dims=dims,
+                profile=profile,
                 **options,
             )
         except ow.OnnxwrightError as refusal:
@@ -165,6 +64,46 @@ def one(name: str) -> dict[str, Any]:
             "range": package.proof.range,
             "seconds": time.perf_counter() - begun,
         }
+
+
+def build(names_of_them: list[str], seconds: float) -> list[dict[str, Any]]:
+    """Prints of each type whether it can be built and run, each in a process that has torch from the start."""
+    import torch
+    import transformers.modeling_utils
+
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    context = multiprocessing.get_context("fork")
+    rows = []
+    for name in names_of_them:
+        here, there = context.Pipe(duplex=False)
+        child = context.Process(target=tell, args=(name, there))
+        child.start()
+        there.close()
+        reason = "out of time"
+        if here.poll(seconds):
+            try:
+                reason = here.recv()
+            except EOFError:
+                reason = "crashed"
+        child.kill()
+        child.join()
+        rows.append({"name": name, "outcome": "not runnable" if reason else "runnable", "reason": reason})
+        print(f"{name:28} {rows[-1]['outcome']:12} {' '.join(reason.split())[:160]}", flush=True)
+    return rows
+
+
+def tell(name: str, there: Connection) -> None:
+    """Sends why a type can't be built and run; nothing when it can."""
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    try:
+        made(name)
+    except ValueError as refusal:
+        there.send(str(refusal))
+    else:
+        there.send("")
 
 
 def row(name: str, seconds: float) -> dict[str, Any]:
@@ -185,18 +124,23 @@ def main() -> None:
     """Prints a row for each architecture and a summary, and keeps both."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one", help="convert this type here, and print its row")
+    parser.add_argument("--build-only", action="store_true", help="tell which can be built and run; convert none")
     parser.add_argument("--sample", type=int, help="so many types, drawn by the seed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=300.0, help="for each type")
+    parser.add_argument("--seconds", type=float, help="for each type; 300, or 30 to build only")
     given = parser.parse_args()
     if given.one:
         print(json.dumps(one(given.one)))
         return
     known = names()
     chosen = sorted(random.Random(given.seed).sample(known, given.sample)) if given.sample else known
+    if given.build_only:
+        counts = Counter(one["outcome"] for one in build(chosen, given.seconds or 30.0))
+        print(f"{counts['runnable']} of {len(chosen)} can be built and run")
+        return
     rows = []
     for name in chosen:
-        rows.append(row(name, given.seconds))
+        rows.append(row(name, given.seconds or 300.0))
         told = rows[-1].get("approach") or " ".join(str(rows[-1].get("reason", "")).split())[:160]
         print(f"{name:28} {rows[-1]['outcome']:12} {rows[-1].get('seconds', 0.0):5.0f} s  {told}", flush=True)
     counts = Counter(one["outcome"] for one in rows)
@@ -206,4 +150,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     main()

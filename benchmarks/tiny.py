@@ -1,9 +1,9 @@
 """A tiny random model of any type that transformers maps to a base model, and inputs that it answers.
 
 No architecture is named here. A config is made anew from fields that were made small by what they are called, so that
-what it derives from them fits; when a model can't be built or run from it, a gentler shrinking is tried. Inputs have the
-shapes that `forward` documents. A refusal is read: an argument that it names is given next, and a size that it names
-takes the place of another one that it names.
+what its class derives from them fits; where no model can be built and run from it, a gentler shrinking is tried. Inputs
+have the shapes that `forward` documents. A refusal is read: an argument that it names is given next, and a size that it
+names takes the place of another one that it names.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import math
 import re
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 LARGEST = 60_000_000
-TRIES = 24
+TRIES = 40
 SECONDS = 3.0
+ALL_SECONDS = 12.0
+NEVER = r"embeds|past_key|output|labels|use_cache"
 LAYERS = r"layers|.*_layers|n_layers?|num_.*blocks?|(.*_)?depths?|.*num_layers.*|.*blocks_per_.*"
 COUNTS = (
     (r".*experts_per_tok(en)?|(moe_)?top_?k(_experts)?|moe_k", 2),
@@ -35,7 +38,9 @@ WIDTHS = (
     r"|.*d_(model|kv|inner|state|head)|n_embd|.*dims?|dim_.*|.*emb.*_size|.*sizes|.*head_(dim|size)|.*(_|^)dim(_|$).*"
     r"|.*(_|^)size"
 )
-KEPT = r".*(image|patch|kernel|window|window_size|crop|vocab|chunk|block|pool|scale|stride|frame|grid|clip|num_).*size.*"
+KEPT = (
+    r".*(image|patch|kernel|window|window_size|crop|vocab|chunk|block|pool|scale|stride|frame|grid|clip|num_).*size.*"
+)
 HEADS = r"(num_.*heads|n_heads?|.*_heads|.*num_heads|.*n_heads?|num_key_value_groups)"
 HEAD_SIZES = r".*(head_dim|d_head|head_size|d_kv|dim_head|mrope_section|rotary_dim).*"
 CAPS = (
@@ -48,10 +53,17 @@ CAPS = (
 )
 
 
-SEQUENCE = r"(\w*_)?(sequence|seq|ids|audio|time|sequence|target|max|codes)_?(length|len|steps)|\w*num_samples|frames"
+SEQUENCE = r"(\w*_)?(sequence|seq|ids|audio|time|target|codes|episode)_?(length|len|steps)|\w*num_samples|frames"
 AUDIO = ((r"input_values|audio_values|waveform", "samples"), (r"features|mel|spectrogram", "frames"))
 SHAPES = (
-    (r".*pixel_values.*", ("batch, num_channels, height, width", "batch, num_frames, num_channels, height, width")),
+    (
+        r".*pixel_values.*",
+        (
+            "batch, num_channels, height, width",
+            "batch, num_frames, num_channels, height, width",
+            "batch, num_channels, 224, 224",
+        ),
+    ),
     (r".*features|spectrogram|audio_mel", ("batch, feature_size, frames", "batch, frames, feature_size")),
     (r"input_values", ("batch, num_samples", "batch, 1, num_samples")),
     (r".*(_ids|mask)", ("batch, sequence_length",)),
@@ -64,7 +76,7 @@ WORDS = (
     (r"feature_(size|dim)|(num_)?mel_bins", ("num_mel_bins", "feature_size", "input_feat_per_channel", "n_mels"), 80),
     (r"num_frames", ("frames_per_clip",), 4),
     (r"all_patches", (), 32),
-    (r"patches", (), 16),
+    (r"(max_)?patches", (), 16),
     (r"temporal_patch_size", (), 1),
 )
 GRID = [1, 4, 4]
@@ -108,7 +120,7 @@ class Shrinking:
             return {each: self.value(str(each), inner) for each, inner in value.items()}
         if isinstance(value, (list, tuple)):
             kept = value[: self.layers] if re.fullmatch(r".*layer.*(types|list)|.*_types", key) else value
-            return type(value)(self.value(key, inner) for inner in kept)
+            return kept if "image_size" in key else type(value)(self.value(key, inner) for inner in kept)
         return value
 
 
@@ -132,10 +144,12 @@ def shrunk(config: Any, shrinking: Shrinking) -> Any:
     plain = type(config)()
     given = {}
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name, None)
-        is_derived = field.default is None and not hasattr(value, "to_dict") and value == getattr(plain, field.name, None)
+        value = held(config, field)
+        is_derived = field.default is None and not hasattr(value, "to_dict") and value == held(plain, field)
         if field.init and not is_derived:
             given[field.name] = shrinking.value(field.name, value)
+    if getattr(config, "_out_features", None) != getattr(plain, "_out_features", None):
+        given["out_features"] = config.out_features
     small = type(config)(**given)
     if shrinking.is_completed:
         complete(small)
@@ -145,20 +159,28 @@ def shrunk(config: Any, shrinking: Shrinking) -> Any:
     return small
 
 
+def held(config: Any, field: dataclasses.Field[Any]) -> Any:
+    """Returns what a config has in a field; the default where layers differ in it, which the config refuses to tell."""
+    try:
+        return getattr(config, field.name, None)
+    except RuntimeError:
+        return field.default
+
+
 def complete(config: Any) -> None:
     """Gives a config what some classes have no default for, though their models ask for it."""
     if getattr(config, "head_dim", 0) is None:
         config.head_dim = config.hidden_size // config.num_attention_heads
+    if getattr(config, "num_key_value_heads", 0) is None:
+        config.num_key_value_heads = config.num_attention_heads
     if getattr(config, "layer_types", ()) is None:
         config.layer_types = ["full_attention"] * config.num_hidden_layers
 
 
 def numbers(config: Any) -> dict[str, Any]:
     """Returns the numbers of a config and of those in it by their names; the outermost has a name first."""
-    found: dict[str, Any] = {}
-    for key, value in vars(config).items():
-        if isinstance(value, (int, list, tuple)) and not isinstance(value, bool):
-            found[key] = value
+    held_here = vars(config).items()
+    found = {key: value for key, value in held_here if isinstance(value, (int, list, tuple)) and value is not True}
     for value in vars(config).values():
         if hasattr(value, "to_dict"):
             found = {**numbers(value), **found}
@@ -222,7 +244,7 @@ class Arguments:
             self.number(word, "") for word in ("num_channels", "temporal_patch_size", "patch_size", "patch_size")
         )
         self.is_patched = any(key.endswith("grid_thw") for key in self.required)
-        self.is_padded = "spatial_shapes" in self.taken
+        self.is_padded = not {"spatial_shapes", "pixel_position_ids"}.isdisjoint(self.taken)
 
     def said(self, key: str) -> str:
         """Returns what `forward` says of an argument: its annotation, and its line of the docstring."""
@@ -231,7 +253,7 @@ class Arguments:
 
     def kind(self, key: str) -> str:
         """Returns what the values of an argument are."""
-        if re.search(r"grid_thw|spatial_shapes", key):
+        if re.search(r"grid_thw|spatial_shapes|target_sizes", key):
             return "grid"
         if re.search(r"pixel_values|features$|values\w*$|embeds$|states?$", key):
             return "floats"
@@ -243,11 +265,12 @@ class Arguments:
 
     def guesses(self, key: str) -> list[Input]:
         """Returns inputs that an argument may take: as documented, then as others of such a name are."""
-        shapes = re.findall(r"[(\[]+([^)\]]*)[)\]]+`", self.said(key))
+        shape = self.said(key).partition("of shape")[2].replace("{0}", "batch_size, sequence_length")
+        shapes = re.findall(r"[(\[]+([^)\]]*)[)\]]+`", shape)
         shapes += next((shapes_of_it for pattern, shapes_of_it in SHAPES if re.fullmatch(pattern, key)), ())
         if self.is_patched and self.kind(key) == "floats":
             shapes.insert(0, "all_patches, patch_width")
-        if self.is_padded and "pixel" in key:
+        if self.is_padded and re.fullmatch(r"pixel_(values|attention_mask)", key):
             shapes.insert(0, "batch, patches" + ", patch_width" * (self.kind(key) == "floats"))
         found = [
             Input(tuple(self.size(word.strip(), key) for word in shape.split(",") if word.strip()), self.kind(key))
@@ -279,11 +302,11 @@ class Arguments:
 
     def calls(self) -> Iterator[Call]:
         """Yields plausible calls: with text alone, with the main input, and with an input of each kind."""
-        text = [key for key in ("input_ids", "attention_mask", "decoder_input_ids")[: 2 + self.is_generator] if key in self.taken]
+        ids = ("input_ids", "attention_mask", *(("decoder_input_ids",) if self.is_generator else ()))
+        text = [key for key in ids if key in self.taken] if "input_ids" in self.taken else []
         masked = ["attention_mask"] if "attention_mask" in self.taken else []
         rest = [key for key in self.taken if re.search(r"(pixel_values|input_features|input_values|past_values)$", key)]
-        text = text if "input_ids" in text else []
-        for keys in (text, self.main + masked, self.main, text + rest, rest):
+        for keys in (text, self.main, self.main + masked, text + rest, rest):
             chosen = dict.fromkeys([*keys, *self.required])
             if chosen:
                 yield from self.with_keys(chosen)
@@ -291,31 +314,35 @@ class Arguments:
     def with_keys(self, keys: Iterable[str], call: Call | None = None) -> Iterator[Call]:
         """Yields calls with inputs for these keywords, besides those of a call."""
         guesses = [self.guesses(key) for key in keys]
-        vocabulary = min((n for key, n in self.known.items() if key.endswith("vocab_size")), default=99)
-        for chosen in itertools.islice(itertools.product(*guesses), 6):
+        vocabulary = min((n for key, n in self.known.items() if key.endswith("vocab_size") and n > 16), default=99)
+        for chosen in itertools.islice(itertools.product(*guesses), 4):
             inputs = {**(call.inputs if call else {}), **dict(zip(keys, chosen, strict=True))}
             yield Call(inputs, call.dims if call else USUAL, vocabulary)
 
-    def mended(self, call: Call, refusal: Exception) -> Iterator[Call]:
-        """Yields calls with what a refusal names: an argument that isn't given, or another size."""
-        last = traceback.extract_tb(refusal.__traceback__)[-2:]
-        words = re.findall(r"\w+", f"{refusal} " + " ".join(str(frame.line) for frame in last))
-        for key in dict.fromkeys(words):
-            if key in self.taken and key not in call.inputs and not re.search(r"embeds|past_key|output|labels", key):
+    def completed(self, call: Call, refusal: Exception) -> Iterator[Call]:
+        """Yields calls with an argument more, that a refusal or the lines that led to it name."""
+        lines = [str(frame.line) for frame in traceback.extract_tb(refusal.__traceback__)][:-9:-1]
+        for key in dict.fromkeys(re.findall(r"\w+", " ".join([str(refusal), *lines]))):
+            if key in self.taken and key not in call.inputs and not re.search(NEVER, key):
                 yield from self.with_keys([key], call)
-        sizes = dict.fromkeys(int(word) for word in re.findall(r"\d+", str(refusal)) if 2 < int(word) < 20_000)
-        for wrong, right in itertools.permutations(sizes, 2):
-            for dim in call.named() - {"batch"}:
-                if call.dims[dim] == wrong:
-                    yield dataclasses.replace(call, dims={**call.dims, dim: right})
-            for key, given in call.inputs.items():
-                if wrong == call.dims.get(str(given.sizes[-1])) and given.kind == "tokens" and len(given.sizes) == 2:
-                    mended = dataclasses.replace(given, sizes=(*given.sizes, right))
-                    yield dataclasses.replace(call, inputs={**call.inputs, key: mended})
-                if wrong in given.sizes and given.kind == "floats":
-                    sizes_then = tuple(right if each == wrong else each for each in given.sizes)
-                    mended = dataclasses.replace(given, sizes=sizes_then)
-                    yield dataclasses.replace(call, inputs={**call.inputs, key: mended})
+
+
+def resized(call: Call, refusal: Exception) -> Iterator[Call]:
+    """Yields calls where a size that a refusal names has taken the place of another one that it names."""
+    named = dict.fromkeys(int(word) for word in re.findall(r"\d+", str(refusal)) if 2 < int(word) < 20_000)
+    for wrong, right in itertools.permutations(named, 2):
+        for dim in sorted(call.named() - {"batch"}):
+            if call.dims[dim] % wrong == 0:
+                yield dataclasses.replace(call, dims={**call.dims, dim: call.dims[dim] // wrong * right})
+        for key, given in call.inputs.items():
+            sizes: tuple[int | str, ...] = given.sizes
+            if given.kind == "floats":
+                sizes = tuple(right if size == wrong else size for size in sizes)
+            elif given.kind == "tokens" and len(sizes) == 2 and call.dims.get(str(sizes[1])) == wrong:
+                sizes = (*sizes, right)
+            if sizes != given.sizes:
+                mended = dataclasses.replace(given, sizes=sizes)
+                yield dataclasses.replace(call, inputs={**call.inputs, key: mended})
 
 
 def answered(model: Any) -> Call:
@@ -327,12 +354,12 @@ def answered(model: Any) -> Call:
     import torch
 
     arguments = Arguments(model)
-    waiting = list(arguments.calls())[::-1]
+    waiting = deque(arguments.calls())
     tried: list[Call] = []
     problems = []
     end = time.monotonic() + SECONDS
     while waiting and len(tried) < TRIES and time.monotonic() < end:
-        call = waiting.pop()
+        call = waiting.popleft()
         if call in tried:
             continue
         tried.append(call)
@@ -341,7 +368,8 @@ def answered(model: Any) -> Call:
                 model(**call.tensors())
         except Exception as refusal:  # noqa: BLE001 - a call that doesn't fit raises anything
             problems.append(f"{type(refusal).__name__}: {refusal}")
-            waiting += list(arguments.mended(call, refusal))[:6][::-1]
+            waiting.extendleft(list(arguments.completed(call, refusal))[3::-1])
+            waiting.extend(itertools.islice(resized(call, refusal), 6))
         else:
             return call
     raise ValueError(problems[0] if problems else f"takes {list(arguments.taken)}")
@@ -372,7 +400,10 @@ def made(name: str) -> tuple[Any, dict[str, Any], dict[str, dict[int, str]], dic
         ValueError: when none can be built and run.
     """
     problems = []
+    end = time.monotonic() + ALL_SECONDS
     for shrinking in SHRINKINGS:
+        if time.monotonic() > end:
+            break
         try:
             model = built(name, shrinking)
             call = answered(model)
@@ -393,9 +424,11 @@ def probed(model: Any, call: Call) -> dict[str, tuple[int, int, int]]:
     profile = {}
     for dim in sorted(call.named()):
         usual = call.dims[dim]
-        most = next((size for size in MOST[dim] if size > usual and is_answered(model, call, {dim: size})), None)
-        least = next((size for size in (*LEAST, usual // 2) if size < usual and is_answered(model, call, {dim: size})), usual)
-        if most:
+        larger = (usual * 2,) if dim == "batch" and "sequence" not in call.named() else MOST[dim]
+        most = next((size for size in larger if size > usual and is_answered(model, call, {dim: size})), usual)
+        smaller = (size for size in (*LEAST, usual // 2) if size < usual)
+        least = next((size for size in smaller if is_answered(model, call, {dim: size})), usual)
+        if least < most:
             profile[dim] = (least, usual, most)
     return profile
 
