@@ -23,6 +23,7 @@ LARGEST = 60_000_000
 TRIES = 40
 SECONDS = 3.0
 ALL_SECONDS = 12.0
+MOST_ELEMENTS = 10_000_000
 NEVER = r"embeds|past_key|output|labels|use_cache"
 LAYERS = r"layers|.*_layers|n_layers?|num_.*blocks?|(.*_)?depths?|.*num_layers.*|.*blocks_per_.*"
 COUNTS = (
@@ -64,7 +65,10 @@ SHAPES = (
             "batch, num_channels, 224, 224",
         ),
     ),
-    (r".*features|spectrogram|audio_mel", ("batch, feature_size, frames", "batch, frames, feature_size")),
+    (
+        r".*features|spectrogram|audio_mel",
+        ("batch, feature_size, frames", "batch, frames, feature_size", "batch, 1, frames, feature_size"),
+    ),
     (r"input_values", ("batch, num_samples", "batch, 1, num_samples")),
     (r".*(_ids|mask)", ("batch, sequence_length",)),
     (r".*", ("batch, sequence_length, hidden_size",)),
@@ -145,7 +149,8 @@ def shrunk(config: Any, shrinking: Shrinking) -> Any:
     given = {}
     for field in dataclasses.fields(config):
         value = held(config, field)
-        is_derived = field.default is None and not hasattr(value, "to_dict") and value == held(plain, field)
+        is_told = hasattr(value, "to_dict") or (isinstance(value, (list, tuple)) and re.fullmatch(WIDTHS, field.name))
+        is_derived = field.default is None and not is_told and value == held(plain, field)
         if field.init and not is_derived:
             given[field.name] = shrinking.value(field.name, value)
     if getattr(config, "_out_features", None) != getattr(plain, "_out_features", None):
@@ -222,6 +227,11 @@ class Call:
     def tensors(self, **sizes: int) -> dict[str, Any]:
         """Returns the inputs by keyword; dims have their usual sizes but for those given."""
         return {key: given.drawn({**self.dims, **sizes}, self.vocabulary) for key, given in self.inputs.items()}
+
+    def count(self) -> int:
+        """Returns the count of the elements of all inputs."""
+        sizes = ([self.dims.get(str(size), size) for size in given.sizes] for given in self.inputs.values())
+        return sum(math.prod(int(size) for size in each) for each in sizes)
 
     def named(self) -> set[str]:
         """Returns the dims that inputs have."""
@@ -306,7 +316,8 @@ class Arguments:
         text = [key for key in ids if key in self.taken] if "input_ids" in self.taken else []
         masked = ["attention_mask"] if "attention_mask" in self.taken else []
         rest = [key for key in self.taken if re.search(r"(pixel_values|input_features|input_values|past_values)$", key)]
-        for keys in (text, self.main, self.main + masked, text + rest, rest):
+        main = [*self.main, *(key for key in ids[2:] if self.main and key in self.taken)]
+        for keys in (text, main, self.main, self.main + masked, text + rest, rest):
             chosen = dict.fromkeys([*keys, *self.required])
             if chosen:
                 yield from self.with_keys(chosen)
@@ -360,7 +371,7 @@ def answered(model: Any) -> Call:
     end = time.monotonic() + SECONDS
     while waiting and len(tried) < TRIES and time.monotonic() < end:
         call = waiting.popleft()
-        if call in tried:
+        if call in tried or call.count() > MOST_ELEMENTS:
             continue
         tried.append(call)
         try:
