@@ -3,9 +3,9 @@
 Nothing is picked by hand and no architecture is named: `tiny` makes models and inputs. A model that PyTorch itself
 can't build or run from that is left out, and told; `--build-only` tells no more than this, and is quick. Each
 conversion runs in a process of its own, for `--seconds` at the most; a row says its route and repairs, what was proven
-of the profile, and how long it took. `--sample N` takes so many, drawn by `--seed`. `--compare` exports each by PyTorch's
-own exporters too, and compares what they wrote with PyTorch at the ends of the profile, on one input each: less than a
-proof.
+of the profile, and how long it took. `--sample N` takes so many, drawn by `--seed`. `--compare` exports each by
+PyTorch's own exporters too, and compares what they wrote with PyTorch at the ends of the profile, on one input each:
+less than a proof.
 """
 
 from __future__ import annotations
