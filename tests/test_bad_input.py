@@ -47,6 +47,10 @@ class Slow(nn.Module):
         time.sleep(0.02)
         return x * 2
 
+class Branching(nn.Module):
+    def forward(self, x):
+        return x * 2 if x.shape[1] > 2 else x - 1
+
 class Pair(nn.Module):
     def forward(self, x, y):
         return x + y
@@ -58,6 +62,7 @@ def exits(): return Exits(), {"x": x}
 def broken(): return Broken(), {"input": x}
 def wide(): return nn.Linear(300, 300), {"input": torch.randn(2, 300)}
 def noisy(): return Noisy(), {"x": x}
+def branching(): return Branching(), {"x": x}, {"x": {0: "batch", 1: "width"}}
 def slow(): return Slow(), {"x": x}
 def misnamed(): return Double(), {"z": x}
 def missing(): return Pair(), {"x": x}
@@ -456,6 +461,26 @@ class TestInterruption:
         assert "Traceback" not in said
         assert names(place) == ["models.py"]
         assert not options or json.loads(printed)["error"]["message"] == "interrupted; nothing half-done is left."
+
+    def test_keeps_the_journal_of_what_was_tried(self, place, command, monkeypatch):
+        from onnxwright.stages import repair
+
+        own, made = repair.attempt, []
+
+        def interrupted(bench, approach):
+            if made:
+                raise KeyboardInterrupt
+            made.append(approach)
+            return own(bench, approach)
+
+        monkeypatch.setattr(repair, "attempt", interrupted)
+
+        code, printed, said = command("convert", place / "models.py:branching", "-o", place / "out", *QUICK, "--json")
+
+        assert code == 2
+        assert "Tried before:\n  trace@18: " in said
+        assert [attempt["route"] for attempt in json.loads(printed)["attempts"]] == ["trace"]
+        assert not (place / "out").exists()
 
     def test_by_force_leaves_no_package_and_the_next_run_tidies_up(self, place, command):
         started = start(place)

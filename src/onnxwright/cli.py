@@ -8,13 +8,13 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from onnxwright.errors import ModelError, OnnxwrightError, ProfileError, UsageError
+from onnxwright.errors import InterruptedConversion, ModelError, OnnxwrightError, ProfileError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,7 +110,7 @@ def convert(
     from onnxwright.api import convert as run
     from onnxwright.stages.inspect import inspect as look
 
-    package = run(
+    package = _with_journal(run)(
         source,
         out,
         profile=_ranges(batch, sequence, dim or []),
@@ -387,6 +387,18 @@ def _builtins(value: Any) -> Any:
     return msgspec.to_builtins(value)
 
 
+def _with_journal(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Tells of an interrupt what was tried before it, which typer would not hand on."""
+
+    def told(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return run(*args, **kwargs)
+        except InterruptedConversion as stop:
+            _fail(stop)
+
+    return told
+
+
 def _interrupt(*_: Any) -> NoReturn:
     raise KeyboardInterrupt
 
@@ -424,7 +436,8 @@ def _message(problem: BaseException) -> str:
         return str(problem.format_message())  # type: ignore[attr-defined]  # just asked for
     for kind, told in _TOLD.items():
         if isinstance(problem, kind):
-            return told
+            tried = [f"\n  {one.approach}: {one.message}" for one in getattr(problem, "attempts", ())]
+            return "".join([told, *(["\nTried before:"] if tried else []), *tried])
     if isinstance(problem, OSError) and problem.filename is not None:
         return f"'{problem.filename}': {problem.strerror}. Check that it is there, and that you may use it."
     return f"{type(problem).__name__}: {problem}. This is a bug; `onnxwright --debug …` shows where."

@@ -98,6 +98,14 @@ class ProofError(ModelError):
         self.attempts = attempts
 
 
+class InterruptedConversion(KeyboardInterrupt):
+    """Ctrl-C while attempts were made; those that had ended come with it."""
+
+    def __init__(self, attempts: tuple[Attempt, ...]):
+        super().__init__()
+        self.attempts = attempts
+
+
 def accepted(given: str, values: Iterable[str]) -> str:
     """Names what would have been accepted: all values when fewer than ten, else the closest three."""
     known = sorted(values)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from onnxwright.approach import Approach, Fix, parse
-from onnxwright.errors import ProofError
+from onnxwright.errors import InterruptedConversion, ProofError
 from onnxwright.progress import Progress
 from onnxwright.repairs import Seen, repair, repairs
 from onnxwright.routes import routes
@@ -32,7 +32,11 @@ _FREEZING: Final = 10.0
 
 
 def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
-    """Makes attempts until one is shown right wherever the model itself answers, or nothing is left to try."""
+    """Makes attempts until one is shown right wherever the model itself answers, or nothing is left to try.
+
+    Raises:
+        InterruptedConversion: when Ctrl-C ends an attempt; the journal of those before comes with it.
+    """
     outcomes: list[Outcome] = []
     waiting = _Waiting(bench)
     waiting.add(_first(bench))
@@ -44,7 +48,10 @@ def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
         if is_settled and approach.fixes and not approach.has("types"):
             continue  # an engine refuses the graph: only another route, or other types, may suit it
         with progress.stage(str(approach)):
-            outcomes.append(attempt(bench, approach))
+            try:
+                outcomes.append(attempt(bench, approach))
+            except KeyboardInterrupt as stop:
+                raise InterruptedConversion(tuple(outcome.journal for outcome in outcomes)) from stop
             progress.note(f"{approach}: {outcomes[-1].journal.message}")
         if (outcomes[-1].is_complete and not outcomes[-1].refusals) or bench.request.replay is not None:
             break
