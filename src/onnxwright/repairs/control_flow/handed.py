@@ -23,8 +23,6 @@ class Undefined:
 
 
 UNDEFINED: Final = Undefined()
-
-
 Values = tuple[Any, ...]
 
 
@@ -110,12 +108,8 @@ def as_tensor(value: Any, kind: Any, other: Any) -> Tensor:
 
 def as_python(tensor: Tensor, kind: Any) -> Any:
     """What Python gets of a tensor that an operator handed on."""
-    _, is_number = kind
-    if not is_number:
-        return tensor
-    size = tensor.item()
-    torch._check(size >= 0)
-    return size
+    _, is_size = kind
+    return tensor.item() if is_size else tensor
 
 
 def joined(one: Any, other: Any, leaves: list[tuple[Any, Any]], line: int) -> Any:
@@ -156,6 +150,11 @@ def built(spec: Any, leaves: Sequence[Any]) -> Any:
         return spec[1](*parts) if hasattr(spec[1], "_fields") else spec[1](parts)
     named = {key: built(part, leaves) for key, part in zip(spec[2], spec[3], strict=True)}
     return spec[1](**named) if spec[0] == "data" else spec[1](named)
+
+
+def is_not_negative(*values: Any) -> bool:
+    """Whether values are known to be no negative numbers, as sizes are."""
+    return all(isinstance(value, (int, SymInt)) and statically_known_true(value >= 0) for value in values)
 
 
 class Carried:

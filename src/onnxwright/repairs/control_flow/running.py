@@ -25,6 +25,7 @@ from onnxwright.repairs.control_flow.handed import (
     as_tensor,
     built,
     counting,
+    is_not_negative,
     is_same,
     joined,
     kind_of,
@@ -34,8 +35,6 @@ from onnxwright.repairs.control_flow.handed import (
 
 _MOST_RESHAPED: Final = 10
 """The rounds of a `while` in which a tensor changes its shape, which no operator loops over: halving a thousand."""
-
-
 _MOST_UNROLLED: Final = 3
 """The rounds of a loop that ends early by a value, of which Python knows the most, that are written out."""
 
@@ -64,6 +63,8 @@ def branch(test: Any, then: Callable[..., Any], otherwise: Callable[..., Any], l
     whole = [one for one, _ in leaves]
     for place, kind, answer in zip(handed, kinds, answers, strict=True):
         whole[place] = as_python(shaped(answer, *leaves[place]), kind)
+        if is_not_negative(*leaves[place]) and not isinstance(whole[place], Tensor):
+            torch._check(whole[place] >= 0)
     return built(spec, whole)
 
 
@@ -181,13 +182,9 @@ def both(first: Any, second: Callable[[], Any]) -> Any:
     if not _is_open(first):
         return first and second()
     other = second()
-    return (
-        torch.logical_and(_as_bool_tensor(first), _as_bool_tensor(other))
-        if _is_open(other)
-        else first
-        if other
-        else other
-    )
+    if _is_open(other):
+        return torch.logical_and(_as_bool_tensor(first), _as_bool_tensor(other))
+    return first if other else other
 
 
 def either(first: Any, second: Callable[[], Any]) -> Any:
@@ -195,7 +192,9 @@ def either(first: Any, second: Callable[[], Any]) -> Any:
     if not _is_open(first):
         return first or second()
     other = second()
-    return torch.logical_or(_as_bool_tensor(first), _as_bool_tensor(other)) if _is_open(other) else other or first
+    if _is_open(other):
+        return torch.logical_or(_as_bool_tensor(first), _as_bool_tensor(other))
+    return other or first
 
 
 def opposite(value: Any) -> Any:
@@ -206,8 +205,14 @@ def opposite(value: Any) -> Any:
 
 
 def is_certain(test: Any) -> bool:
-    """Whether Python knows that something is true."""
-    return False if isinstance(test, (Tensor, SymBool)) else bool(test)
+    """Whether Python knows that something is true; where it doesn't, the export is told that it is not."""
+    if isinstance(test, Tensor):
+        torch._check(torch.logical_not(_as_bool_tensor(test)).item())
+        return False
+    if isinstance(test, SymBool):
+        torch._check(torch.sym_not(test))
+        return False
+    return bool(test)
 
 
 def _is_open(test: Any) -> bool:
