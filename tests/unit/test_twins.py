@@ -23,6 +23,7 @@ def masked(*shape):
 X = drawn(2, 3, 17, 13)
 SORTED = drawn(4, 10).sort().values
 ASKED = torch.cat([drawn(4, 3), SORTED[:, 2:4]], 1)
+PLACES = torch.randint(0, 13, (2, 3, 17, 13), generator=DRAW)
 MASK = masked(2, 1, 17, 17)
 CELLS = {"gru_cell": nn.GRUCell, "lstm_cell": nn.LSTMCell, "rnn_cell": nn.RNNCell}
 
@@ -30,6 +31,21 @@ ROWS, GROUPS = torch.arange(28.0).reshape(7, 4) / 7, torch.arange(96.0).reshape(
 
 # Of each twin: calls of the operator, by what a user writes.
 CALLS = {
+    "interpolate": [
+        lambda: functional.interpolate(X, (5, 29), mode="bilinear", antialias=True),
+        lambda: functional.interpolate(X, size=6, mode="bicubic", align_corners=False, antialias=True),
+        lambda: functional.interpolate(X, (34, 4), None, "bicubic", False, None, True),
+        lambda: functional.interpolate(X, (34, 4), mode="bilinear"),
+        lambda: functional.interpolate(X, scale_factor=0.4, mode="bilinear", antialias=True),
+    ],
+    "scatter_reduce": [
+        *(
+            lambda reduce=reduce: X.scatter_reduce(2, PLACES, X * 2, reduce, include_self=False)
+            for reduce in ("sum", "prod", "mean", "amax", "amin")
+        ),
+        lambda: torch.scatter_reduce(X, 2, PLACES, X * 2, reduce="amax"),
+        lambda: PLACES.scatter_reduce(dim=-1, index=PLACES, src=PLACES * 3, reduce="amin", include_self=False),
+    ],
     "diff": [lambda: X.diff(1), lambda: torch.diff(X, 2, 1), lambda: torch.diff(X, dim=0, prepend=X[:1])],
     "grouped_mm": [
         lambda: functional.grouped_mm(ROWS, GROUPS, offs=torch.tensor([2, 2, 7], dtype=torch.int32)),

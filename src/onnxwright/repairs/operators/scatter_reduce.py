@@ -1,0 +1,53 @@
+"""`scatter_reduce` that leaves out what the tensor itself holds: the places it reaches begin at what changes nothing."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from onnxwright.repairs.operators import Twin
+
+_NEUTRAL = {"sum": 0.0, "mean": 0.0, "prod": 1.0, "amax": -math.inf, "amin": math.inf}
+
+
+def _scatter_reduce(
+    input: Tensor,  # noqa: A002 - torch's name
+    dim: int,
+    index: Tensor,
+    src: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,  # noqa: ARG001 - torch's signature
+) -> Tensor:
+    begun = input.scatter(dim, index, _neutral(reduce, input.dtype))
+    if reduce != "mean":
+        return begun.scatter_reduce(dim, index, src, reduce)
+    counts = torch.zeros_like(input).scatter_add(dim, index, torch.ones_like(src))
+    return begun.scatter_add(dim, index, src) / counts.clamp(min=1)
+
+
+def _neutral(reduce: str, dtype: torch.dtype) -> float:
+    value = _NEUTRAL[reduce]
+    if math.isinf(value) and not dtype.is_floating_point:
+        return torch.iinfo(dtype).max if value > 0 else torch.iinfo(dtype).min
+    return value
+
+
+def _is_without_self(
+    input: Tensor,  # noqa: A002 - torch's name
+    dim: int,  # noqa: ARG001
+    index: Tensor,  # noqa: ARG001
+    src: Tensor,  # noqa: ARG001
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> bool:
+    is_divisible = reduce != "mean" or input.is_floating_point()
+    return not include_self and is_divisible and reduce in _NEUTRAL and input.dtype != torch.bool
+
+
+TWIN = Twin(
+    "scatter_reduce", ("torch.scatter_reduce", "torch.Tensor.scatter_reduce"), _scatter_reduce, _is_without_self
+)
