@@ -51,6 +51,19 @@ class EarlyReturn(Linear):
         return Answer(self.layer(x).relu(), x - x.mean(1, keepdim=True))
 
 
+class ReturnsDeep(Linear):
+    """Returns from inside of a branch that goes on otherwise."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        y = self.layer(x)
+        if x.shape[1] > 3:
+            total = y.abs().mean()
+            if total > 0.4:
+                return {"y": y / total}
+        scaled = y * 2.0
+        return {"y": scaled}
+
+
 class EarlyExit(nn.Module):
     """Leaves its layers when it is sure."""
 
@@ -163,7 +176,7 @@ class Helper(nn.Module):
 MODULES = {
     kind.__name__: kind
     for kind in (
-        *(ValueBranch, EarlyReturn, EarlyExit, Rows, Comprehension, Cells),
+        *(ValueBranch, EarlyReturn, ReturnsDeep, EarlyExit, Rows, Comprehension, Cells),
         *(Lengths, Filter, Shrinking, Padded, Helper),
     )
 }

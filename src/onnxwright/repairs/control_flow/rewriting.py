@@ -224,7 +224,7 @@ class _Functional(ast.NodeTransformer):
         if node.orelse and isinstance(node.orelse[-1], ast.Raise):
             return self._refusing(node, node.orelse, node.body, negated=True)
         test = self.visit(node.test)
-        returns = isinstance(node.body[-1], ast.Return)
+        returns = _returns(node.body)
         handed = self._names.handed_on([*node.body, *node.orelse])
         then = self._function("then", node.body, handed, node, returns=returns)
         other = self._function("otherwise", node.orelse, handed, node, returns=returns)
@@ -418,6 +418,19 @@ def _changed(call: ast.expr) -> str | None:
     method, owner = call.func.attr, call.func.value
     is_changing = method in ("append", "extend") or (method.endswith("_") and not method.endswith("__"))
     return owner.id if is_changing and isinstance(owner, ast.Name) else None
+
+
+def _returns(block: Sequence[ast.stmt]) -> bool:
+    """Whether a closed block returns, whatever way is taken: no way goes on behind it."""
+    match block[-1] if block else None:
+        case ast.Return():
+            return True
+        case ast.If(body=body, orelse=orelse):
+            return _returns(body) or _returns(orelse)
+        case ast.With(body=body):
+            return _returns(body)
+        case _:
+            return False
 
 
 def _has(statements: Iterable[ast.stmt], *kinds: type[ast.stmt], own_loop: bool = False) -> bool:
