@@ -32,6 +32,7 @@ COUNTS = (
     (r"n_group|topk_group|n_groups", 1),
     (r".*(token|start|end|bos|eos|pad|newline|patch)_(id|index)", 3),
     (r".*vocab(_size.*)?|num_hash_buckets|.*num_buckets", 99),
+    (r"(.*_)?chunk_size", 32),
     (r".*(max_position|n_positions|max_seq|max_length|n_ctx).*", 160),
 )
 WIDTHS = (

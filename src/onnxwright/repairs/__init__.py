@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from onnxwright.approach import Approach, Fix
 from onnxwright.discovery import offered
@@ -22,6 +22,12 @@ from onnxwright.source import Source
 
 if TYPE_CHECKING:
     from onnxwright.watching.conditions import Asked
+
+DECIDED: Final = {
+    *("shape-branch-frozen", "value-branch-frozen", "loop-unrolled", "constant-from-sample"),
+    *("scalar-from-tensor", "size-read-in-python", "dynamic-axis-lost", "batch-frozen"),
+}
+"""Findings that tell of what Python has decided, at their place."""
 
 Exporter = Callable[[Source], Exported]
 
@@ -52,6 +58,11 @@ class Repair(Protocol):
 
     depth: int
     """Repairs of greater depth wrap those of smaller."""
+
+    route: str | None = None
+    """The only route on which it works."""
+    decides: bool = False
+    """Whether a graph made with it decides what Python decides by sizes."""
 
     def proposals(self, seen: Seen) -> Iterable[str]:
         """Yields what it could be applied to after an attempt, the most promising first, if it can help."""

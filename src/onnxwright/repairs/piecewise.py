@@ -36,6 +36,7 @@ class Piecewise(Repair):
     summary = "exports each side of a question about sizes by itself, and joins the graphs under an `If`"
     rank = 30.0
     depth = 3
+    decides = True
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Yields the questions that account for the failures; else where the range that holds ends."""

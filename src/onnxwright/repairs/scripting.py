@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from onnxwright.errors import RouteError
-from onnxwright.repairs import Exporter, Repair, Seen
+from onnxwright.repairs import DECIDED, Exporter, Repair, Seen
 from onnxwright.routes import Exported, told
 from onnxwright.source import Source
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SEPARATOR: Final = ", "
-_ANSWERED: Final = {
-    *("shape-branch-frozen", "value-branch-frozen", "loop-unrolled", "constant-from-sample"),
-    *("scalar-from-tensor", "size-read-in-python", "dynamic-axis-lost", "batch-frozen"),
-}
 
 
 class Scripting(Repair):
@@ -32,12 +28,14 @@ class Scripting(Repair):
     summary = "compiles by TorchScript the submodules in which Python decides something, and traces the rest"
     rank = 8.0
     depth = 1
+    route = "trace"
+    decides = True
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Yields the paths of the submodules that findings name, all at once."""
-        if seen.approach.route != "trace" or seen.approach.has(self.name) or seen.source.module is None:
+        if seen.approach.route != self.route or seen.approach.has(self.name) or seen.source.module is None:
             return
-        named = dict.fromkeys(found.module for found in seen.findings if found.code in _ANSWERED and found.module)
+        named = dict.fromkeys(found.module for found in seen.findings if found.code in DECIDED and found.module)
         outermost = [path for path in named if not any(path.startswith(f"{other}.") for other in named)]
         if outermost:
             yield _SEPARATOR.join(outermost)

@@ -102,7 +102,8 @@ class _Waiting:
         if approach.route == GIVEN:
             return rank
         route = routes()[approach.route]
-        return rank + route.rank + (_FREEZING if route.freezes_sizes and self._has_regimes else 0.0)
+        is_freezing = route.freezes_sizes and not any(repair(fix.repair).decides for fix in approach.fixes)
+        return rank + route.rank + (_FREEZING if is_freezing and self._has_regimes else 0.0)
 
 
 def _first(bench: Workbench) -> Iterator[Approach]:
@@ -116,7 +117,7 @@ def _first(bench: Workbench) -> Iterator[Approach]:
 
 
 def _answers(bench: Workbench, outcomes: Sequence[Outcome]) -> Iterator[Approach]:
-    """The attempts that answer what the last one has shown: the same way with one more repair."""
+    """The attempts that answer what the last one has shown: one more repair, on the route where that works."""
     *before, outcome = outcomes
     approach = outcome.approach
     if bench.source.graph is not None or len(approach.fixes) >= _MOST_FIXES:
@@ -125,4 +126,13 @@ def _answers(bench: Workbench, outcomes: Sequence[Outcome]) -> Iterator[Approach
     earlier = tuple(found for one in before for found in one.journal.findings)
     seen = Seen(bench.source, approach, outcome.journal.message, outcome.journal.findings, proof, bench.asked, earlier)
     for name, one in repairs().items():
-        yield from (approach.mended(Fix(name, argument)) for argument in one.proposals(seen))
+        route = one.route or approach.route
+        if route not in (approach.route, *bench.request.ladder()):
+            continue
+        base = approach if route == approach.route else Approach(route, approach.opset, _undecided(approach.fixes))
+        yield from (base.mended(Fix(name, argument)) for argument in one.proposals(seen))
+
+
+def _undecided(fixes: Sequence[Fix]) -> tuple[Fix, ...]:
+    """Repairs that help on another route too: not those that decide, which another is to do there."""
+    return tuple(fix for fix in fixes if not repair(fix.repair).decides)

@@ -19,7 +19,7 @@ from typing import Final
 
 from onnxwright.errors import RouteError
 from onnxwright.pytorch.lines import Line
-from onnxwright.repairs import Exporter, Repair, Seen
+from onnxwright.repairs import DECIDED, Exporter, Repair, Seen
 from onnxwright.repairs.control_flow.rewriting import UnsupportedError, rewritten
 from onnxwright.routes import Exported
 from onnxwright.source import Source
@@ -35,10 +35,14 @@ class ControlFlow(Repair):
     summary = "rewrites branches and loops that findings point at into `torch.cond`, `while_loop` and `scan`"
     rank = 6.0
     depth = 1
+    route = "dynamo"
+    decides = True
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Yields the places at which Python decides, all at once."""
-        if seen.approach.route != "dynamo" or seen.approach.has(self.name) or seen.source.module is None:
+        is_new = not seen.approach.has(self.name) and seen.source.module is not None
+        has_decided = any(finding.code in DECIDED for finding in seen.findings)
+        if not is_new or not (has_decided or seen.approach.route == self.route):
             return
         found = [finding.where for finding in (*seen.earlier, *seen.findings) if finding.where]
         asked = [

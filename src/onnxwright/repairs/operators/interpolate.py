@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from onnxwright.repairs.operators import Twin
 
+_TAKEN: Final = inspect.signature(functional.interpolate)
 Filter = Callable[[Tensor], Tensor]
 
 
@@ -31,11 +35,10 @@ _FILTERS: dict[str, tuple[Filter, float]] = {"bilinear": (_triangle, 1.0), "bicu
 def _interpolate(
     input: Tensor,  # noqa: A002 - torch's name
     size: int | Sequence[int],
-    scale_factor: None = None,  # noqa: ARG001 - torch's signature, as those below
+    scale_factor: object = None,
     mode: str = "nearest",
-    align_corners: bool | None = None,  # noqa: ARG001, FBT001
-    recompute_scale_factor: bool | None = None,  # noqa: ARG001, FBT001
-    antialias: bool = False,  # noqa: ARG001, FBT001, FBT002
+    *_: object,
+    **__: object,
 ) -> Tensor:
     height, width = (size, size) if isinstance(size, int) else size
     rows = _resampling(input.shape[-2], height, mode).to(input)
@@ -61,17 +64,10 @@ def _counted(size: int) -> Tensor:
     return torch.arange(size) + 1
 
 
-def _is_antialiased(
-    input: Tensor,  # noqa: A002 - torch's name
-    size: int | Sequence[int] | None = None,
-    scale_factor: object = None,
-    mode: str = "nearest",
-    align_corners: bool | None = None,  # noqa: FBT001 - torch's signature, as those below
-    recompute_scale_factor: bool | None = None,  # noqa: ARG001, FBT001
-    antialias: bool = False,  # noqa: FBT001, FBT002
-) -> bool:
-    is_sized = size is not None and scale_factor is None and not align_corners
-    return antialias and is_sized and input.dim() == 4 and mode in _FILTERS
+def _is_antialiased(*args: Any, **kwargs: Any) -> bool:
+    given = _TAKEN.bind(*args, **kwargs).arguments
+    is_sized = given.get("size") is not None and given.get("scale_factor") is None and not given.get("align_corners")
+    return bool(given.get("antialias")) and is_sized and given["input"].dim() == 4 and given.get("mode") in _FILTERS
 
 
 TWIN = Twin("interpolate", ("torch.nn.functional.interpolate",), _interpolate, _is_antialiased)

@@ -1,8 +1,10 @@
-"""`scatter_reduce` that leaves out what the tensor itself holds: the places it reaches begin at what changes nothing."""
+"""`scatter_reduce` that leaves out what the tensor itself holds: the places reached begin at what changes nothing."""
 
 from __future__ import annotations
 
+import inspect
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,8 +20,7 @@ def _scatter_reduce(
     index: Tensor,
     src: Tensor,
     reduce: str,
-    *,
-    include_self: bool = True,  # noqa: ARG001 - torch's signature
+    **_: object,
 ) -> Tensor:
     begun = input.scatter(dim, index, _neutral(reduce, input.dtype))
     if reduce != "mean":
@@ -35,19 +36,14 @@ def _neutral(reduce: str, dtype: torch.dtype) -> float:
     return value
 
 
-def _is_without_self(
-    input: Tensor,  # noqa: A002 - torch's name
-    dim: int,  # noqa: ARG001
-    index: Tensor,  # noqa: ARG001
-    src: Tensor,  # noqa: ARG001
-    reduce: str,
-    *,
-    include_self: bool = True,
-) -> bool:
-    is_divisible = reduce != "mean" or input.is_floating_point()
-    return not include_self and is_divisible and reduce in _NEUTRAL and input.dtype != torch.bool
+def _is_without_self(*args: Any, include_self: bool = True, **kwargs: Any) -> bool:
+    given = _TAKEN.bind(*args, **kwargs).arguments
+    dtype, reduce = given["input"].dtype, given["reduce"]
+    is_divisible = reduce != "mean" or dtype.is_floating_point
+    return not include_self and is_divisible and reduce in _NEUTRAL and dtype != torch.bool
 
 
+_TAKEN = inspect.signature(_scatter_reduce)
 TWIN = Twin(
     "scatter_reduce", ("torch.scatter_reduce", "torch.Tensor.scatter_reduce"), _scatter_reduce, _is_without_self
 )
