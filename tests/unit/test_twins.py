@@ -23,6 +23,7 @@ def masked(*shape):
 X = drawn(2, 3, 17, 13)
 SORTED = drawn(4, 10).sort().values
 ASKED = torch.cat([drawn(4, 3), SORTED[:, 2:4]], 1)
+LOWER = drawn(3, 17, 17) + 5 * torch.eye(17)
 PLACES = torch.randint(0, 13, (2, 3, 17, 13), generator=DRAW)
 MASK = masked(2, 1, 17, 17)
 CELLS = {"gru_cell": nn.GRUCell, "lstm_cell": nn.LSTMCell, "rnn_cell": nn.RNNCell}
@@ -37,6 +38,13 @@ CALLS = {
         lambda: functional.interpolate(X, (34, 4), None, "bicubic", False, None, True),
         lambda: functional.interpolate(X, (34, 4), mode="bilinear"),
         lambda: functional.interpolate(X, scale_factor=0.4, mode="bilinear", antialias=True),
+    ],
+    "solve_triangular": [
+        lambda: torch.linalg.solve_triangular(LOWER, X[0], upper=False),
+        lambda: torch.linalg.solve_triangular(LOWER.mT, X[0], upper=True),
+        lambda: torch.linalg.solve_triangular(LOWER / 9, X[0], upper=False, unitriangular=True),
+        lambda: torch.linalg.solve_triangular(LOWER, X[0].mT, upper=False, left=False),
+        lambda: torch.linalg.solve_triangular(LOWER.mT, X[0].mT.contiguous(), upper=True, left=False),
     ],
     "scatter_reduce": [
         *(

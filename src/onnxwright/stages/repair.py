@@ -11,10 +11,9 @@ twice, none where the evidence excludes it, and none with repairs when the time 
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from onnxwright.approach import Approach, Fix, parse
@@ -29,6 +28,8 @@ _MOST_ATTEMPTS: Final = 24
 _MOST_FIXES: Final = 4
 _FREEZING: Final = 10.0
 """What a route ranks behind where the code decides by sizes, and it would keep what was decided."""
+_LACKING: Final = 12.0
+"""What an attempt ranks behind without a repair that another route has needed to give a graph at all."""
 
 
 def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
@@ -55,6 +56,7 @@ def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
             progress.note(f"{approach}: {outcomes[-1].journal.message}")
         if (outcomes[-1].is_complete and not outcomes[-1].refusals) or bench.request.replay is not None:
             break
+        waiting.learn(outcomes)
         waiting.add(_answers(bench, outcomes))
     return outcomes
 
@@ -78,24 +80,38 @@ def best(outcomes: Sequence[Outcome], source: Source) -> Outcome:
 
 
 class _Waiting:
-    """Attempts that wait, the most promising first; each comes once."""
+    """Attempts that wait, the most promising first as far as is known by then; each comes once."""
 
     def __init__(self, bench: Workbench):
         self._has_regimes = bench.asked is not None and bool(bench.asked.sizes)
         self._known: set[tuple[str, int, frozenset[Fix]]] = set()
-        self._order = itertools.count()
-        self._heap: list[tuple[float, int, Approach]] = []
+        self._waiting: list[Approach] = []
+        self._needed: set[str] = set()
 
-    def add(self, approaches: Iterator[Approach]) -> None:
+    def add(self, approaches: Iterable[Approach]) -> None:
+        """Takes attempts that were not made yet."""
         for approach in approaches:
             kind = approach.route, approach.opset, frozenset(approach.fixes)
             if kind not in self._known:
                 self._known.add(kind)
-                heapq.heappush(self._heap, (self._rank(approach), next(self._order), approach))
+                self._waiting.append(approach)
+
+    def learn(self, outcomes: Sequence[Outcome]) -> None:
+        """Has other ways wait with the repair without which the last attempt would have shown no graph."""
+        *before, last = outcomes
+        for fix in last.approach.fixes if last.journal.verdict != "error" else ():
+            without = replace(last.approach, fixes=tuple(one for one in last.approach.fixes if one != fix))
+            if any(one.approach == without and one.journal.verdict == "error" for one in before):
+                self._needed.add(fix.repair)
+                self.add(
+                    [one.mended(fix) for one in self._waiting if not one.fixes and repair(fix.repair).route is None]
+                )
 
     def __iter__(self) -> Iterator[Approach]:
-        while self._heap:
-            yield heapq.heappop(self._heap)[-1]
+        while self._waiting:
+            best = min(self._waiting, key=self._rank)
+            self._waiting.remove(best)
+            yield best
 
     def _rank(self, approach: Approach) -> float:
         rank = sum(repair(fix.repair).rank for fix in approach.fixes)
@@ -103,7 +119,8 @@ class _Waiting:
             return rank
         route = routes()[approach.route]
         is_freezing = route.freezes_sizes and not any(repair(fix.repair).decides for fix in approach.fixes)
-        return rank + route.rank + (_FREEZING if is_freezing and self._has_regimes else 0.0)
+        rank += route.rank + (_FREEZING if is_freezing and self._has_regimes else 0.0)
+        return rank + _LACKING * sum(not approach.has(name) for name in self._needed)
 
 
 def _first(bench: Workbench) -> Iterator[Approach]:
