@@ -220,6 +220,12 @@ KINDS: Final[dict[str, Kind]] = {
         "The ONNX checker refuses the graph, so that it runs only in engines that are more lenient.",
         "Try another route; report it to the exporter.",
     ),
+    "branch-left-out": Kind(
+        "Branch with one side in the graph",
+        "One side of a branch gives None where the other gives a tensor, as a mask that is left out where it hides "
+        "nothing; the graph always has the tensor. Samples that take the other side agree.",
+        "Nothing; or write the branch so that both sides give a tensor.",
+    ),
     "branch-not-taken": Kind(
         "Branch that no input took",
         "The graph holds a branch on values which none of the samples took, so that nothing shows what it computes.",

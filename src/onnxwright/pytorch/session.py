@@ -17,7 +17,7 @@ from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, lay
 from onnxwright.pytorch.reads import ValueReads
 from onnxwright.pytorch.ties import Ties
 from onnxwright.pytorch.widened import Widening, unwrapped, widen, without_fast_paths
-from onnxwright.samples import Sampler
+from onnxwright.samples import TYPICAL, Sampler, Values
 from onnxwright.signature import Signature
 
 NAME = "pytorch"
@@ -180,9 +180,11 @@ class UnguardedSession:
         return {name: to_array(unwrapped(tensor)) for name, tensor in named.items()}
 
 
-def taken_by(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int], *, seed: int = 0) -> dict[str, Tensor]:
+def taken_by(
+    module: nn.Module, sampler: Sampler, sizes: Mapping[str, int], values: Values = TYPICAL, *, seed: int = 0
+) -> dict[str, Tensor]:
     """Returns a sample of some sizes, if the module answers it; else nothing. Its first state is put back."""
-    sample = {name: to_tensor(array) for name, array in sampler.draw(sizes, seed=seed).items()}
+    sample = {name: to_tensor(array) for name, array in sampler.draw(sizes, values, seed=seed).items()}
     function = TensorFunction(module, sampler.signature.input_names)
     with Pristine(module), evaluation(module), torch.no_grad(), tolerated():
         function(*sample.values())

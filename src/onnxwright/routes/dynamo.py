@@ -70,10 +70,18 @@ class Dynamo(Route):
         return noting(exported, assumed=assumed, taken=_lost(program, task))
 
 
+class _Either(torch.nn.Module):
+    """Has an operator in it that PyTorch follows by dynamo, which learns PyTorch's functions at its first use."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,))
+        return answer
+
+
 @functools.cache
 def _load() -> None:
     with silence():
-        program = torch.export.export(torch.nn.Identity(), (torch.zeros(1),))
+        program = torch.export.export(_Either(), (torch.zeros(1),))
         torch.onnx.export(program, dynamo=True, verbose=False)
 
 

@@ -34,7 +34,7 @@ from onnxwright.words import in_sizes
 if TYPE_CHECKING:
     from onnxwright.watching.conditions import Asked
 
-_EXPORT_SECONDS: Final = 240.0
+EXPORT_SECONDS: Final = 240.0
 """An export that takes longer is stopped."""
 GIVEN = "given"
 """The route of a source that is a graph already."""
@@ -98,26 +98,26 @@ class Outcome:
         return *self.proof.extent, sum(proof.verdict != "failed" for proof in self.proofs.values())
 
 
-def attempt(bench: Workbench, approach: Approach) -> Outcome:
-    """Walks one way from a source to proofs.
+def attempt(bench: Workbench, approach: Approach, *, seconds: float = EXPORT_SECONDS) -> Outcome:
+    """Walks one way from a source to proofs; its export is stopped after so many seconds.
 
     Raises:
         UsageError: when a repair is unknown, or its argument none that it understands.
     """
     begun = time.monotonic()
-    tried = _attempt(bench, approach)
+    tried = _attempt(bench, approach, seconds)
     journal = replace(tried.journal, seconds=round(time.monotonic() - begun, 2))
     return dataclasses.replace(tried, journal=journal)
 
 
-def _attempt(bench: Workbench, approach: Approach) -> Outcome:
+def _attempt(bench: Workbench, approach: Approach, seconds: float) -> Outcome:
     place = bench.folder / "attempts"
     place.mkdir(exist_ok=True)
     file = Path(tempfile.mkdtemp(dir=place)) / "model.onnx"
     repairs = tuple(map(str, approach.fixes))
     entry = Attempt(approach.route, approach.opset, verdict="error", message="", repairs=repairs)
     try:
-        noted = _write_graph(bench, approach, file)
+        noted = _write_graph(bench, approach, file, seconds)
     except RouteError as problem:
         return _ended(approach, replace(entry, message=f"can't export it: {problem}", findings=problem.findings), file)
     blocking = [found for found in noted.findings if found.blocks_proof]
@@ -166,7 +166,7 @@ def _ended(approach: Approach, journal: Attempt, file: Path) -> Outcome:
     return Outcome(approach, journal, file, {}, {}, {})
 
 
-def _write_graph(bench: Workbench, approach: Approach, file: Path) -> Noted:
+def _write_graph(bench: Workbench, approach: Approach, file: Path, seconds: float) -> Noted:
     """Writes the graph of an approach, in a process of its own where there can be one, and says what was seen."""
     import onnx_ir
 
@@ -188,7 +188,7 @@ def _write_graph(bench: Workbench, approach: Approach, file: Path) -> Noted:
     routes()[approach.route].load()
     # CUDA can't be used in a forked process.
     is_isolated = can_isolate() and bench.request.device == "cpu"
-    return isolated(write, seconds=_EXPORT_SECONDS, folder=str(file.parents[1])) if is_isolated else write()
+    return isolated(write, seconds=seconds, folder=str(file.parents[1])) if is_isolated else write()
 
 
 def prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dict[str, str]]:

@@ -22,12 +22,13 @@ from onnxwright.progress import Progress
 from onnxwright.repairs import Seen, repair, repairs
 from onnxwright.routes import routes
 from onnxwright.source import Source
-from onnxwright.stages.attempt import GIVEN, Outcome, Workbench, attempt
+from onnxwright.stages.attempt import EXPORT_SECONDS, GIVEN, Outcome, Workbench, attempt
 
 _MOST_ATTEMPTS: Final = 24
 _MOST_FIXES: Final = 4
 _FREEZING: Final = 10.0
 """What a route ranks behind where the code decides by sizes, and it would keep what was decided."""
+_LEAST_SECONDS: Final = 30.0
 _LACKING: Final = 12.0
 """What an attempt ranks behind without a repair that another route has needed to give a graph at all."""
 
@@ -43,14 +44,15 @@ def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
     waiting.add(_first(bench))
     deadline = time.monotonic() + bench.request.repair_seconds
     for approach in waiting:
-        if approach.fixes and (time.monotonic() > deadline or len(outcomes) >= _MOST_ATTEMPTS):
+        is_late = time.monotonic() > deadline or len(outcomes) >= _MOST_ATTEMPTS
+        if is_late and (approach.fixes or waiting.is_lacking(approach)):
             continue
         is_settled = any(one.is_complete for one in outcomes)
         if is_settled and approach.fixes and not approach.has("types"):
             continue  # an engine refuses the graph: only another route, or other types, may suit it
         with progress.stage(str(approach)):
             try:
-                outcomes.append(attempt(bench, approach))
+                outcomes.append(attempt(bench, approach, seconds=_seconds(approach, deadline)))
             except KeyboardInterrupt as stop:
                 raise InterruptedConversion(tuple(outcome.journal for outcome in outcomes)) from stop
             progress.note(f"{approach}: {outcomes[-1].journal.message}")
@@ -59,6 +61,13 @@ def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
         waiting.learn(outcomes)
         waiting.add(_answers(bench, outcomes))
     return outcomes
+
+
+def _seconds(approach: Approach, deadline: float) -> float:
+    """How long an export may take: with repairs, half of what is left for them, so that another can follow."""
+    if not approach.fixes:
+        return EXPORT_SECONDS
+    return min(EXPORT_SECONDS, max(_LEAST_SECONDS, (deadline - time.monotonic()) / 2))
 
 
 def best(outcomes: Sequence[Outcome], source: Source) -> Outcome:
@@ -113,6 +122,10 @@ class _Waiting:
             self._waiting.remove(best)
             yield best
 
+    def is_lacking(self, approach: Approach) -> bool:
+        """Whether it is without a repair that another route has needed."""
+        return any(not approach.has(name) for name in self._needed)
+
     def _rank(self, approach: Approach) -> float:
         rank = sum(repair(fix.repair).rank for fix in approach.fixes)
         if approach.route == GIVEN:
@@ -120,7 +133,7 @@ class _Waiting:
         route = routes()[approach.route]
         is_freezing = route.freezes_sizes and not any(repair(fix.repair).decides for fix in approach.fixes)
         rank += route.rank + (_FREEZING if is_freezing and self._has_regimes else 0.0)
-        return rank + _LACKING * sum(not approach.has(name) for name in self._needed)
+        return rank + (_LACKING if self.is_lacking(approach) else 0.0)
 
 
 def _first(bench: Workbench) -> Iterator[Approach]:

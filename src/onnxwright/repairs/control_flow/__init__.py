@@ -2,7 +2,8 @@
 
 The functions that findings point at are rewritten by their syntax, for the time of an export by `torch.export`: each
 `if`, `while`, `for`, early exit and comprehension that depends on an input is one operator. What Python itself knows
-(a setting, whether an argument is given) runs as before.
+(a setting, whether an argument is given) runs as before. A side that gives None where the other gives a tensor is left
+out, which the proof has to justify: the samples must take it, and agree.
 """
 
 from __future__ import annotations
@@ -13,18 +14,22 @@ import gc
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Final
 
 from onnxwright.errors import RouteError
 from onnxwright.pytorch.lines import Line
 from onnxwright.repairs import DECIDED, Exporter, Repair, Seen
+from onnxwright.repairs.control_flow.leaving_out import noting_sides, watch
 from onnxwright.repairs.control_flow.rewriting import UnsupportedError, rewritten
-from onnxwright.routes import Exported
+from onnxwright.routes import Exported, noting
 from onnxwright.source import Source
 
 _SEPARATOR: Final = ", "
+_MOST_PLACES: Final = 40
 _FRAME: Final = re.compile(r'File "([^"]+)", line (\d+)')
 
 
@@ -40,24 +45,27 @@ class ControlFlow(Repair):
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Yields the places at which Python decides, all at once."""
-        is_new = not seen.approach.has(self.name) and seen.source.module is not None
         has_decided = any(finding.code in DECIDED for finding in seen.findings)
-        if not is_new or not (has_decided or seen.approach.route == self.route):
+        if seen.source.module is None or not (has_decided or seen.approach.route == self.route):
             return
+        rewritten = [place for fix in seen.approach.fixes if fix.repair == self.name for place in _places(fix.argument)]
         found = [finding.where for finding in (*seen.earlier, *seen.findings) if finding.where]
         asked = [
             str(one.place.line) for one in (seen.asked.conditions if seen.asked else ()) if one.place.line.is_users
         ]
         told = [str(Line(file, int(number))) for file, number in _FRAME.findall(seen.message)]
         places = list(dict.fromkeys([*found, *asked, *told]))
-        first = {id(function): place for place in reversed(places) for function in _functions_at(place)}
-        if first:
-            yield _SEPARATOR.join(sorted(set(first.values())))
+        functions = _functions_at([*places, *rewritten])
+        first = {id(function): place for place in reversed(places) for function in functions.get(place, ())}
+        done = {id(function) for place in rewritten for function in functions.get(place, ())}
+        left = {place for function, place in first.items() if function not in done}
+        if left and len(rewritten) < _MOST_PLACES:
+            yield _SEPARATOR.join(sorted(left))
 
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export with the functions rewritten that stand at these places."""
         # Found here: in a forked process the garbage collector no longer lists them.
-        functions = {id(one): one for place in argument.split(_SEPARATOR) for one in _functions_at(place)}
+        functions = {id(one): one for several in _functions_at(_places(argument)).values() for one in several}
 
         def with_operators(source: Source) -> Exported:
             with contextlib.ExitStack() as replaced:
@@ -69,26 +77,40 @@ class ControlFlow(Repair):
                         reasons.append(f"{function.__qualname__}: {reason}")
                 if len(reasons) == len(functions):
                     raise RouteError(f"nothing can be rewritten ({'; '.join(reasons) or 'no source'})")
-                return export(source)
+                sides = replaced.enter_context(noting_sides())
+                exported = export(source)
+                if sides.left_out:
+                    watch(sides, source)
+                return noting(exported, findings=(*exported.noted.findings, *sides.findings()))
 
         return with_operators
 
 
-def _functions_at(place: str) -> list[FunctionType]:
-    """The innermost functions of the user's that a place `folder/file.py:12` stands in, wherever they are held."""
-    _, _, number = place.rpartition(":")
-    if not number.isdigit():
-        return []
-    found = [
-        one
-        for one in gc.get_objects()
-        if type(one) is FunctionType
-        and _spans(one.__code__, int(number))
-        and str(Line(one.__code__.co_filename, int(number))) == place
-        and Line(one.__code__.co_filename, 1).is_users
-    ]
-    innermost = max((one.__code__.co_firstlineno for one in found), default=0)
-    return [one for one in found if one.__code__.co_firstlineno == innermost and one.__name__ != "<lambda>"]
+def _places(argument: str) -> list[str]:
+    return argument.split(_SEPARATOR)
+
+
+def _functions_at(places: Iterable[str]) -> dict[str, list[FunctionType]]:
+    """The innermost functions of the user's that places `folder/file.py:12` stand in, wherever they are held."""
+    wanted: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+    for place in places:
+        file, _, number = place.rpartition(":")
+        if number.isdigit():
+            wanted[Path(file).name].append((int(number), place))
+    found: defaultdict[str, list[FunctionType]] = defaultdict(list)
+    for one in gc.get_objects():
+        if type(one) is not FunctionType or one.__name__ == "<lambda>":
+            continue
+        path = one.__code__.co_filename
+        for at, place in wanted.get(Path(path).name, ()):
+            line = Line(path, at)
+            if _spans(one.__code__, at) and str(line) == place and line.is_users:
+                found[place].append(one)
+    innermost = {place: max(one.__code__.co_firstlineno for one in several) for place, several in found.items()}
+    return {
+        place: [one for one in several if one.__code__.co_firstlineno == innermost[place]]
+        for place, several in found.items()
+    }
 
 
 def _spans(code: CodeType, number: int) -> bool:

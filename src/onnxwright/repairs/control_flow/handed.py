@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import torch
@@ -112,20 +112,30 @@ def as_python(tensor: Tensor, kind: Any) -> Any:
     return tensor.item() if is_size else tensor
 
 
-def joined(one: Any, other: Any, leaves: list[tuple[Any, Any]], line: int) -> Any:
-    """Flattens two values of one structure into pairs, and returns how to build one of it."""
-    if isinstance(one, Stacked) and isinstance(other, Stacked) and len(one.before) == len(other.before):
-        parts = [joined(a, b, leaves, line) for a, b in zip(one.before, other.before, strict=True)]
-        return "stacked", parts, joined(one.rounds, other.rounds, leaves, line)
-    if type(one) is type(other):
-        if isinstance(one, (tuple, list)) and len(one) == len(other):
-            return "sequence", type(one), [joined(a, b, leaves, line) for a, b in zip(one, other, strict=True)]
-        if isinstance(one, dict) and list(one) == list(other):
-            return "dict", type(one), list(one), [joined(one[key], other[key], leaves, line) for key in one]
-        if dataclasses.is_dataclass(one) and not isinstance(one, type):
+def joined(one: Any, other: Any, leaves: list[tuple[Any, Any]], line: int, lacking: list[int] | None = None) -> Any:
+    """Flattens two values of one structure into pairs, and returns how to build one of it.
+
+    Where one is None and the other a tensor, the tensor stands for both if it may be noted which of them lacks it.
+    """
+
+    def parts_of(some: Iterable[Any], others: Iterable[Any]) -> list[Any]:
+        return [joined(a, b, leaves, line, lacking) for a, b in zip(some, others, strict=True)]
+
+    match one, other:
+        case Stacked(), Stacked() if len(one.before) == len(other.before):
+            rounds = joined(one.rounds, other.rounds, leaves, line, lacking)
+            return "stacked", parts_of(one.before, other.before), rounds
+        case ((tuple() | list()), (tuple() | list())) if type(one) is type(other) and len(one) == len(other):
+            return "sequence", type(one), parts_of(one, other)
+        case dict(), dict() if type(one) is type(other) and list(one) == list(other):
+            return "dict", type(one), list(one), parts_of(one.values(), other.values())
+        case _ if type(one) is type(other) and dataclasses.is_dataclass(one) and not isinstance(one, type):
             names = [field.name for field in dataclasses.fields(one)]
-            parts = [joined(getattr(one, name), getattr(other, name), leaves, line) for name in names]
-            return "data", type(one), names, parts
+            fields = [[getattr(value, name) for name in names] for value in (one, other)]
+            return "data", type(one), names, parts_of(*fields)
+        case (None, Tensor()) | (Tensor(), None) if lacking is not None:
+            lacking.append(0 if one is None else 1)
+            one = other = other if one is None else one
     if not _can_join(one, other):
         one = other = UNDEFINED  # whoever reads it is told
     leaves.append((one, other))

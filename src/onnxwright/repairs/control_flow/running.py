@@ -32,6 +32,7 @@ from onnxwright.repairs.control_flow.handed import (
     several_of,
     shaped,
 )
+from onnxwright.repairs.control_flow.leaving_out import Question, current
 
 _MOST_RESHAPED: Final = 10
 """The rounds of a `while` in which a tensor changes its shape, which no operator loops over: halving a thousand."""
@@ -41,11 +42,18 @@ _MOST_UNROLLED: Final = 3
 
 def branch(test: Any, then: Callable[..., Any], otherwise: Callable[..., Any], line: int, *values: Any) -> Any:
     """Returns what one side returns, given the values that names have before it."""
+    noted = current()
+    question = Question(then.__code__.co_filename, line)
     if not _is_open(test):
+        if noted is not None:
+            noted.taken[question].add(bool(test))
         return then(*values) if test else otherwise(*values)
-    sides = then(*values), otherwise(*values)  # nothing of this stays in the graph: it tells what the sides return
+    sides = then(*values), otherwise(*values)  # what an operator decides stays out of the graph: this tells what it is
     leaves: list[tuple[Any, Any]] = []
-    spec = joined(sides[0], sides[1], leaves, line)
+    lacking: list[int] = []
+    spec = joined(sides[0], sides[1], leaves, line, None if noted is None else lacking)
+    if noted is not None and lacking:
+        noted.left_out[question] = 0 in lacking
     handed = [place for place, (one, other) in enumerate(leaves) if not is_same(one, other)]
     if not handed:
         return built(spec, [one for one, _ in leaves])
@@ -217,6 +225,9 @@ def is_certain(test: Any) -> bool:
 
 def _is_open(test: Any) -> bool:
     """Whether an operator has to decide."""
+    noted = current()
+    if noted is not None and noted.is_watching:
+        return False
     if torch.compiler.is_dynamo_compiling():
         return isinstance(test, (Tensor, bool))
     return isinstance(test, (Tensor, SymBool))

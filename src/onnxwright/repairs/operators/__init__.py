@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from onnxwright.discovery import offered
 from onnxwright.errors import UsageError, accepted
+from onnxwright.pytorch.replacing import replaced
 from onnxwright.repairs import Exporter, Repair, Seen
 from onnxwright.routes import Exported
 from onnxwright.source import Source
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SEPARATOR: Final = ", "
-_OWN: Final = {"torch", "onnxwright"}
 
 
 @dataclass(frozen=True)
@@ -94,10 +92,10 @@ def twins() -> dict[str, Twin]:
 @contextlib.contextmanager
 def standing_in(chosen: Mapping[str, Twin]) -> Iterator[None]:
     """Has twins stand in for their operators while entered."""
-    with contextlib.ExitStack() as replaced:
+    with contextlib.ExitStack() as entered:
         for twin in chosen.values():
             for place in twin.places:
-                replaced.enter_context(_replaced(place, functools.partial(_stand_in, twin)))
+                entered.enter_context(replaced(place, functools.partial(_stand_in, twin)))
         yield
 
 
@@ -115,10 +113,10 @@ def _called(module: nn.Module, source: Source) -> list[str]:
 
         return note
 
-    with contextlib.ExitStack() as replaced:
+    with contextlib.ExitStack() as entered:
         for twin in twins().values():
             for place in twin.places if not twin.told else ():
-                replaced.enter_context(_replaced(place, functools.partial(noting, twin)))
+                entered.enter_context(replaced(place, functools.partial(noting, twin)))
         taken_by(module, source.sampler, source.traced)
     return list(called)
 
@@ -139,52 +137,6 @@ def _stand_in(twin: Twin, own: Callable[..., Any] | None) -> Callable[..., Any]:
         return twin.compute(*args, **kwargs) if twin.applies(*args, **kwargs) else own(*args, **kwargs)
 
     return stand_in
-
-
-@contextlib.contextmanager
-def _replaced(place: str, made: Callable[[Any], Callable[..., Any]]) -> Iterator[None]:
-    """Has what is made of an operator stand in its place, and wherever the user's modules have imported it."""
-    owner, name = _owner(place)
-    if owner is None:
-        yield
-        return
-    own = getattr(owner, name, None)
-    stand_in = made(own)
-    holders = [(owner, name), *(_imported(own) if own is not None else ())]
-    inherited = [holder for holder, key in holders if key not in vars(holder)]
-    try:
-        for holder, key in holders:
-            setattr(holder, key, stand_in)
-        yield
-    finally:
-        for holder, key in holders:
-            if holder in inherited:
-                delattr(holder, key)
-            else:
-                setattr(holder, key, own)
-
-
-def _owner(place: str) -> tuple[Any, str]:
-    """What holds an operator, and its name; nothing where it is in a library that the user's code does not use."""
-    path, _, name = place.rpartition(".")
-    if not place.startswith(("torch.", "builtins.")):
-        return sys.modules.get(path), name
-    parts = path.split(".")
-    for end in range(len(parts), 0, -1):
-        with contextlib.suppress(ModuleNotFoundError):
-            owner: Any = importlib.import_module(".".join(parts[:end]))
-            return functools.reduce(getattr, parts[end:], owner), name
-    raise AssertionError(place)
-
-
-def _imported(function: Any) -> list[tuple[ModuleType, str]]:
-    """Where else a function is called from: `from torch.nn.functional import pad` binds it in the user's module."""
-    found = []
-    for module in [one for one in list(sys.modules.values()) if type(one) is ModuleType]:
-        if module.__name__.partition(".")[0] not in _OWN:
-            names = vars(module)
-            found += [(module, name) for name in list(names) if names[name] is function]
-    return found
 
 
 REPAIR = Operators()
