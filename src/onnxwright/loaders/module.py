@@ -187,9 +187,6 @@ def _first_answer(module: nn.Module, declared: Declared) -> tuple[dict[str, Arra
             f"the module can't be run on its example inputs: {str(problem).rstrip('.')}. "
             "Mend forward, or the example inputs."
         ) from problem
-    taken = [name for name in answered if name in declared.example]
-    if taken:
-        raise ForwardError(f"output '{taken[0]}': an input has this name. Return it under a name of its own.")
     session.restore()
     return answered, () if declared.outputs else _skipped(module, declared)
 

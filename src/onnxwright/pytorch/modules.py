@@ -20,7 +20,8 @@ class TensorFunction(nn.Module):
     """A module as a plain function: tensors in the order of `inputs`, a flat tuple of tensors out.
 
     Nested outputs (tuple, list, mapping, dataclass) are flattened in order; `outputs` picks and orders them by name.
-    With `is_whole` they are all that there may be.
+    With `is_whole` they are all that there may be. An output `x` beside an input `x` is called `x_output`, since the
+    values of a graph have one name each.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class TensorFunction(nn.Module):
 
     def named(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
         """Calls the module and returns its outputs by name."""
-        found = flatten(self.answer(tensors))
+        found = {self._apart(name): tensor for name, tensor in flatten(self.answer(tensors)).items()}
         if self._outputs is None:
             return found
         missing = [name for name in self._outputs if name not in found]
@@ -53,6 +54,9 @@ class TensorFunction(nn.Module):
                 f"{', '.join(self._outputs)} only. Return the same outputs at all sizes."
             )
         return {name: found[name] for name in self._outputs}
+
+    def _apart(self, name: str) -> str:
+        return f"{name}_output" if name in self._inputs else name
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Calls the module and returns its outputs in order."""
