@@ -45,6 +45,7 @@ ELSEWHERE = {
     *(
         "ties",
         "branch-not-taken",
+        "branch-left-out",
         "invalid-graph",
         "unused-weights",
         "unread-weights",

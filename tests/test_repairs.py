@@ -103,12 +103,51 @@ class Zero(nn.Module):
         return x * 2.0
 
 
+class OptionalMask(nn.Module):
+    """Leaves its mask out where that hides nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = x[..., 0] > -1.5
+        if mask.all():
+            mask = None
+        return self.hidden(x * 2.0, mask)
+
+    def hidden(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return x if mask is None else x * mask[..., None]
+
+
+class NeededNone(OptionalMask):
+    """Answers otherwise where the mask is left out."""
+
+    def hidden(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return x if mask is None else x * mask[..., None] + 1.0
+
+
+class RareNone(OptionalMask):
+    """Leaves the mask out where no sample does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = x[..., 0] > -1.5
+        if (x == 0.3712).all():
+            mask = None
+        return self.hidden(x * 2.0, mask)
+
+
+class Exporting(nn.Module):
+    """Takes another way where it is exported, which answers otherwise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 3.0 if torch.compiler.is_exporting() else x * 2.0
+
+
 # The module, the way that mends it, and the route that is asked for: the others take their time.
 MENDED = {
     "piecewise on a length": (LengthBranch, "trace@18; piecewise=sequence > 8", "trace"),
     "piecewise on a remainder": (OddPadding, "trace@18; piecewise=", "trace"),
     "control flow, by values": (control_flow.ValueBranch, "dynamo@18; control-flow=", "dynamo"),
     "control flow, by rows": (control_flow.Rows, "dynamo@18; control-flow=", "dynamo"),
+    "control flow, one side left out": (OptionalMask, "dynamo@18; control-flow=", "dynamo"),
+    "untold": (Exporting, "dynamo@18; untold=exporting", "dynamo"),
     "scripting": (Mixed, "trace@18; scripting=inner", "trace"),
     "operators, median": (MedianPool, "dynamo@18; operators=median", "dynamo"),
     "operators, attention": (Encoder, "dynamo@18; operators=unflatten, scaled_dot_product_attention", "dynamo"),
@@ -130,6 +169,23 @@ def convert(module, folder, **options):
 
 def is_whole(package):
     return package.proof.verdict == "proven" and package.proof.range == {"batch": (1, 4), "sequence": (1, 40)}
+
+
+def test_a_side_left_out_is_told_with_its_line(tmp_path):
+    package = convert(made(OptionalMask), tmp_path, route="dynamo")
+
+    (told,) = [one for one in package.manifest.findings if one.code == "branch-left-out"]
+
+    assert "test_repairs.py:" in told.where
+    assert "None where it is true" in told.message
+
+
+@pytest.mark.parametrize(("kind", "code"), [(NeededNone, "values-differ"), (RareNone, "branch-not-taken")])
+def test_a_side_left_out_is_not_proven_unless_samples_take_it_and_agree(kind, code, tmp_path):
+    with pytest.raises(ow.ProofError) as refusal:
+        convert(made(kind), tmp_path, route="dynamo")
+
+    assert code in {found.code for found in refusal.value.findings}
 
 
 @pytest.mark.parametrize("name", MENDED)
