@@ -50,7 +50,7 @@ def one(name: str) -> dict[str, Any]:
     except ValueError as refusal:
         return {"name": name, "outcome": "not runnable", "reason": str(refusal)[:200]}
     begun = time.perf_counter()
-    options: dict[str, Any] = {"measure": False, "proof": "quick", "engine": "onnxruntime", "repair_seconds": 90.0}
+    options: dict[str, Any] = {"measure": False, "proof": "quick", "engine": "onnxruntime", "repair_seconds": 150.0}
     with tempfile.TemporaryDirectory() as folder:
         try:
             package = ow.convert(
