@@ -39,6 +39,8 @@ class Twin:
     """Whether the twin is right for these arguments."""
     told: str = ""
     """What an exporter's error says where a call of it is to blame that can't be seen otherwise."""
+    is_taken: bool = False
+    """Whether exporters take the operator, and get it wrong at times: where another is refused, it isn't to blame."""
     is_compiled: bool = False
     """Whether TorchScript may compile it in place of the operator; it is right for all arguments then."""
 
@@ -52,11 +54,14 @@ class Operators(Repair):
     depth = 2
 
     def proposals(self, seen: Seen) -> Iterator[str]:
-        """Yields those that the module calls, all at once."""
+        """Yields those that the module calls, all at once; where an export fails, first those that may be refused."""
         if seen.source.module is None or seen.approach.has(self.name):
             return
         blamed = [twin.name for twin in twins().values() if twin.told and twin.told in seen.message]
         called = [*_called(seen.source.module, seen.source), *blamed]
+        refused = [name for name in called if not twins()[name].is_taken]
+        if refused and seen.proof is None:
+            yield _SEPARATOR.join(refused)
         if called:
             yield _SEPARATOR.join(called)
 

@@ -14,4 +14,6 @@ def _attend(*args: Any, **kwargs: Any) -> Tensor:
     return attend(*args, **kwargs)
 
 
-TWIN = Twin("scaled_dot_product_attention", ("torch.nn.functional.scaled_dot_product_attention",), _attend)
+TWIN = Twin(
+    "scaled_dot_product_attention", ("torch.nn.functional.scaled_dot_product_attention",), _attend, is_taken=True
+)

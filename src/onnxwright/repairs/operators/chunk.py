@@ -31,4 +31,4 @@ def _is_counted(x: Tensor, chunks: object, dim: object = 0) -> bool:
     return type(chunks) is int and type(dim) is int and is_countable(x, dim)
 
 
-TWIN = Twin("chunk", ("torch.chunk", "torch.Tensor.chunk"), _chunk, _is_counted)
+TWIN = Twin("chunk", ("torch.chunk", "torch.Tensor.chunk"), _chunk, _is_counted, is_taken=True)

@@ -27,4 +27,4 @@ def _is_float(x: object, other: object, **others: object) -> bool:
 
 
 _PLACES = ("torch.floor_divide", "torch.Tensor.floor_divide", "torch.Tensor.__floordiv__")
-TWIN = Twin("floor_divide", _PLACES, _divide, _is_float)
+TWIN = Twin("floor_divide", _PLACES, _divide, _is_float, is_taken=True)

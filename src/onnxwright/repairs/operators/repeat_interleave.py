@@ -17,4 +17,10 @@ def _is_fixed(x: Tensor, repeats: object, dim: int | None = None, **others: obje
     return type(repeats) is int and repeats > 0 and x.dim() > 0 and not others
 
 
-TWIN = Twin("repeat_interleave", ("torch.repeat_interleave", "torch.Tensor.repeat_interleave"), _repeat, _is_fixed)
+TWIN = Twin(
+    "repeat_interleave",
+    ("torch.repeat_interleave", "torch.Tensor.repeat_interleave"),
+    _repeat,
+    _is_fixed,
+    is_taken=True,
+)

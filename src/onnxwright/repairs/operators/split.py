@@ -16,4 +16,4 @@ def _is_even(x: Tensor, split_size: object, dim: object = 0) -> bool:
     return type(split_size) is int and type(dim) is int and split_size > 0 and is_countable(x, dim)
 
 
-TWIN = Twin("split", ("torch.split", "torch.Tensor.split"), _split, _is_even)
+TWIN = Twin("split", ("torch.split", "torch.Tensor.split"), _split, _is_even, is_taken=True)

@@ -18,4 +18,4 @@ def _is_counted(x: Tensor, dim: Any, sizes: Any) -> bool:
     return isinstance(dim, int) and all(isinstance(size, int) for size in sizes)
 
 
-TWIN = Twin("unflatten", ("torch.Tensor.unflatten", "torch.unflatten"), _unflatten, _is_counted)
+TWIN = Twin("unflatten", ("torch.Tensor.unflatten", "torch.unflatten"), _unflatten, _is_counted, is_taken=True)
