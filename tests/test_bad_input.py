@@ -467,11 +467,11 @@ class TestInterruption:
 
         own, made = repair.attempt, []
 
-        def interrupted(bench, approach):
+        def interrupted(bench, approach, **options):
             if made:
                 raise KeyboardInterrupt
             made.append(approach)
-            return own(bench, approach)
+            return own(bench, approach, **options)
 
         monkeypatch.setattr(repair, "attempt", interrupted)
 

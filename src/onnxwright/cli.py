@@ -83,7 +83,7 @@ def convert(
         str, typer.Option(help="auto, trace, dynamo or script; auto tries them until one is proven.")
     ] = "auto",
     opset: Annotated[
-        int | None, typer.Option(help="ONNX opset to write; 18 unless given. A .onnx file keeps its own.")
+        int | None, typer.Option(help="ONNX opset to write; 18 unless given; a .onnx file keeps its own.")
     ] = None,
     device: Annotated[str, typer.Option(help="Where PyTorch runs: cpu or cuda.")] = "cpu",
     engine: Engines = None,

@@ -494,6 +494,7 @@ PROVEN: dict[str, Callable[[], Case]] = {
 """Cases that some route converts over the whole profile."""
 
 RIGHT_OR_REFUSED: dict[str, Callable[[], Case]] = {
+    "export-branch": lambda: _sequences(ExportBranch()),
     "slow-counter": lambda: _sequences(Counter(400)),
     "pair-equality": lambda: _sequences(PairEquality()),
     "pair-window": lambda: _sequences(PairWindow()),
@@ -532,7 +533,6 @@ REFUSED: dict[str, Callable[[], Case]] = {
     "counter": lambda: _sequences(Counter(3)),
     "rare-dropout": lambda: _sequences(RareDropout()),
     "rare-coin": lambda: _sequences(RareCoin()),
-    "export-branch": lambda: _sequences(ExportBranch()),
 }
 """Cases for which there is nothing to be equal to, or no route that sees what the module computes."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -173,10 +175,32 @@ class Helper(nn.Module):
         return {"y": trimmed(x)}
 
 
+_LOGGER = logging.getLogger(__name__)
+
+
+class Windows(Linear):
+    """Pads to whole windows, tells so, asks what is given, and deletes a name."""
+
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> dict[str, Tensor]:
+        missing = (5 - x.shape[1] % 5) % 5
+        if missing > 0:
+            _LOGGER.info("%s", f"Padded by {missing}.")
+            warnings.warn(f"Padded by {missing}.", stacklevel=1)
+            if mask is not None:
+                mask = functional.pad(mask, (0, missing))
+            filled = x.new_full((x.shape[0], missing, x.shape[2]), 0.5)
+            x = torch.cat([x, filled], dim=1)
+            del filled
+        y = x if mask is None else x * mask
+        if y.mean() > 0.1:
+            y = self.layer(y)
+        return {"y": y.unflatten(1, (-1, 5)).sum(2).cumsum(1)[:, -1]}
+
+
 MODULES = {
     kind.__name__: kind
     for kind in (
         *(ValueBranch, EarlyReturn, ReturnsDeep, EarlyExit, Rows, Comprehension, Cells),
-        *(Lengths, Filter, Shrinking, Padded, Helper),
+        *(Lengths, Filter, Shrinking, Padded, Helper, Windows),
     )
 }

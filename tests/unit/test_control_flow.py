@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import logging
+import types
 
 import numpy as np
 import onnxruntime
@@ -10,12 +11,17 @@ import pytest
 import torch
 from cases import control_flow
 from cases.control_flow import MODULES
+from torch._dynamo.source import LocalSource
 from torch.export import Dim
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
 from onnxwright.approach import Approach
+from onnxwright.profile import Profile
 from onnxwright.repairs import Seen, repair
 from onnxwright.repairs.control_flow import exchanged, recompiled
+from onnxwright.repairs.control_flow.merging import dense_answers
 from onnxwright.repairs.control_flow.rewriting import UnsupportedError
+from onnxwright.repairs.control_flow.settled import is_settled, over_profile
 from onnxwright.routes import silence
 
 SIZES = [(2, 16), (1, 1), (3, 7), (5, 33), (1, 9), (4, 2)]
@@ -48,6 +54,7 @@ def rewritten(name):
     with contextlib.ExitStack() as replaced, torch.no_grad():
         for function in functions:
             replaced.enter_context(exchanged(function, recompiled(function)))
+        replaced.enter_context(dense_answers())
         yield
 
 
@@ -102,8 +109,7 @@ class Unsupported:
         yield from x
 
     def deletes(self, x):
-        y = x
-        del y
+        del x[0]
         return x
 
     def tries(self, x):
@@ -140,6 +146,38 @@ def test_what_has_no_source_is_refused():
 def test_a_lambda_is_refused():
     with pytest.raises(UnsupportedError):
         recompiled(lambda x: x if x.sum() > 0 else -x)
+
+
+def asked(expression, sizes, profile):
+    """A question that `torch.export` would ask about sizes, answered over a profile."""
+    environment = ShapeEnv()
+    symbols = {
+        name: environment.create_symbol(size, LocalSource(name), dynamic_dim=DimDynamic.DYNAMIC)
+        for name, size in sizes.items()
+    }
+    known = {name: environment.create_symintnode(symbol, hint=sizes[name]) for name, symbol in symbols.items()}
+    source = types.SimpleNamespace(traced=sizes, profile=Profile(profile))
+    with over_profile(source):
+        return is_settled(expression(**known))
+
+
+@pytest.mark.parametrize(
+    ("expression", "most", "settled"),
+    [
+        (lambda n, b: (64 - n % 64) % 64 > 0, 63, True),
+        (lambda n, b: (64 - n % 64) % 64 > 0, 64, False),
+        (lambda n, b: n <= 64, 64, True),
+        (lambda n, b: n < 64, 64, False),
+        (lambda n, b: n * b > 0, 64, True),
+        (lambda n, b: n > b, 64, False),
+    ],
+)
+def test_a_question_is_settled_that_has_one_answer_over_the_profile(expression, most, settled):
+    assert asked(expression, {"n": 16, "b": 3}, {"n": (1, 16, most), "b": (1, 3, 8)}) is settled
+
+
+def test_nothing_is_settled_where_two_dims_have_one_size():
+    assert not asked(lambda n, b: n <= 64, {"n": 16, "b": 16}, {"n": (1, 16, 64), "b": (1, 16, 32)})
 
 
 def test_nothing_is_proposed_where_nothing_decides():

@@ -39,6 +39,11 @@ CALLS = {
         lambda: functional.interpolate(X, (34, 4), mode="bilinear"),
         lambda: functional.interpolate(X, scale_factor=0.4, mode="bilinear", antialias=True),
     ],
+    "div": [
+        *(lambda mode=mode: X[:, :, : torch.div(X.shape[2], 4, rounding_mode=mode)] for mode in ("trunc", "floor")),
+        lambda: torch.div(X, 3.0),
+        lambda: torch.div(X, X.flip(0), rounding_mode="floor"),
+    ],
     "solve_triangular": [
         lambda: torch.linalg.solve_triangular(LOWER, X[0], upper=False),
         lambda: torch.linalg.solve_triangular(LOWER.mT, X[0], upper=True),

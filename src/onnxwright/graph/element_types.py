@@ -1,11 +1,12 @@
-"""Casts where an exporter hands an operator a type that the operator doesn't take."""
+"""Casts where an operator is handed a type that it doesn't take, or that an engine doesn't have it for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
 
 _BOOL, _INT64 = ir.DataType.BOOL, ir.DataType.INT64
 _LOGICAL: Final = {"Not": (0,), "And": (0, 1), "Or": (0, 1), "Xor": (0, 1), "If": (0,), "Where": (0,)}
@@ -22,6 +23,14 @@ _KEEPING: Final = {
 """Operators that answer the type of their first input."""
 
 
+_WIDER: Final = {
+    **dict.fromkeys((ir.DataType.FLOAT16, ir.DataType.BFLOAT16), ir.DataType.FLOAT),
+    **dict.fromkeys((ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT32), ir.DataType.INT64),
+    **dict.fromkeys((ir.DataType.UINT8, ir.DataType.UINT16), ir.DataType.INT64),
+}
+"""Types that hold all that narrower ones do, and that engines have the most operators for."""
+
+
 def mended_types(model: ir.Model) -> int:
     """Inserts casts before operators whose inputs have types that ONNX doesn't allow them, and returns how many."""
     count = 0
@@ -29,8 +38,8 @@ def mended_types(model: ir.Model) -> int:
         for node in list(graph):
             for place, kind in _wrong(node).items():
                 value = node.inputs[place]
-                cast = ir.node("Cast", [value], attributes={"to": int(kind)}, name=f"{node.name}/cast_{place}")
-                cast.outputs[0].name, cast.outputs[0].dtype = f"{cast.name}_output", kind
+                assert value is not None, "it has a type"
+                cast = _cast(value, kind, f"{node.name}/cast_{place}")
                 graph.insert_before(node, cast)
                 node.replace_input_with(place, cast.outputs[0])
                 count += 1
@@ -75,3 +84,42 @@ def _declared(node: ir.Node) -> ir.DataType | None:
         return ir.DataType(node.attributes.get_int("to"))
     tensor = node.attributes["value"].as_tensor() if "value" in node.attributes else None
     return tensor.dtype if tensor is not None else None
+
+
+def widen(model: ir.Model, operators: Collection[str]) -> int:
+    """Computes nodes of these operators in wider types than narrow ones, and returns how many there were."""
+    ShapeInferencePass()(model)
+    count = 0
+    for graph in list(model.graphs()):
+        for node in [one for one in graph if one.op_type in operators]:
+            narrow = {value.dtype for value in node.inputs if value is not None} & set(_WIDER)
+            if not narrow:
+                continue
+            count += 1
+            for place, value in enumerate(node.inputs):
+                if value is not None and value.dtype in _WIDER:
+                    cast = _cast(value, _WIDER[value.dtype], f"{node.name}/widened_{count}_{place}")
+                    graph.insert_before(node, cast)
+                    node.replace_input_with(place, cast.outputs[0])
+            for place, value in enumerate(node.outputs):
+                if value.dtype in narrow:
+                    _narrow_again(graph, node, value, f"{node.name}/narrowed_{count}_{place}")
+    return count
+
+
+def _narrow_again(graph: ir.Graph, node: ir.Node, value: ir.Value, name: str) -> None:
+    """Has all that takes a value take it in the type that it had."""
+    assert value.dtype is not None
+    narrow, own = value.dtype, value.name
+    cast = _cast(value, narrow, name)
+    value.replace_all_uses_with(cast.outputs[0], replace_graph_outputs=True)
+    cast.replace_input_with(0, value)
+    graph.insert_after(node, cast)
+    value.dtype, value.name = _WIDER[narrow], f"{name}_input"
+    cast.outputs[0].name, cast.outputs[0].shape = own, value.shape
+
+
+def _cast(value: ir.Value, kind: ir.DataType, name: str) -> ir.Node:
+    cast = ir.node("Cast", [value], attributes={"to": int(kind)}, name=name)
+    cast.outputs[0].name, cast.outputs[0].dtype = f"{name}_output", kind
+    return cast

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from onnxwright.approach import Approach, Fix
 from onnxwright.discovery import offered
-from onnxwright.errors import UsageError, accepted
+from onnxwright.errors import RouteError, UsageError, accepted
 from onnxwright.findings import Finding
 from onnxwright.manifest import Proof
 from onnxwright.routes import Exported
 from onnxwright.source import Source
 
 if TYPE_CHECKING:
+    import onnx_ir
+
     from onnxwright.watching.conditions import Asked
 
 DECIDED: Final = {
@@ -45,6 +47,10 @@ class Seen:
     asked: Asked | None = None
     earlier: tuple[Finding, ...] = ()
     """What attempts before it have found."""
+    others: tuple[Proof, ...] = ()
+    """What was shown in other engines than the one with the most."""
+    refusals: tuple[str, ...] = ()
+    """Why engines don't load the graph."""
 
 
 class Repair(Protocol):
@@ -63,6 +69,8 @@ class Repair(Protocol):
     """The only route on which it works."""
     decides: bool = False
     """Whether a graph made with it decides what Python decides by sizes."""
+    is_of_graphs: bool = False
+    """Whether it mends a graph, wherever that comes from: it suits an engine that refuses one, too."""
 
     def proposals(self, seen: Seen) -> Iterable[str]:
         """Yields what it could be applied to after an attempt, the most promising first, if it can help."""
@@ -77,6 +85,28 @@ class Repair(Protocol):
         Raises:
             UsageError: when the argument is none that it understands.
         """
+
+
+class GraphRepair(Repair):
+    """A way to mend a graph that an engine refuses or gets wrong, or that isn't valid."""
+
+    depth = 0
+    is_of_graphs = True
+
+    def mend(self, model: onnx_ir.Model, argument: str) -> int:
+        """Mends a graph in place, and returns in how many places."""
+        raise NotImplementedError
+
+    def around(self, export: Exporter, argument: str) -> Exporter:
+        """Returns an export with its graph mended."""
+
+        def mending(source: Source) -> Exported:
+            exported = export(source)
+            if not self.mend(exported.model, argument):
+                raise RouteError(f"there is nothing for repair '{self.name}' to mend in the graph.")
+            return exported
+
+        return mending
 
 
 def repairs() -> dict[str, Repair]:

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from onnxwright.discovery import offered
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _SUMMARY: Final = "## Exception summary"
+_CAUSE: Final = "Caused by: ("
 _ADVICE: Final = re.compile(
     r"""
     For\ (?:more|extended|C\+\+)\ [^\n]*                       # logs that can be switched on
-    | ^(?:If\ you\ suspect|The\ error\ above\ occurred|Caused\ by:\ \(|\(Refer\ to\ the\ full|⬆)[^\n]*
+    | ^(?:If\ you\ suspect|The\ error\ above\ occurred|\(Refer\ to\ the\ full|⬆)[^\n]*
     | [^.!\n]*\b(?:report|open|file|create|submit)\ (?:a|an|this)\ (?:bug|issue|pr|error\ report)\b[^\n]*
     """,
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
@@ -145,11 +147,24 @@ def route(name: str, *, opset: int) -> Route:
 
 
 def told(problem: BaseException) -> str:
-    """Returns the first lines of an exporter's error, without colours and advice to PyTorch's developers."""
+    """Returns the first lines of an exporter's error, without colours and advice to PyTorch's developers.
+
+    The line of the user's that caused it stands at the end, where the exporter tells it.
+    """
     plain = _COLOUR.sub("", str(problem))
     telling = _ADVICE.sub("", plain.partition(_SUMMARY)[2] or plain)
     lines = [line.strip() for line in (telling if telling.strip() else plain).splitlines() if line.strip()]
-    return f"{type(problem).__name__}: {' '.join(lines[:4])[:400]}"
+    causes = [line for line in lines if line.startswith(_CAUSE)]
+    first = " ".join([line for line in lines if line not in causes][:4])[:400]
+    cause = next((line for line in causes if not _is_torchs(line.removeprefix(_CAUSE))), "")
+    return f"{type(problem).__name__}: {first} {cause}".rstrip()
+
+
+def _is_torchs(place: str) -> bool:
+    """Whether a place stands in PyTorch itself, which tells its own files from its folder on."""
+    import torch
+
+    return (Path(torch.__file__).parent / place.partition(":")[0]).exists()
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from onnxwright.manifest import Attempt, Proof
 from onnxwright.proof.prove import prove
 from onnxwright.reference import Reference
 from onnxwright.repairs import mended
-from onnxwright.routes import Noted, routes
+from onnxwright.routes import Exported, Noted, routes
 from onnxwright.source import Source
 from onnxwright.stages.examine import looked_into, plan_of
 from onnxwright.stages.explain import Origin, merged, with_evidence
@@ -93,6 +93,11 @@ class Outcome:
         return self.is_shown and not any(found.code in _MENDABLE for found in self.proof.findings)
 
     @property
+    def suits_all(self) -> bool:
+        """Whether every engine takes the graph, and was shown something with it."""
+        return not self.refusals and all(proof.verdict != "failed" for proof in self.proofs.values())
+
+    @property
     def extent(self) -> tuple[bool, float, int]:
         """How much was shown, and in how many engines, to compare attempts by."""
         return *self.proof.extent, sum(proof.verdict != "failed" for proof in self.proofs.values())
@@ -126,7 +131,8 @@ def _attempt(bench: Workbench, approach: Approach, seconds: float) -> Outcome:
         return _ended(approach, replace(entry, verdict="failed", message=told, findings=noted.findings), file)
     sessions, refusals = prepare(bench.engines, file)
     if not sessions:
-        return _ended(approach, replace(entry, message="; ".join(refusals.values()), findings=noted.findings), file)
+        refused = replace(entry, message="; ".join(refusals.values()), findings=noted.findings)
+        return dataclasses.replace(_ended(approach, refused, file), refusals=refusals)
     source, proofs = _proofs(bench, approach, file, sessions, noted)
     shown = Outcome(approach, entry, file, sessions, proofs, refusals, source).proof
     journal = replace(
@@ -168,15 +174,12 @@ def _ended(approach: Approach, journal: Attempt, file: Path) -> Outcome:
 
 def _write_graph(bench: Workbench, approach: Approach, file: Path, seconds: float) -> Noted:
     """Writes the graph of an approach, in a process of its own where there can be one, and says what was seen."""
-    import onnx_ir
-
     from onnxwright.graph.saving import save_model
 
-    if bench.source.graph is not None:
-        model = onnx_ir.load(bench.source.graph)
-        onnx_ir.external_data.load_to_model(model)
-        save_model(model, file)
-        return Noted()
+    if approach.route == GIVEN:
+        given = mended(_read, approach.fixes)(bench.source)
+        save_model(given.model, file)
+        return given.noted
     route = functools.partial(export, route_name=approach.route, opset=approach.opset)
     mending = mended(route, approach.fixes)
 
@@ -189,6 +192,16 @@ def _write_graph(bench: Workbench, approach: Approach, file: Path, seconds: floa
     # CUDA can't be used in a forked process.
     is_isolated = can_isolate() and bench.request.device == "cpu"
     return isolated(write, seconds=seconds, folder=str(file.parents[1])) if is_isolated else write()
+
+
+def _read(source: Source) -> Exported:
+    """The graph that is given."""
+    import onnx_ir
+
+    assert source.graph is not None, "the route of such sources only"
+    model = onnx_ir.load(source.graph)
+    onnx_ir.external_data.load_to_model(model)
+    return Exported(model)
 
 
 def prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dict[str, str]]:

@@ -11,6 +11,7 @@ twice, none where the evidence excludes it, and none with repairs when the time 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -32,6 +33,13 @@ _LEAST_SECONDS: Final = 30.0
 _LACKING: Final = 12.0
 """What an attempt ranks behind without a repair that another route has needed to give a graph at all."""
 
+_OPSETS: Final = (
+    re.compile(r"[Ss]upport for this operator was added in version (\d+)"),
+    re.compile(r"the exporter wrote opset (\d+)"),
+    re.compile(r"official support for domain ai\.onnx is till opset (\d+)"),
+)
+"""What an exporter or an engine says where another opset would do."""
+
 
 def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
     """Makes attempts until one is shown right wherever the model itself answers, or nothing is left to try.
@@ -48,15 +56,15 @@ def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
         if is_late and (approach.fixes or waiting.is_lacking(approach)):
             continue
         is_settled = any(one.is_complete for one in outcomes)
-        if is_settled and approach.fixes and not approach.has("types"):
-            continue  # an engine refuses the graph: only another route, or other types, may suit it
+        if is_settled and approach.fixes and not any(repair(fix.repair).is_of_graphs for fix in approach.fixes):
+            continue  # it does not suit an engine: only another route, or another graph, may suit it
         with progress.stage(str(approach)):
             try:
                 outcomes.append(attempt(bench, approach, seconds=_seconds(approach, deadline)))
             except KeyboardInterrupt as stop:
                 raise InterruptedConversion(tuple(outcome.journal for outcome in outcomes)) from stop
             progress.note(f"{approach}: {outcomes[-1].journal.message}")
-        if (outcomes[-1].is_complete and not outcomes[-1].refusals) or bench.request.replay is not None:
+        if (outcomes[-1].is_complete and outcomes[-1].suits_all) or bench.request.replay is not None:
             break
         waiting.learn(outcomes)
         waiting.add(_answers(bench, outcomes))
@@ -139,7 +147,9 @@ class _Waiting:
 def _first(bench: Workbench) -> Iterator[Approach]:
     request = bench.request
     if bench.source.graph is not None:
-        yield Approach(GIVEN, bench.source.details.get("opset", request.opset))
+        given = Approach(GIVEN, bench.source.details.get("opset", request.opset))
+        opset = request.wanted_opset
+        yield given if opset is None else given.mended(Fix("versions", f"opset {opset}"))
     elif request.replay is not None:
         yield parse(request.replay)
     else:
@@ -150,14 +160,22 @@ def _answers(bench: Workbench, outcomes: Sequence[Outcome]) -> Iterator[Approach
     """The attempts that answer what the last one has shown: one more repair, on the route where that works."""
     *before, outcome = outcomes
     approach = outcome.approach
-    if bench.source.graph is not None or len(approach.fixes) >= _MOST_FIXES:
+    if len(approach.fixes) >= _MOST_FIXES:
         return
     proof = outcome.proof if outcome.proofs else None
     earlier = tuple(found for one in before for found in one.journal.findings)
-    seen = Seen(bench.source, approach, outcome.journal.message, outcome.journal.findings, proof, bench.asked, earlier)
+    journal, refusals = outcome.journal, tuple(outcome.refusals.values())
+    others = tuple(one for one in outcome.proofs.values() if one is not proof)
+    if approach.route != GIVEN and bench.request.wanted_opset is None:
+        told = " ".join([journal.message, *refusals])
+        opsets = (int(opset) for pattern in _OPSETS for opset in pattern.findall(told))
+        yield from (replace(approach, opset=opset) for opset in opsets if opset in routes()[approach.route].opsets)
+    seen = Seen(
+        bench.source, approach, journal.message, journal.findings, proof, bench.asked, earlier, others, refusals
+    )
     for name, one in repairs().items():
         route = one.route or approach.route
-        if route not in (approach.route, *bench.request.ladder()):
+        if route not in (approach.route, *bench.request.ladder()) or (approach.route == GIVEN and not one.is_of_graphs):
             continue
         base = approach if route == approach.route else Approach(route, approach.opset, _undecided(approach.fixes))
         yield from (base.mended(Fix(name, argument)) for argument in one.proposals(seen))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PRECISIONS: Final = ("auto", "fp32")
 DEVICES: Final = ("cpu", "cuda")
+_OLDEST_OPSET: Final = 7
+"""Converters of graphs know none before."""
 _FIRST_ENGINE: Final = "onnxruntime"
 
 
@@ -68,6 +70,7 @@ class Request:
         require_onnx()
         if _is_graph(self.source):
             _refuse_export(self)
+            _check_opset(self.wanted_opset)
             return
         require_torch()
         if self.device == "cuda" and not _has_cuda():
@@ -129,11 +132,6 @@ def _is_graph(source: str | Path | nn.Module) -> bool:
 
 def _refuse_export(request: Request) -> None:
     """Refuses what is said of an export where there is nothing to export."""
-    if request.wanted_opset is not None:
-        raise UsageError(
-            f"opset {request.wanted_opset}: '{request.source}' is a graph already, and keeps the opset that it has. "
-            "Leave it out, or convert the file with `onnx.version_converter` first."
-        )
     if request.route != "auto":
         raise UsageError(
             f"route '{request.route}': '{request.source}' is a graph already, and is not exported. Leave it out."
@@ -145,6 +143,14 @@ def _refuse_export(request: Request) -> None:
             f"device '{request.device}': '{request.source}' is a graph already, and PyTorch has no part in it. "
             "Leave it out."
         )
+
+
+def _check_opset(wanted: int | None) -> None:
+    import onnx
+
+    newest = onnx.defs.onnx_opset_version()
+    if wanted is not None and not _OLDEST_OPSET <= wanted <= newest:
+        raise UsageError(f"opset {wanted}: expected {_OLDEST_OPSET} to {newest}.")
 
 
 def check_empty(folder: Path | None) -> None:

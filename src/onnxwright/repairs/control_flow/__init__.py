@@ -10,27 +10,27 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import gc
 import inspect
 import re
 import textwrap
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Final
 
 from onnxwright.errors import RouteError
+from onnxwright.pytorch.functions import functions_at
 from onnxwright.pytorch.lines import Line
 from onnxwright.repairs import DECIDED, Exporter, Repair, Seen
 from onnxwright.repairs.control_flow.leaving_out import noting_sides, watch
 from onnxwright.repairs.control_flow.rewriting import UnsupportedError, rewritten
+from onnxwright.repairs.control_flow.settled import over_profile
 from onnxwright.routes import Exported, noting
 from onnxwright.source import Source
 
 _SEPARATOR: Final = ", "
 _MOST_PLACES: Final = 40
 _FRAME: Final = re.compile(r'File "([^"]+)", line (\d+)')
+_CAUSE: Final = re.compile(r"Caused by: \((\S+\.py:\d+) in ")
 
 
 class ControlFlow(Repair):
@@ -54,8 +54,9 @@ class ControlFlow(Repair):
             str(one.place.line) for one in (seen.asked.conditions if seen.asked else ()) if one.place.line.is_users
         ]
         told = [str(Line(file, int(number))) for file, number in _FRAME.findall(seen.message)]
+        told += _CAUSE.findall(seen.message)
         places = list(dict.fromkeys([*found, *asked, *told]))
-        functions = _functions_at([*places, *rewritten])
+        functions = functions_at([*places, *rewritten])
         first = {id(function): place for place in reversed(places) for function in functions.get(place, ())}
         done = {id(function) for place in rewritten for function in functions.get(place, ())}
         left = {place for function, place in first.items() if function not in done}
@@ -65,7 +66,7 @@ class ControlFlow(Repair):
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export with the functions rewritten that stand at these places."""
         # Found here: in a forked process the garbage collector no longer lists them.
-        functions = {id(one): one for several in _functions_at(_places(argument)).values() for one in several}
+        functions = {id(one): one for several in functions_at(_places(argument)).values() for one in several}
 
         def with_operators(source: Source) -> Exported:
             with contextlib.ExitStack() as replaced:
@@ -78,6 +79,8 @@ class ControlFlow(Repair):
                 if len(reasons) == len(functions):
                     raise RouteError(f"nothing can be rewritten ({'; '.join(reasons) or 'no source'})")
                 sides = replaced.enter_context(noting_sides())
+                replaced.enter_context(_dense_answers())
+                replaced.enter_context(over_profile(source))
                 exported = export(source)
                 if sides.left_out:
                     watch(sides, source)
@@ -86,36 +89,14 @@ class ControlFlow(Repair):
         return with_operators
 
 
+def _dense_answers() -> contextlib.AbstractContextManager[None]:
+    from onnxwright.repairs.control_flow.merging import dense_answers
+
+    return dense_answers()
+
+
 def _places(argument: str) -> list[str]:
     return argument.split(_SEPARATOR)
-
-
-def _functions_at(places: Iterable[str]) -> dict[str, list[FunctionType]]:
-    """The innermost functions of the user's that places `folder/file.py:12` stand in, wherever they are held."""
-    wanted: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
-    for place in places:
-        file, _, number = place.rpartition(":")
-        if number.isdigit():
-            wanted[Path(file).name].append((int(number), place))
-    found: defaultdict[str, list[FunctionType]] = defaultdict(list)
-    for one in gc.get_objects():
-        if type(one) is not FunctionType or one.__name__ == "<lambda>":
-            continue
-        path = one.__code__.co_filename
-        for at, place in wanted.get(Path(path).name, ()):
-            line = Line(path, at)
-            if _spans(one.__code__, at) and str(line) == place and line.is_users:
-                found[place].append(one)
-    innermost = {place: max(one.__code__.co_firstlineno for one in several) for place, several in found.items()}
-    return {
-        place: [one for one in several if one.__code__.co_firstlineno == innermost[place]]
-        for place, several in found.items()
-    }
-
-
-def _spans(code: CodeType, number: int) -> bool:
-    lines = [line for _, _, line in code.co_lines() if line is not None]
-    return bool(lines) and code.co_firstlineno <= number <= max(lines)
 
 
 def recompiled(function: FunctionType) -> CodeType:

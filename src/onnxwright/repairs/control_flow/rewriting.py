@@ -10,6 +10,8 @@ import ast
 import builtins
 import copy
 import itertools
+import logging
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -23,9 +25,12 @@ _USED: Final = {_FLOW: "running", _INDEXING: "indexing", _TWINS: "twins"}
 
 _UNSUPPORTED: Final = (
     *(ast.Yield, ast.YieldFrom, ast.Await, ast.AsyncFor, ast.AsyncWith, ast.AsyncFunctionDef),
-    *(ast.Global, ast.Nonlocal, ast.Delete, ast.NamedExpr, ast.Match, ast.ClassDef, ast.TryStar),
+    *(ast.Global, ast.Nonlocal, ast.NamedExpr, ast.Match, ast.ClassDef, ast.TryStar),
 )
 _SCOPES: Final = (ast.FunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_TELLING: Final = (builtins.print, warnings.warn)
+"""Functions that only tell the user something, beside the methods of loggers."""
+_ASKING_KINDS: Final = ("isinstance", "hasattr", "callable", "issubclass")
 _PLACED: Final = ("picked", "stored", "changed")
 _MOST_STATEMENTS: Final = 400
 """A statement after a branch that returns is copied into its sides; no function may grow beyond this."""
@@ -43,7 +48,7 @@ def rewritten(function: ast.FunctionDef, known: Mapping[str, Any]) -> ast.Functi
     """
     function = copy.deepcopy(function)
     if any(isinstance(node, _UNSUPPORTED) for node in ast.walk(function)):
-        raise UnsupportedError("it yields, deletes, matches, or sets names elsewhere")
+        raise UnsupportedError("it yields, matches, or sets names elsewhere")
     arguments = [*function.args.posonlyargs, *function.args.args]
     names = _Names(function)
     body = _Returns().closed(_Exits(names).lowered(function.body))
@@ -218,12 +223,28 @@ class _Functional(ast.NodeTransformer):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return node  # a function of its own
 
+    def _is_telling(self, called: ast.expr) -> bool:
+        if not isinstance(called, ast.Call):
+            return False
+        if isinstance(called.func, ast.Name):
+            name = called.func.id
+            return name not in self._names.all and self._known.get(name, vars(builtins).get(name)) in _TELLING
+        if not isinstance(called.func, ast.Attribute) or not isinstance(called.func.value, ast.Name):
+            return False
+        name = called.func.value.id
+        owner = self._known.get(name) if name not in self._names.all else None
+        return isinstance(owner, logging.Logger | logging.LoggerAdapter) or (
+            getattr(owner, called.func.attr, None) in _TELLING
+        )
+
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         if node.body and isinstance(node.body[-1], ast.Raise):
             return self._refusing(node, node.body, node.orelse, negated=False)
         if node.orelse and isinstance(node.orelse[-1], ast.Raise):
             return self._refusing(node, node.orelse, node.body, negated=True)
         test = self.visit(node.test)
+        if _is_of_kinds(node.test):
+            return ast.copy_location(ast.If(test, self.block(node.body), self.block(node.orelse)), node)
         returns = _returns(node.body)
         handed = self._names.handed_on([*node.body, *node.orelse])
         then = self._function("then", node.body, handed, node, returns=returns)
@@ -277,6 +298,8 @@ class _Functional(ast.NodeTransformer):
         return ast.copy_location(_call(called, [items, function, _line(node)]), node)
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        if _is_of_kinds(node.test):
+            return self.generic_visit(node)
         sides = [_lambda([], self.visit(side)) for side in (node.body, node.orelse)]
         return ast.copy_location(_call("branch", [self.visit(node.test), *sides, _line(node)]), node)
 
@@ -329,9 +352,20 @@ class _Functional(ast.NodeTransformer):
             return node
         return ast.copy_location(_call("picked", [node.value, _index(node.slice)]), node)
 
+    def visit_Delete(self, node: ast.Delete) -> ast.AST:
+        """Keeps a name that is deleted, which a side of a branch could not: nothing asks for it any more."""
+        if not _is_names(ast.Tuple(node.targets)):
+            raise UnsupportedError("it deletes what is no name")
+        return ast.copy_location(ast.Pass(), node)
+
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
-        """What changes a list or a tensor in place makes a new one, so that the other side keeps its own."""
+        """What changes a list or a tensor in place makes a new one, so that the other side keeps its own.
+
+        What only tells the user something is left out: no operator can, and it may tell a size as text.
+        """
         call = node.value
+        if self._is_telling(call):
+            return ast.copy_location(ast.Pass(), node)
         changed = _changed(call) if self._depth else None
         if changed is None:
             self.generic_visit(node)
@@ -431,6 +465,18 @@ def _returns(block: Sequence[ast.stmt]) -> bool:
             return _returns(body)
         case _:
             return False
+
+
+def _is_of_kinds(test: ast.expr) -> bool:
+    """Whether a test only asks what kind of thing something is (`x is None`), which Python always knows."""
+    if isinstance(test, ast.BoolOp):
+        return all(map(_is_of_kinds, test.values))
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return _is_of_kinds(test.operand)
+    if isinstance(test, ast.Compare):
+        is_identity = all(isinstance(how, ast.Is | ast.IsNot) for how in test.ops)
+        return is_identity and any(isinstance(side, ast.Constant) and side.value is None for side in test.comparators)
+    return isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id in _ASKING_KINDS
 
 
 def _has(statements: Iterable[ast.stmt], *kinds: type[ast.stmt], own_loop: bool = False) -> bool:

@@ -33,6 +33,7 @@ from onnxwright.repairs.control_flow.handed import (
     shaped,
 )
 from onnxwright.repairs.control_flow.leaving_out import Question, current
+from onnxwright.repairs.control_flow.settled import is_settled
 
 _MOST_RESHAPED: Final = 10
 """The rounds of a `while` in which a tensor changes its shape, which no operator loops over: halving a thousand."""
@@ -230,7 +231,7 @@ def _is_open(test: Any) -> bool:
         return False
     if torch.compiler.is_dynamo_compiling():
         return isinstance(test, (Tensor, bool))
-    return isinstance(test, (Tensor, SymBool))
+    return isinstance(test, Tensor) or (isinstance(test, SymBool) and not is_settled(test))
 
 
 def _truth(test: Any) -> Any:

@@ -1,0 +1,67 @@
+"""Operators and functions replaced by what they are defined as, node by node, weights untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import onnx
+import onnx_ir as ir
+from onnx import inliner
+
+_PREFIX = "expanded"
+
+
+def expand(model: ir.Model, operators: Collection[str]) -> int:
+    """Replaces nodes by the bodies that ONNX, or the model itself, defines for their operators; returns how many.
+
+    Those without a body stay as they are.
+    """
+    functions = {key: ir.to_proto(function) for key, function in model.functions.items()}
+    count = 0
+    for graph in list(model.graphs()):
+        for node in [one for one in graph if one.op_type in operators]:
+            body = _body(node, model, list(functions.values()))
+            if body is not None:
+                _replace(graph, node, body, f"{_PREFIX}_{count}")
+                count += 1
+    return count
+
+
+def _body(node: ir.Node, model: ir.Model, functions: Sequence[onnx.FunctionProto]) -> ir.Graph | None:
+    """The nodes that stand for one node, in a graph with its inputs and outputs; none where there is no definition."""
+    inputs = list(dict.fromkeys(value for value in node.inputs if value is not None))
+    graph = onnx.GraphProto(name=_PREFIX)
+    graph.node.append(ir.to_proto(node))
+    graph.input.extend(ir.to_proto(value) for value in inputs)
+    graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in node.outputs if value.name)
+    alone = onnx.ModelProto(ir_version=model.ir_version, graph=graph, functions=functions)
+    alone.opset_import.extend(
+        onnx.OperatorSetIdProto(domain=domain, version=version) for domain, version in model.opset_imports.items()
+    )
+    wanted = [(node.domain, node.op_type)]
+    inlined = inliner.inline_selected_functions(alone, wanted, inline_schema_functions=True)
+    if any((one.domain, one.op_type) == wanted[0] for one in inlined.graph.node):
+        return None
+    for imported in inlined.opset_import:
+        model.opset_imports.setdefault(imported.domain, imported.version)
+    return ir.from_proto(inlined).graph
+
+
+def _replace(graph: ir.Graph, node: ir.Node, body: ir.Graph, prefix: str) -> None:
+    given = {value.name: value for value in node.inputs if value is not None}
+    renamed = {value: given[value.name] for value in body.inputs}
+    answers = list(body.outputs)
+    nodes = list(body)
+    for number, one in enumerate(body.all_nodes()):
+        for place, value in enumerate(one.inputs):
+            if value in renamed:
+                one.replace_input_with(place, renamed[value])
+        one.name = f"{prefix}/{one.op_type}_{number}"
+        for value in one.outputs:
+            value.name = f"{prefix}/{value.name}" if value.name else value.name
+        one.metadata_props.update(node.metadata_props)
+    body.outputs.clear()
+    body.remove(nodes)
+    ir.convenience.replace_nodes_and_values(
+        graph, node, [node], nodes, [value for value in node.outputs if value.name], answers
+    )

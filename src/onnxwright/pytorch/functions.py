@@ -1,0 +1,39 @@
+"""The functions of the user's code, found by their places in its files."""
+
+from __future__ import annotations
+
+import gc
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from types import CodeType, FunctionType
+
+from onnxwright.pytorch.lines import Line
+
+
+def functions_at(places: Iterable[str]) -> dict[str, list[FunctionType]]:
+    """The innermost functions of the user's that places `folder/file.py:12` stand in, wherever they are held."""
+    wanted: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+    for place in places:
+        file, _, number = place.rpartition(":")
+        if number.isdigit():
+            wanted[Path(file).name].append((int(number), place))
+    found: defaultdict[str, list[FunctionType]] = defaultdict(list)
+    for one in gc.get_objects():
+        if type(one) is not FunctionType or one.__name__ == "<lambda>":
+            continue
+        path = one.__code__.co_filename
+        for at, place in wanted.get(Path(path).name, ()):
+            line = Line(path, at)
+            if _spans(one.__code__, at) and str(line) == place and line.is_users:
+                found[place].append(one)
+    innermost = {place: max(one.__code__.co_firstlineno for one in several) for place, several in found.items()}
+    return {
+        place: [one for one in several if one.__code__.co_firstlineno == innermost[place]]
+        for place, several in found.items()
+    }
+
+
+def _spans(code: CodeType, number: int) -> bool:
+    lines = [line for _, _, line in code.co_lines() if line is not None]
+    return bool(lines) and code.co_firstlineno <= number <= max(lines)

@@ -1,0 +1,39 @@
+"""Answers of two branches whose sizes differ, as `torch.cond` joins them.
+
+It follows the strides of each from axis to axis, and stops at `max(size, 1)`, which PyTorch writes where a size might
+be 0. What branches hand on is dense: so is the joint answer, whose sizes are joined axis by axis.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+
+@contextlib.contextmanager
+def dense_answers() -> Iterator[None]:
+    """Has `torch.cond` join answers as dense ones while entered."""
+    conditional: Any = sys.modules["torch._higher_order_ops.cond"]  # the package has a function of that name
+    own = conditional._merge_output
+
+    def merge(one: Any, other: Any, mode: Any) -> Any:
+        if not (isinstance(one, Tensor) and isinstance(other, Tensor)) or one.dim() != other.dim():
+            return own(one, other, mode)
+        sizes = [own(_row(one, axis, mode), _row(other, axis, mode), mode).shape[0] for axis in range(one.dim())]
+        with mode:
+            return torch.empty(sizes, dtype=one.dtype, device=one.device)
+
+    with mock.patch.object(conditional, "_merge_output", merge):
+        yield
+
+
+def _row(answer: Tensor, axis: int, mode: Any) -> Tensor:
+    """What has one axis of an answer alone."""
+    with mode:
+        return torch.empty(answer.shape[axis], dtype=answer.dtype, device=answer.device)

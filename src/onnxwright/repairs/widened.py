@@ -1,0 +1,49 @@
+"""Operators that an engine doesn't have for a type, computed in one for which it has them, with casts around.
+
+Half-precision numbers become float32, small whole numbers int64: neither loses anything. What answers in the type is
+cast back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from onnxwright.repairs import GraphRepair, Seen
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+_SEPARATOR: Final = ", "
+_LACKING: Final = (
+    re.compile(r"Could not find an implementation for (\w+)"),
+    re.compile(r"of operator \((\w+)\) in node .* is invalid"),
+    re.compile(r"No Op registered for (\w+)"),
+)
+
+
+class Widened(GraphRepair):
+    """Computes operators in a wider type."""
+
+    name = "widened"
+    summary = "computes operators that an engine lacks for a narrow type in a wider one"
+    rank = 2.5
+
+    def proposals(self, seen: Seen) -> Iterator[str]:
+        """Yields the operators that engines say they lack."""
+        done = {name for fix in seen.approach.fixes if fix.repair == self.name for name in fix.argument.split(", ")}
+        named = dict.fromkeys(
+            name for told in seen.refusals for pattern in _LACKING for name in pattern.findall(told) if name not in done
+        )
+        if named:
+            yield _SEPARATOR.join(named)
+
+    def mend(self, model: onnx_ir.Model, argument: str) -> int:
+        """Inserts the casts."""
+        from onnxwright.graph.element_types import widen
+
+        return widen(model, argument.split(_SEPARATOR))
+
+
+REPAIR = Widened()
