@@ -203,6 +203,13 @@ KINDS: Final[dict[str, Kind]] = {
         "Only a part of the declared profile was proven; only that part is declared.",
         "Use the range as it is, or mend the code that the other findings point at.",
     ),
+    "values-held": Kind(
+        "Input held at its values",
+        "The module refuses other values of this input than the example's, at the same sizes: it describes the other "
+        "inputs, as the grid of an image does. The graph is made and shown right for these values alone, and a session "
+        "refuses others.",
+        "Convert once for each combination of values that is needed.",
+    ),
     "reference-refuses-size": Kind(
         "PyTorch refuses a size",
         "The module itself raises at these sizes, or answers there with other outputs, types or axes than for the "

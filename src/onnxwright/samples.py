@@ -203,7 +203,19 @@ _WHOLE_ROWS: Final = {
     "one full": (slice(-1, None), True),
 }
 
-Meaning = Floats | Integers | Bools | Mask | Tokens | Segments | Positions
+
+class Held(msgspec.Struct, frozen=True, tag="held", tag_field="kind"):
+    """The same values always."""
+
+    dtype: str
+    values: tuple[int, ...]
+
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+        """Returns these values."""
+        return np.array(self.values, to_numpy(self.dtype)).reshape(shape)
+
+
+Meaning = Held | Floats | Integers | Bools | Mask | Tokens | Segments | Positions
 """What one input means, and so which values it may take; a package carries it, to draw the same inputs again."""
 
 TextRows = Callable[[int, int, np.random.Generator], Tensors]

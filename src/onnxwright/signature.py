@@ -14,12 +14,16 @@ Dim = int | str
 """A size that is fixed, or the name of one that may vary."""
 
 
-class TensorSpec(msgspec.Struct, frozen=True):
-    """One named tensor: its element type, and for each axis a fixed size or a dim's name."""
+class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One named tensor: its element type, and for each axis a fixed size or a dim's name.
+
+    An input that is held has `values`, in row-major order, and takes no others.
+    """
 
     name: str
     dtype: str
     shape: tuple[Dim, ...]
+    values: tuple[int, ...] | None = None
 
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
@@ -74,6 +78,8 @@ class Signature(msgspec.Struct, frozen=True):
                 size = array.shape[axis]
                 if (isinstance(dim, int) and size != dim) or sizes.setdefault(str(dim), size) != size:
                     raise SignatureError(_wrong_size(spec, array, dim, sizes))
+            if spec.values is not None and tuple(array.ravel().tolist()) != spec.values:
+                raise SignatureError(_wrong_values(spec, array))
         return {dim: sizes[dim] for dim in self.dims}
 
     def check_answer(self, answered: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -111,6 +117,14 @@ def _wrong_tensor(spec: TensorSpec, array: np.ndarray[Any, Any]) -> str:
     got = f"{array.dtype.name}{list(array.shape)}"
     remedy = "Reshape it." if array.dtype.name == spec.dtype else f"Cast it with `.astype('{spec.dtype}')`."
     return f"input '{spec.name}': expected {spec}, got {got}. {remedy}"
+
+
+def _wrong_values(spec: TensorSpec, array: np.ndarray[Any, Any]) -> str:
+    held, got = (
+        f"{str(list(values[:8]))[:-1]}{', …' if len(values) > 8 else ''}]"
+        for values in (spec.values or (), array.ravel().tolist())
+    )
+    return f"input '{spec.name}': is held at {held}, got {got}. Feed these values, or convert the model for those."
 
 
 def _wrong_size(spec: TensorSpec, array: np.ndarray[Any, Any], dim: Dim, sizes: Mapping[str, int]) -> str:

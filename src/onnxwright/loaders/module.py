@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,10 @@ from onnxwright.errors import CheckpointError, ForwardError, SignatureError, Sou
 from onnxwright.findings import Finding
 from onnxwright.loaders.probe import Probe
 from onnxwright.profile import Profile
+from onnxwright.pytorch.holding import holding
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, skipped_outputs
 from onnxwright.pytorch.session import PyTorchSession, to_array, to_tensor
-from onnxwright.samples import Meaning, Sampler, Tensors, meaning_of
+from onnxwright.samples import Held, Meaning, Sampler, Tensors, meaning_of
 from onnxwright.signature import Dim, Signature, TensorSpec
 from onnxwright.source import Source
 from onnxwright.tasks import INPUT_DIMS
@@ -93,6 +95,10 @@ def settle(module: nn.Module, declared: Declared, ranges: Mapping[str, tuple[int
     default = Profile({dim: _default_range(dim, size, declared.limits) for dim, size in example_sizes.items()})
     wanted = default.replace(ranges)
     answer, findings = _first_answer(module, declared)
+    held = _held(module, declared, answer)
+    if held:
+        module, declared = holding(module, {name: declared.example[name] for name in held}), _with_held(declared, held)
+        findings += tuple(Finding("values-held", f"Input '{name}' is held at the example's values.") for name in held)
     probe = _probe(module, declared, answer)
     shapes = [_shapes(answer)]
     sizes = [example_sizes]
@@ -114,6 +120,27 @@ def settle(module: nn.Module, declared: Declared, ranges: Mapping[str, tuple[int
         is_whole=not declared.outputs,
         **about,
     )
+
+
+def _held(module: nn.Module, declared: Declared, answer: Tensors) -> Sequence[str]:
+    """Names the inputs without which the module refuses values drawn at the example's own sizes: as few as will do.
+
+    These are whole numbers of fixed sizes, which describe other inputs (the grid of an image).
+    """
+    sizes = Signature(declared.inputs, ()).bind(declared.example)
+
+    def is_taken(held: Sequence[str]) -> bool:
+        return _probe(module, _with_held(declared, held), answer).try_sizes(sizes) is not None
+
+    if is_taken(()):
+        return ()
+    candidates = [
+        spec.name
+        for spec in declared.inputs
+        if not dtypes.is_float(spec.dtype) and all(isinstance(dim, int) for dim in spec.shape)
+    ]
+    choices = [*((name,) for name in candidates), tuple(candidates)]
+    return next(filter(is_taken, choices), ())
 
 
 def by_name(module: nn.Module, example_inputs: Any) -> dict[str, Tensor]:
@@ -170,12 +197,22 @@ def _probe(module: nn.Module, declared: Declared, first: Tensors | None = None) 
     session = PyTorchSession(module, signature, threads=cores(), is_whole=not declared.outputs)
 
     def run(feeds: Tensors) -> dict[str, Array]:
-        answered = session.run(feeds)
-        session.restore()
+        try:
+            answered = session.run(feeds)
+        finally:
+            session.restore()
         signature.check_answer(answered)
         return answered
 
     return Probe(run, Sampler(Signature(declared.inputs, ()), declared.meanings))
+
+
+def _with_held(declared: Declared, names: Collection[str]) -> Declared:
+    """What is declared, with inputs held at the values of the example."""
+    values = {name: tuple(declared.example[name].ravel().tolist()) for name in names}
+    inputs = tuple(msgspec.structs.replace(spec, values=values.get(spec.name)) for spec in declared.inputs)
+    held = {name: Held(declared.example[name].dtype.name, values[name]) for name in names}
+    return replace(declared, inputs=inputs, meanings={**declared.meanings, **held})
 
 
 def _first_answer(module: nn.Module, declared: Declared) -> tuple[dict[str, Array], tuple[Finding, ...]]:

@@ -19,12 +19,14 @@ from typing import Final
 
 from onnxwright.approach import Approach, Fix, parse
 from onnxwright.errors import InterruptedConversion, ProofError
+from onnxwright.findings import KINDS
 from onnxwright.progress import Progress
-from onnxwright.repairs import Seen, repair, repairs
+from onnxwright.repairs import DECIDED, Seen, repair, repairs
 from onnxwright.routes import routes
 from onnxwright.source import Source
 from onnxwright.stages.attempt import EXPORT_SECONDS, GIVEN, Outcome, Workbench, attempt
 
+_MOST_TOLD: Final = 3
 _MOST_ATTEMPTS: Final = 24
 _MOST_FIXES: Final = 4
 _FREEZING: Final = 10.0
@@ -87,13 +89,28 @@ def best(outcomes: Sequence[Outcome], source: Source) -> Outcome:
     shown = [outcome for outcome in outcomes if outcome.is_shown]
     if not shown:
         journal = tuple(outcome.journal for outcome in outcomes)
-        told = "\n".join(f"  {outcome.approach}: {outcome.journal.message}" for outcome in outcomes)
+        told = [f"  {outcome.approach}: {outcome.journal.message}" for outcome in outcomes]
         raise ProofError(
-            f"no route gives a graph that is shown right; nothing was written.\n{told}",
+            "\n".join(
+                ["no route gives a graph that is shown right; nothing was written.", *told, *_ways_out(outcomes)]
+            ),
             findings=(*source.findings, *(found for entry in journal for found in entry.findings)),
             attempts=journal,
         )
     return max(shown, key=lambda outcome: outcome.extent)
+
+
+def _ways_out(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Says what a person can do: at the lines that were found, and with the attempt that came nearest."""
+    found = {one.where: one for outcome in outcomes[::-1] for one in outcome.journal.findings if one.where}
+    in_the_way = [one for one in found.values() if one.blocks_proof or one.code in DECIDED][-_MOST_TOLD:]
+    if in_the_way:
+        yield "What you can do:"
+    for one in in_the_way[::-1]:
+        yield f"  {one.where}: {KINDS[one.code].remedy} `onnxwright explain {one.code}` says more."
+    nearest = max(outcomes, key=lambda outcome: (bool(outcome.proofs), bool(outcome.journal.findings)))
+    repro = ", and --save-repro DIR writes the first node that differs" if nearest.proofs else ""
+    yield f'To see one attempt alone: --replay "{nearest.approach}"{repro}.'
 
 
 class _Waiting:
