@@ -8,6 +8,7 @@ import pytest
 
 import onnxwright as ow
 from onnxwright.approach import Approach
+from onnxwright.graph.axes import counted_from_the_front
 from onnxwright.graph.element_types import widen
 from onnxwright.graph.expanding import expand
 from onnxwright.graph.ranks import settle_ranks
@@ -23,6 +24,10 @@ g (float[batch, 4] x) => (float[batch, 4] y) { y = mine.Doubled (x) }
 NAMED_TWICE = """
 <ir_version: 10, opset_import: ["" : 18]>
 g (float[batch, 4] x) => (float[batch, 4] y) { h = Relu (x) y = Neg (h) }
+"""
+FROM_THE_END = """
+<ir_version: 10, opset_import: ["" : 18]>
+g (float[batch, 3, 4] x) => (float[batch, 4, 3] y) { y = Transpose <perm = [0, -1, -2]> (x) }
 """
 NARROW = """
 <ir_version: 10, opset_import: ["" : 18]>
@@ -166,6 +171,15 @@ def test_the_branch_of_the_declared_rank_stays():
     assert settle_ranks(model) == 1
     assert "If" not in {node.op_type for node in model.graph}
     np.testing.assert_array_equal(run(model, x=x), run(own, x=x))
+
+
+def test_axes_are_counted_from_the_front():
+    model = parsed(FROM_THE_END)
+
+    assert counted_from_the_front(model) == 1
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    np.testing.assert_array_equal(run(model, x=x), x.transpose(0, 2, 1))
+    assert counted_from_the_front(model) == 0
 
 
 def test_branches_of_one_rank_stay():

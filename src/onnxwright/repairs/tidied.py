@@ -1,4 +1,4 @@
-"""What a graph is careless about: names given twice, nodes out of order, types and shapes that it doesn't tell."""
+"""What a graph is careless about: names given twice, the order of nodes, axes from the end, types and shapes untold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import onnx_ir
 
 _TELLING: Final = (
-    *("same node name", "Duplicate definition", "topologically sorted", "not output of any previous nodes"),
+    *("Invalid attribute perm", "same node name", "Duplicate definition", "topologically sorted", "not output of any previous nodes"),
     *("can't infer", "annot infer", "dynamic rank", "rank().is_static", "ShapeInferenceError", "required but missing"),
 )
 
@@ -33,6 +33,8 @@ class Tidied(GraphRepair):
         """Tidies the graph up."""
         from onnx_ir.passes import Sequential, common
 
+        from onnxwright.graph.axes import counted_from_the_front
+
         passes = Sequential(
             common.TopologicalSortPass(),
             common.RemoveUnusedNodesPass(),
@@ -40,7 +42,8 @@ class Tidied(GraphRepair):
             common.LiftSubgraphInitializersToMainGraphPass(),
             common.ShapeInferencePass(),
         )
-        return int(passes(model).modified)
+        turned = counted_from_the_front(model)
+        return turned + int(passes(model).modified)
 
 
 REPAIR = Tidied()

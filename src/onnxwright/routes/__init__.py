@@ -85,12 +85,14 @@ def conformed(model: onnx_ir.Model, task: Task, findings: Iterable[Finding] = ()
     Raises:
         RouteError: when inputs or outputs are missing or have another type.
     """
+    from onnxwright.graph.axes import counted_from_the_front
     from onnxwright.graph.boundary import conform, unused_inputs
     from onnxwright.graph.pruning import prune_branches
     from onnxwright.pytorch.lines import Place, found_at, line_of_forward
 
     conform(model, task.signature)
     prune_branches(model)
+    counted_from_the_front(model)
     line = line_of_forward(task.module)
     unused = (
         found_at(
