@@ -282,6 +282,23 @@ def test_what_no_route_gets_right_alone_is_mended_and_proven(name, tmp_path):
     torch.testing.assert_close(torch.from_numpy(next(iter(answered.values()))), expected, rtol=1e-4, atol=1e-4)
 
 
+class Routed(nn.Module):
+    """Has some rows computed, and puts them back in their places, of which there are as many as before."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(0, 1)
+        (rows,) = torch.where(flat[:, 0] > 0.0)
+        y = torch.zeros_like(flat).index_add(0, rows, flat[rows] * 2.0)
+        return y.view(x.size(0), y.size(0) // x.size(0), y.size(1))
+
+
+def test_what_is_added_to_rows_keeps_their_number(tmp_path):
+    package = convert(Routed(), tmp_path, route="trace")
+
+    assert is_whole(package)
+    assert [attempt.approach for attempt in package.manifest.attempts] == ["trace@18"]
+
+
 def test_what_is_right_at_once_is_not_repaired(tmp_path):
     package = convert(Right(), tmp_path)
 

@@ -39,6 +39,11 @@ CALLS = {
         lambda: functional.interpolate(X, (34, 4), mode="bilinear"),
         lambda: functional.interpolate(X, scale_factor=0.4, mode="bilinear", antialias=True),
     ],
+    "trunc": [
+        *(lambda act=act: act(3 * X) for act in (torch.trunc, torch.fix, torch.Tensor.trunc, torch.Tensor.fix)),
+        lambda: torch.trunc(PLACES),
+        lambda: torch.trunc(input=torch.tensor([-0.5, -1.0, 2.0, float("inf"), 0.0])),
+    ],
     "div": [
         *(lambda mode=mode: X[:, :, : torch.div(X.shape[2], 4, rounding_mode=mode)] for mode in ("trunc", "floor")),
         lambda: torch.div(X, 3.0),

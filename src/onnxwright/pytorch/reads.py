@@ -63,6 +63,15 @@ _SHAPE_ONLY = {
 }
 """Operators that look at a tensor's shape and type, and at none of its values."""
 
+_AS_FIRST = {
+    f"aten::{name}"
+    for name in (
+        *("index_add", "index_copy", "index_fill", "index_put", "_index_put_impl", "masked_fill", "masked_scatter"),
+        *("scatter", "scatter_add", "scatter_reduce", "copy"),
+    )
+}
+"""Operators that answer in the shape of what they are given first, whatever the shapes of the others."""
+
 
 _NUMBERS = (
     "__int__",
@@ -204,7 +213,8 @@ class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
                 reads.mark_shaped(answered)
         elif not is_shape_only and reads.is_measured(given):
             reads.mark_measured(answered)
-        if reads.has_shaped(given):
+        shaping = given[:1] if func._schema.name.removesuffix("_") in _AS_FIRST else given
+        if reads.has_shaped(shaping):
             reads.mark_shaped([one for one in answered if isinstance(one, Tensor) and one.dim()])
         return answer
 

@@ -34,7 +34,7 @@ class Piecewise(Repair):
 
     name = "piecewise"
     summary = "exports each side of a question about sizes by itself, and joins the graphs under an `If`"
-    rank = 30.0
+    rank = 25.5
     depth = 3
     decides = True
 

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     import onnx_ir
 
 _TELLING: Final = (
-    *("Invalid attribute perm", "same node name", "Duplicate definition", "topologically sorted", "not output of any previous nodes"),
+    *(
+        "Invalid attribute perm",
+        "same node name",
+        "Duplicate definition",
+        "topologically sorted",
+        "not output of any previous nodes",
+    ),
     *("can't infer", "annot infer", "dynamic rank", "rank().is_static", "ShapeInferenceError", "required but missing"),
 )
 

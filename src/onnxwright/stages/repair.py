@@ -69,7 +69,8 @@ def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
         if (outcomes[-1].is_complete and outcomes[-1].suits_all) or bench.request.replay is not None:
             break
         waiting.learn(outcomes)
-        waiting.add(_answers(bench, outcomes))
+        if not _was_idle(outcomes):
+            waiting.add(_answers(bench, outcomes))
     return outcomes
 
 
@@ -196,6 +197,20 @@ def _answers(bench: Workbench, outcomes: Sequence[Outcome]) -> Iterator[Approach
             continue
         base = approach if route == approach.route else Approach(route, approach.opset, _undecided(approach.fixes))
         yield from (base.mended(Fix(name, argument)) for argument in one.proposals(seen))
+
+
+def _was_idle(outcomes: Sequence[Outcome]) -> bool:
+    """Whether the last repair has left everything that Python decides, and shows no more: what answers that waits."""
+    *before, last = outcomes
+    without = replace(last.approach, fixes=last.approach.fixes[:-1])
+    return bool(last.approach.fixes and last.proofs) and any(
+        one.approach == without and one.is_shown and one.extent >= last.extent and _decided(one) == _decided(last)
+        for one in before
+    )
+
+
+def _decided(outcome: Outcome) -> set[tuple[str, str | None]]:
+    return {(one.code, one.where) for one in outcome.journal.findings if one.code in DECIDED}
 
 
 def _undecided(fixes: Sequence[Fix]) -> tuple[Fix, ...]:

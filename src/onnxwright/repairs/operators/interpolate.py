@@ -53,7 +53,7 @@ def _resampling(taken: int, made: int, mode: str) -> Tensor:
     stretch = scale.clamp(min=1.0)
     center = (_counted(made)[:, None] - 0.5) * scale
     place = _counted(taken)[None].to(torch.float64)
-    begin, end = ((center + side * reach * stretch + 0.5).trunc() for side in (-1.0, 1.0))
+    begin, end = ((center + side * reach * stretch + 0.5).floor() for side in (-1.0, 1.0))
     is_reached = (place > begin) & (place <= end)
     weights = torch.where(is_reached, weigh((place - 0.5 - center) / stretch), torch.zeros_like(place))
     return weights / weights.sum(1, keepdim=True)
