@@ -12,23 +12,23 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import functools
 import itertools
-import json
 import multiprocessing
 import os
 import random
-import subprocess
-import sys
+import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from record import keep
+from onnxwright.stages.measure import LEAST_RUNS
+from record import keep, spread
 from tiny import made
 
 RAW = ("trace", "dynamo")
@@ -139,103 +139,131 @@ def resized(inputs: dict[str, Any], dims: dict[str, dict[int, str]], sizes: dict
     return found
 
 
-def build(names_of_them: list[str], seconds: float) -> list[dict[str, Any]]:
-    """Prints of each type whether it can be built and run, each in a process that has torch from the start."""
+def reason_of(name: str) -> dict[str, Any]:
+    """Tells whether a type can be built and run, and why not."""
+    try:
+        made(name)
+    except ValueError as refusal:
+        return {"name": name, "outcome": "not runnable", "reason": str(refusal)[:200]}
+    return {"name": name, "outcome": "runnable"}
+
+
+STEPS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "build": reason_of,
+    "onnxwright": one,
+    "trace": functools.partial(raw, dynamo=False),
+    "dynamo": functools.partial(raw, dynamo=True),
+}
+
+
+def load() -> None:
+    """Imports what every step needs, so that each process that is forked from here has it."""
+    import onnxruntime  # noqa: F401
+    import onnxscript  # noqa: F401
     import torch
     import transformers.modeling_utils
 
+    import onnxwright as ow
+    from onnxwright.routes import routes
+
+    ow.convert  # noqa: B018 - loads what it names
+    for route in routes().values():
+        route.load()
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
+
+
+def row(name: str, how: str, seconds: float) -> dict[str, Any]:
+    """Runs a step with one type in a forked process, which is ended with all that it has started when it is late."""
     context = multiprocessing.get_context("fork")
-    rows = []
-    for name in names_of_them:
-        here, there = context.Pipe(duplex=False)
-        child = context.Process(target=tell, args=(name, there))
-        child.start()
-        there.close()
-        reason = "out of time"
-        if here.poll(seconds):
-            try:
-                reason = here.recv()
-            except EOFError:
-                reason = "crashed"
-        child.kill()
-        child.join()
-        rows.append({"name": name, "outcome": "not runnable" if reason else "runnable", "reason": reason})
-        print(f"{name:28} {rows[-1]['outcome']:12} {' '.join(reason.split())[:160]}", flush=True)
-    return rows
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=work, args=(name, how, there))
+    child.start()
+    there.close()
+    try:
+        found: dict[str, Any] = here.recv() if here.poll(seconds) else {"name": name, "outcome": "out of time"}
+    except EOFError:
+        found = {"name": name, "outcome": "crashed", "reason": "the process ended"}
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid or 0, signal.SIGKILL)
+    child.join()
+    here.close()
+    return found
 
 
-def tell(name: str, there: Connection) -> None:
-    """Sends why a type can't be built and run; nothing when it can."""
+def work(name: str, how: str, there: Connection) -> None:
+    """Sends what a step finds, from a process group of its own that prints nothing."""
+    os.setsid()
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     try:
-        made(name)
-    except ValueError as refusal:
-        there.send(str(refusal))
-    else:
-        there.send("")
+        found = STEPS[how](name)
+    except BaseException as problem:  # noqa: BLE001 - an exporter raises anything
+        found = {"name": name, "outcome": "crashed", "reason": f"{type(problem).__name__}: {problem}"[:500]}
+    there.send(found)
 
 
-def row(name: str, how: str, seconds: float) -> dict[str, Any]:
-    """Runs one architecture in a process of its own, by onnxwright or by one of PyTorch's exporters."""
-    command = [sys.executable, __file__, "--one", name, "--how", how]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return {"name": name, "outcome": "out of time"}
-    if done.returncode:
-        return {"name": name, "outcome": "crashed", "reason": done.stderr[-500:]}
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+def rows_of(name: str, *, how: str, beside: Sequence[str], seconds: float) -> dict[str, Any]:
+    """Returns the row of one type, with what PyTorch's exporters do beside."""
+    found = row(name, how, seconds)
+    if beside and found["outcome"] != "not runnable":
+        found["raw"] = {other: row(name, other, seconds) for other in beside}
+    what = found.get("approach") or " ".join(str(found.get("reason", "")).split())[:160]
+    others = " ".join(f"{other} {one.get('right', False)!s:5}" for other, one in found.get("raw", {}).items())
+    print(f"{name:28} {found['outcome']:12} {found.get('seconds', 0.0):5.0f} s  {others}  {what}", flush=True)
     return found
 
 
-def rows_of(name: str, seconds: float, *, is_compared: bool) -> dict[str, Any]:
-    """Returns the row of one architecture, with PyTorch's exporters beside where asked."""
-    found = row(name, "onnxwright", seconds)
-    if is_compared and found["outcome"] != "not runnable":
-        found["raw"] = {how: row(name, how, seconds) for how in RAW}
-    told = found.get("approach") or " ".join(str(found.get("reason", "")).split())[:160]
-    beside = " ".join(f"{how} {one.get('right', False)!s:5}" for how, one in found.get("raw", {}).items())
-    print(f"{name:28} {found['outcome']:12} {found.get('seconds', 0.0):5.0f} s  {beside}  {told}", flush=True)
+def told(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Prints what came of all types, and beside what PyTorch's exporters did, and returns it."""
+    counts = Counter(one["outcome"] for one in rows)
+    runnable = len(rows) - counts["not runnable"]
+    print(f"\n{counts['proven']} of {runnable} that PyTorch runs are proven on the whole profile; {dict(counts)}")
+    compared = [one for one in rows if "raw" in one]
+    right = {how: sum(one["raw"][how].get("right", False) for one in compared) for how in RAW if compared}
+    if compared:
+        right["either"] = sum(any(one["raw"][how].get("right") for how in RAW) for one in compared)
+    for how, count in right.items():
+        print(f"{how} alone: {count} of {len(compared)} right at the ends")
+    beside = [
+        one["seconds"] / min(exported)
+        for one in compared
+        if "seconds" in one and (exported := [found["seconds"] for found in one["raw"].values() if "seconds" in found])
+    ]
+    found = {"counts": counts, "runnable": runnable, "right": right}
+    if len(beside) >= LEAST_RUNS:
+        found["seconds_beside_the_faster_raw_route"] = spread(beside)._asdict()
+        print(f"seconds, as a multiple of the faster raw export's: {spread(beside)}")
     return found
 
 
 def main() -> None:
     """Prints a row for each architecture and a summary, and keeps both."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--one", help="convert this type here, and print its row")
-    parser.add_argument("--how", choices=("onnxwright", *RAW), default="onnxwright", help="for --one: by what")
+    parser.add_argument("names", nargs="*", help="model types; all that transformers maps, unless some are given")
     parser.add_argument("--compare", action="store_true", help="export by PyTorch's exporters alone beside")
     parser.add_argument("--workers", type=int, default=2, help="processes at a time")
     parser.add_argument("--build-only", action="store_true", help="tell which can be built and run; convert none")
     parser.add_argument("--sample", type=int, help="so many types, drawn by the seed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, help="for each type; 300, or 30 to build only")
+    parser.add_argument("--seconds", type=float, default=300.0, help="for each type")
+    parser.add_argument("--out", default="coverage", help="what the file in results/ is called")
     given = parser.parse_args()
-    if given.one:
-        print(json.dumps(one(given.one) if given.how == "onnxwright" else raw(given.one, dynamo=given.how == "dynamo")))
-        return
-    known = names()
+    load()
+    known = given.names or names()
     chosen = sorted(random.Random(given.seed).sample(known, given.sample)) if given.sample else known
-    if given.build_only:
-        counts = Counter(one["outcome"] for one in build(chosen, given.seconds or 30.0))
-        print(f"{counts['runnable']} of {len(chosen)} can be built and run")
-        return
+    work = functools.partial(
+        rows_of,
+        how="build" if given.build_only else "onnxwright",
+        beside=RAW if given.compare else (),
+        seconds=given.seconds,
+    )
     with concurrent.futures.ThreadPoolExecutor(given.workers) as pool:
-        work = functools.partial(rows_of, seconds=given.seconds or 300.0, is_compared=given.compare)
         rows = list(pool.map(work, chosen))
-    counts = Counter(one["outcome"] for one in rows)
-    runnable = len(rows) - counts["not runnable"]
-    print(f"{counts['proven']} of {runnable} that PyTorch runs are proven on the whole profile; {dict(counts)}")
-    compared = [one["raw"] for one in rows if "raw" in one]
-    for how in RAW if compared else ():
-        print(
-            f"{how} alone: {sum(one[how].get('right', False) for one in compared)} of {len(compared)} right at the ends"
-        )
-    keep("coverage", {"sample": given.sample, "seed": given.seed, "of": len(known), "rows": rows, "counts": counts})
+    found = told(rows)
+    if not given.build_only:
+        keep(given.out, {"sample": given.sample, "seed": given.seed, "of": len(names()), **found, "rows": rows})
 
 
 if __name__ == "__main__":
