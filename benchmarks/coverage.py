@@ -20,6 +20,7 @@ import os
 import random
 import signal
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,7 +42,7 @@ def names() -> list[str]:
     return sorted(MODEL_MAPPING_NAMES)
 
 
-def one(name: str) -> dict[str, Any]:
+def one(name: str, *, repair_seconds: float) -> dict[str, Any]:
     """Converts one architecture and returns its row."""
     import onnxwright as ow
 
@@ -50,7 +51,7 @@ def one(name: str) -> dict[str, Any]:
     except ValueError as refusal:
         return {"name": name, "outcome": "not runnable", "reason": str(refusal)[:200]}
     begun = time.perf_counter()
-    options: dict[str, Any] = {"measure": False, "proof": "quick", "engine": "onnxruntime", "repair_seconds": 150.0}
+    options: dict[str, Any] = {"measure": False, "proof": "quick", "engine": "onnxruntime"}
     with tempfile.TemporaryDirectory() as folder:
         try:
             package = ow.convert(
@@ -59,6 +60,7 @@ def one(name: str) -> dict[str, Any]:
                 example_inputs=inputs,
                 dims=dims,
                 profile=profile,
+                repair_seconds=repair_seconds,
                 **options,
             )
         except ow.OnnxwrightError as refusal:
@@ -150,7 +152,7 @@ def reason_of(name: str) -> dict[str, Any]:
 
 STEPS: dict[str, Callable[[str], dict[str, Any]]] = {
     "build": reason_of,
-    "onnxwright": one,
+    "onnxwright": functools.partial(one, repair_seconds=150.0),
     "trace": functools.partial(raw, dynamo=False),
     "dynamo": functools.partial(raw, dynamo=True),
 }
@@ -189,6 +191,11 @@ def row(name: str, how: str, seconds: float) -> dict[str, Any]:
     child.join()
     here.close()
     return found
+
+
+def keep_to(core: int) -> None:
+    """Has this thread, and what it forks, run on one core: threads of several conversions would wait for each other."""
+    os.sched_setaffinity(threading.get_native_id(), {core})
 
 
 def work(name: str, how: str, there: Connection) -> None:
@@ -248,9 +255,11 @@ def main() -> None:
     parser.add_argument("--sample", type=int, help="so many types, drawn by the seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=300.0, help="for each type")
+    parser.add_argument("--repair-seconds", type=float, default=150.0, help="how long new attempts are begun")
     parser.add_argument("--out", default="coverage", help="what the file in results/ is called")
     given = parser.parse_args()
     load()
+    STEPS["onnxwright"] = functools.partial(one, repair_seconds=given.repair_seconds)
     known = given.names or names()
     chosen = sorted(random.Random(given.seed).sample(known, given.sample)) if given.sample else known
     work = functools.partial(
@@ -259,7 +268,9 @@ def main() -> None:
         beside=RAW if given.compare else (),
         seconds=given.seconds,
     )
-    with concurrent.futures.ThreadPoolExecutor(given.workers) as pool:
+    cores = itertools.cycle(sorted(os.sched_getaffinity(0)))
+    start = lambda: keep_to(next(cores))  # noqa: E731
+    with concurrent.futures.ThreadPoolExecutor(given.workers, initializer=start) as pool:
         rows = list(pool.map(work, chosen))
     found = told(rows)
     if not given.build_only:

@@ -165,6 +165,33 @@ class Growing(nn.Module):
         return x + self.table[: x.shape[1], None]
 
 
+class Experts(nn.Module):
+    """Has each row computed by the expert that it chooses, and only experts that some row has chosen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.ModuleDict({f"expert_{number}": nn.Linear(8, 8) for number in range(4)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(0, 1)
+        chosen = rows[:, :4].argmax(1)
+        answer = torch.zeros_like(rows)
+        for hit in (chosen[:, None] == torch.arange(4)).sum(0).nonzero():
+            (here,) = torch.where(chosen == hit[0])
+            answer = answer.index_add(0, here, self.experts[f"expert_{hit[0]}"](rows[here]))
+        return answer.view_as(x)
+
+
+class CountedExperts(Experts):
+    """Answers by how many experts were chosen, so that those that were not count."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = x * 0.0
+        for hit in (x[..., :4].argmax(-1)[..., None] == torch.arange(4)).sum((0, 1)).nonzero():
+            total = total + hit[0] + 1.0
+        return total
+
+
 def halved(x: Tensor) -> Tensor:
     while x.abs().max() > 1.0:
         x = x * 0.5
@@ -220,6 +247,7 @@ MENDED = {
     "sample": (Chunked, "dynamo@18; sample=batch", "dynamo"),
     "warmed": (Growing, "trace@18; warmed", "trace"),
     "attention": (Forms, "trace@18; attention=eager", "trace"),
+    "visited": (Experts, "trace@18; visited", "trace"),
     "opset": (Volume, "trace@20", "trace"),
     "scripting a function": (Halving, "trace@18; scripting=test_repairs.py:", "trace"),
     "scripting": (Mixed, "trace@18; scripting=inner", "trace"),
@@ -280,6 +308,11 @@ def test_what_no_route_gets_right_alone_is_mended_and_proven(name, tmp_path):
     expected = module.eval()(EXAMPLE["x"][:1, :5])
     expected = expected["y"] if isinstance(expected, dict) else expected
     torch.testing.assert_close(torch.from_numpy(next(iter(answered.values()))), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_visited_without_having_been_found_must_add_nothing(tmp_path):
+    with pytest.raises(ow.ProofError, match="Wrong at "):
+        convert(made(CountedExperts), tmp_path, replay="trace@18; visited")
 
 
 class Routed(nn.Module):

@@ -64,6 +64,18 @@ CALLS = {
         lambda: torch.scatter_reduce(X, 2, PLACES, X * 2, reduce="amax"),
         lambda: PLACES.scatter_reduce(dim=-1, index=PLACES, src=PLACES * 3, reduce="amin", include_self=False),
     ],
+    "isin": [
+        lambda: torch.isin(PLACES, torch.tensor([3, 7])),
+        lambda: torch.isin(PLACES, 3, invert=True),
+        lambda: torch.isin(elements=torch.tensor([1, 2]), test_elements=torch.zeros(0, dtype=torch.int64)),
+    ],
+    "one_hot": [lambda: functional.one_hot(PLACES, 13), lambda: functional.one_hot(PLACES)],
+    "module_to": [
+        lambda: nn.Linear(4, 8).to(torch.float32)(ROWS),
+        lambda: nn.Linear(4, 8).to(torch.device("cpu"))(ROWS),
+        lambda: nn.Linear(4, 8).to(torch.float64)(ROWS.double()),
+        lambda: nn.Linear(4, 8).to("cpu", torch.float64)(ROWS.double()),
+    ],
     "diff": [lambda: X.diff(1), lambda: torch.diff(X, 2, 1), lambda: torch.diff(X, dim=0, prepend=X[:1])],
     "grouped_mm": [
         lambda: functional.grouped_mm(ROWS, GROUPS, offs=torch.tensor([2, 2, 7], dtype=torch.int32)),

@@ -35,6 +35,7 @@ _LEAST_SECONDS: Final = 30.0
 _LACKING: Final = 12.0
 """What an attempt ranks behind without a repair that another route has needed to give a graph at all."""
 
+_ADDRESS: Final = re.compile(r"0x[0-9a-f]+")
 _OPSETS: Final = (
     re.compile(r"[Ss]upport for this operator was added in version (\d+)"),
     re.compile(r"the exporter wrote opset (\d+)"),
@@ -200,13 +201,21 @@ def _answers(bench: Workbench, outcomes: Sequence[Outcome]) -> Iterator[Approach
 
 
 def _was_idle(outcomes: Sequence[Outcome]) -> bool:
-    """Whether the last repair has left everything that Python decides, and shows no more: what answers that waits."""
+    """Whether the last repair has changed nothing that is known: what answers that waits without it.
+
+    It has left everything that Python decides, and shows no more; or it has failed as was failed before it.
+    """
     *before, last = outcomes
     without = replace(last.approach, fixes=last.approach.fixes[:-1])
-    return bool(last.approach.fixes and last.proofs) and any(
-        one.approach == without and one.is_shown and one.extent >= last.extent and _decided(one) == _decided(last)
-        for one in before
-    )
+    return bool(last.approach.fixes) and any(one.approach == without and _is_no_better(last, one) for one in before)
+
+
+def _is_no_better(last: Outcome, one: Outcome) -> bool:
+    if _decided(one) != _decided(last):
+        return False
+    if not last.proofs:
+        return not one.proofs and _ADDRESS.sub("", one.journal.message) == _ADDRESS.sub("", last.journal.message)
+    return one.is_shown and one.extent >= last.extent
 
 
 def _decided(outcome: Outcome) -> set[tuple[str, str | None]]:
