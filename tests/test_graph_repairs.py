@@ -11,6 +11,7 @@ from onnxwright.approach import Approach
 from onnxwright.graph.axes import counted_from_the_front
 from onnxwright.graph.element_types import widen
 from onnxwright.graph.expanding import expand
+from onnxwright.graph.lost import with_lost_constants
 from onnxwright.graph.ranks import settle_ranks
 from onnxwright.graph.versions import convert_opset
 from onnxwright.repairs import GraphRepair, Seen, repairs
@@ -28,6 +29,10 @@ g (float[batch, 4] x) => (float[batch, 4] y) { h = Relu (x) y = Neg (h) }
 FROM_THE_END = """
 <ir_version: 10, opset_import: ["" : 18]>
 g (float[batch, 3, 4] x) => (float[batch, 4, 3] y) { y = Transpose <perm = [0, -1, -2]> (x) }
+"""
+CLIPPED = """
+<ir_version: 10, opset_import: ["" : 18]>
+g (float[batch, 4] x, float low, float high) => (float[batch, 4] y) { y = Clip (x, low, high) }
 """
 NARROW = """
 <ir_version: 10, opset_import: ["" : 18]>
@@ -171,6 +176,20 @@ def test_the_branch_of_the_declared_rank_stays():
     assert settle_ranks(model) == 1
     assert "If" not in {node.op_type for node in model.graph}
     np.testing.assert_array_equal(run(model, x=x), run(own, x=x))
+
+
+def test_constants_that_no_graph_knows_are_initializers():
+    model = parsed(CLIPPED)
+    (node,) = model.graph
+    for place, bound in ((1, -0.5), (2, 0.5)):
+        number = ir.tensor(np.array(bound, np.float32))
+        node.replace_input_with(place, ir.Value(name="bound", const_value=number))
+    del model.graph.inputs[1:]
+
+    assert with_lost_constants(model) == 2
+    x = np.linspace(-2, 2, 8, dtype=np.float32).reshape(2, 4)
+    np.testing.assert_array_equal(run(model, x=x), x.clip(-0.5, 0.5))
+    assert with_lost_constants(model) == 0
 
 
 def test_axes_are_counted_from_the_front():

@@ -70,6 +70,11 @@ CALLS = {
         lambda: torch.isin(elements=torch.tensor([1, 2]), test_elements=torch.zeros(0, dtype=torch.int64)),
     ],
     "one_hot": [lambda: functional.one_hot(PLACES, 13), lambda: functional.one_hot(PLACES)],
+    "movedim": [
+        lambda: torch.movedim(X, -1, 1),
+        lambda: X.movedim((0, 1), (-1, 0)),
+        lambda: torch.moveaxis(X, source=2, destination=-4),
+    ],
     "module_to": [
         lambda: nn.Linear(4, 8).to(torch.float32)(ROWS),
         lambda: nn.Linear(4, 8).to(torch.device("cpu"))(ROWS),

@@ -87,9 +87,11 @@ def conformed(model: onnx_ir.Model, task: Task, findings: Iterable[Finding] = ()
     """
     from onnxwright.graph.axes import counted_from_the_front
     from onnxwright.graph.boundary import conform, unused_inputs
+    from onnxwright.graph.lost import with_lost_constants
     from onnxwright.graph.pruning import prune_branches
     from onnxwright.pytorch.lines import Place, found_at, line_of_forward
 
+    with_lost_constants(model)
     conform(model, task.signature)
     prune_branches(model)
     counted_from_the_front(model)

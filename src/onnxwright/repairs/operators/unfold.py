@@ -14,7 +14,8 @@ def _unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     places = (starts[:, None] + torch.arange(size, device=x.device)).reshape(-1)
     windows = x.index_select(axis, places)
     shape = (*x.shape[:axis], -1, size, *x.shape[axis + 1 :])
-    return windows.reshape(shape).movedim(axis + 1, -1)
+    axes = [*range(axis + 1), *range(axis + 2, x.dim() + 1), axis + 1]
+    return windows.reshape(shape).permute(axes)
 
 
 def _is_fixed(x: Tensor, dimension: object, size: object, step: object) -> bool:
