@@ -11,7 +11,6 @@ less than a proof.
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import contextlib
 import functools
 import itertools
@@ -20,11 +19,11 @@ import os
 import random
 import signal
 import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from multiprocessing.connection import Connection
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,8 @@ def one(name: str, *, repair_seconds: float) -> dict[str, Any]:
                 **options,
             )
         except ow.OnnxwrightError as refusal:
-            return {"name": name, "outcome": "refused", "seconds": time.perf_counter() - begun, "reason": str(refusal)}
+            seconds = time.perf_counter() - begun
+            return {"name": name, "outcome": outcome_of(refusal), "seconds": seconds, "reason": str(refusal)}
         last = max(package.manifest.attempts, key=lambda attempt: attempt.verdict == "proven")
         return {
             "name": name,
@@ -74,6 +74,14 @@ def one(name: str, *, repair_seconds: float) -> dict[str, Any]:
             "range": package.proof.range,
             "seconds": time.perf_counter() - begun,
         }
+
+
+def outcome_of(refusal: Exception) -> str:
+    """Returns how a type was refused: for what exporters do, or because PyTorch itself has no one answer."""
+    codes = {found.code for found in getattr(refusal, "findings", ())}
+    if not getattr(refusal, "attempts", ()) and not codes.isdisjoint({"random-numbers", "nondeterministic-forward"}):
+        return "random"
+    return "ill-conditioned" if "ill-conditioned" in codes else "refused"
 
 
 def raw(name: str, *, dynamo: bool) -> dict[str, Any]:
@@ -175,32 +183,45 @@ def load() -> None:
     transformers.logging.set_verbosity_error()
 
 
-def row(name: str, how: str, seconds: float) -> dict[str, Any]:
-    """Runs a step with one type in a forked process, which is ended with all that it has started when it is late."""
+@dataclass(frozen=True)
+class Running:
+    """A step with one type, in a forked process that is ended with all that it has started when it is late."""
+
+    name: str
+    how: str
+    core: int
+    end: float
+    process: Any
+    answer: Connection
+
+    def found(self) -> dict[str, Any]:
+        """Returns what the step has found, and ends it."""
+        found: dict[str, Any] = {"name": self.name, "outcome": "out of time"}
+        try:
+            found = self.answer.recv() if self.answer.poll() else found
+        except EOFError:
+            found = {"name": self.name, "outcome": "crashed", "reason": "the process ended"}
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.join()
+        self.answer.close()
+        return found
+
+
+def started(name: str, how: str, core: int, seconds: float) -> Running:
+    """Forks a process for a step, on one core: threads of several conversions would wait for each other."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
-    child = context.Process(target=work, args=(name, how, there))
-    child.start()
+    process = context.Process(target=work, args=(name, how, core, there))
+    process.start()
     there.close()
-    try:
-        found: dict[str, Any] = here.recv() if here.poll(seconds) else {"name": name, "outcome": "out of time"}
-    except EOFError:
-        found = {"name": name, "outcome": "crashed", "reason": "the process ended"}
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid or 0, signal.SIGKILL)
-    child.join()
-    here.close()
-    return found
+    return Running(name, how, core, time.monotonic() + seconds, process, here)
 
 
-def keep_to(core: int) -> None:
-    """Has this thread, and what it forks, run on one core: threads of several conversions would wait for each other."""
-    os.sched_setaffinity(threading.get_native_id(), {core})
-
-
-def work(name: str, how: str, there: Connection) -> None:
+def work(name: str, how: str, core: int, there: Connection) -> None:
     """Sends what a step finds, from a process group of its own that prints nothing."""
     os.setsid()
+    os.sched_setaffinity(0, {core})
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
@@ -211,23 +232,49 @@ def work(name: str, how: str, there: Connection) -> None:
     there.send(found)
 
 
-def rows_of(name: str, *, how: str, beside: Sequence[str], seconds: float) -> dict[str, Any]:
-    """Returns the row of one type, with what PyTorch's exporters do beside."""
-    found = row(name, how, seconds)
-    if beside and found["outcome"] != "not runnable":
-        found["raw"] = {other: row(name, other, seconds) for other in beside}
-    what = found.get("approach") or " ".join(str(found.get("reason", "")).split())[:160]
-    others = " ".join(f"{other} {one.get('right', False)!s:5}" for other, one in found.get("raw", {}).items())
-    print(f"{name:28} {found['outcome']:12} {found.get('seconds', 0.0):5.0f} s  {others}  {what}", flush=True)
-    return found
+def done(steps: Iterable[tuple[str, str]], workers: int, seconds: float) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yields what steps with types find, as they end; without threads, since a fork copies what they hold."""
+    waiting, running = deque(steps), list[Running]()
+    cores = deque(itertools.islice(itertools.cycle(sorted(os.sched_getaffinity(0))), workers))
+    while waiting or running:
+        while waiting and cores:
+            running.append(started(*waiting.popleft(), cores.popleft(), seconds))
+        ready = wait([one.answer for one in running], min(one.end for one in running) - time.monotonic())
+        for one in [one for one in running if one.answer in ready or time.monotonic() > one.end]:
+            running.remove(one)
+            cores.append(one.core)
+            yield one.name, one.how, one.found()
+
+
+def rows_of(names_of_them: Sequence[str], hows: Sequence[str], workers: int, seconds: float) -> list[dict[str, Any]]:
+    """Returns the rows of types: what the first step found, with what PyTorch's exporters do beside."""
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name, how, one in done(itertools.product(names_of_them, hows), workers, seconds):
+        found[name][how] = one
+        if len(found[name]) == len(hows):
+            tell(found[name], hows)
+    return [
+        {**found[name][hows[0]], **({"raw": {how: found[name][how] for how in hows[1:]}} if hows[1:] else {})}
+        for name in names_of_them
+    ]
+
+
+def tell(found: Mapping[str, Mapping[str, Any]], hows: Sequence[str]) -> None:
+    """Prints what came of one type."""
+    first = found[hows[0]]
+    what = first.get("approach") or " ".join(str(first.get("reason", "")).split())[:160]
+    others = " ".join(f"{how} {found[how].get('right', False)!s:5}" for how in hows[1:])
+    print(f"{first['name']:28} {first['outcome']:12} {first.get('seconds', 0.0):5.0f} s  {others}  {what}", flush=True)
 
 
 def told(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Prints what came of all types, and beside what PyTorch's exporters did, and returns it."""
     counts = Counter(one["outcome"] for one in rows)
     runnable = len(rows) - counts["not runnable"]
+    defined = runnable - counts["random"] - counts["ill-conditioned"]
     print(f"\n{counts['proven']} of {runnable} that PyTorch runs are proven on the whole profile; {dict(counts)}")
-    compared = [one for one in rows if "raw" in one]
+    print(f"of the {defined} to which PyTorch gives one answer, so many: {counts['proven'] / max(defined, 1):.1%}")
+    compared = [one for one in rows if "raw" in one and one["outcome"] != "not runnable"]
     right = {how: sum(one["raw"][how].get("right", False) for one in compared) for how in RAW if compared}
     if compared:
         right["either"] = sum(any(one["raw"][how].get("right") for how in RAW) for one in compared)
@@ -262,17 +309,8 @@ def main() -> None:
     STEPS["onnxwright"] = functools.partial(one, repair_seconds=given.repair_seconds)
     known = given.names or names()
     chosen = sorted(random.Random(given.seed).sample(known, given.sample)) if given.sample else known
-    work = functools.partial(
-        rows_of,
-        how="build" if given.build_only else "onnxwright",
-        beside=RAW if given.compare else (),
-        seconds=given.seconds,
-    )
-    cores = itertools.cycle(sorted(os.sched_getaffinity(0)))
-    start = lambda: keep_to(next(cores))  # noqa: E731
-    with concurrent.futures.ThreadPoolExecutor(given.workers, initializer=start) as pool:
-        rows = list(pool.map(work, chosen))
-    found = told(rows)
+    hows = ("build",) if given.build_only else ("onnxwright", *(RAW if given.compare else ()))
+    found = told(rows := rows_of(chosen, hows, given.workers, given.seconds))
     if not given.build_only:
         keep(given.out, {"sample": given.sample, "seed": given.seed, "of": len(names()), **found, "rows": rows})
 

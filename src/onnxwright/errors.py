@@ -14,6 +14,7 @@ OnnxwrightError
     ├── CheckpointError       weights that don't fit the architecture
     ├── ForwardError          the module raises
     ├── RouteError            a route can't export the module
+    │   └── RepairError       a repair finds nothing that it could mend
     └── ProofError            nothing could be shown equal to the reference
 ```
 """
@@ -87,6 +88,10 @@ class RouteError(ModelError):
     def __init__(self, message: str, *, findings: tuple[Finding, ...] = ()):
         super().__init__(message)
         self.findings = findings
+
+
+class RepairError(RouteError):
+    """A repair finds nothing that it could mend, or can't do it; with other repairs beside it that is no different."""
 
 
 class ProofError(ModelError):

@@ -75,6 +75,12 @@ CALLS = {
         lambda: X.movedim((0, 1), (-1, 0)),
         lambda: torch.moveaxis(X, source=2, destination=-4),
     ],
+    "scatter": [
+        lambda: (X > 0).scatter(-1, PLACES, False),
+        lambda: torch.scatter(X > 0, 2, PLACES, value=True),
+        lambda: X.scatter(2, PLACES, 3.0),
+        lambda: X.scatter(2, PLACES, X.flip(0)),
+    ],
     "module_to": [
         lambda: nn.Linear(4, 8).to(torch.float32)(ROWS),
         lambda: nn.Linear(4, 8).to(torch.device("cpu"))(ROWS),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from onnxwright.approach import Approach, Fix
 from onnxwright.discovery import offered
-from onnxwright.errors import RouteError, UsageError, accepted
+from onnxwright.errors import RepairError, UsageError, accepted
 from onnxwright.findings import Finding
 from onnxwright.manifest import Proof
 from onnxwright.routes import Exported
@@ -103,7 +103,7 @@ class GraphRepair(Repair):
         def mending(source: Source) -> Exported:
             exported = export(source)
             if not self.mend(exported.model, argument):
-                raise RouteError(f"there is nothing for repair '{self.name}' to mend in the graph.")
+                raise RepairError(f"there is nothing for repair '{self.name}' to mend in the graph.")
             return exported
 
         return mending

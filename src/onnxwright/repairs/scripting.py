@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
-from onnxwright.errors import RouteError
+from onnxwright.errors import RepairError
 from onnxwright.pytorch.functions import functions_at
 from onnxwright.pytorch.replacing import replaced
 from onnxwright.repairs import DECIDED, Exporter, Repair, Seen
@@ -88,7 +88,7 @@ def _compiled_function(function: FunctionType) -> Iterator[None]:
     try:
         compiled: Any = torch.jit.script(function)
     except Exception as problem:  # the compiler raises types of its own, and whatever `inspect` raises
-        raise RouteError(f"'{function.__qualname__}' can't be compiled: {told(problem)}") from problem
+        raise RepairError(f"'{function.__qualname__}' can't be compiled: {told(problem)}") from problem
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -114,7 +114,7 @@ def _compiled(module: nn.Module, path: str) -> Iterator[None]:
         own = parent.get_submodule(name)
         compiled: Any = torch.jit.script(own)
     except Exception as problem:  # the compiler raises types of its own, and whatever `inspect` raises
-        raise RouteError(f"'{path}' can't be compiled: {told(problem)}") from problem
+        raise RepairError(f"'{path}' can't be compiled: {told(problem)}") from problem
     parent._modules[name] = CompiledPart(compiled)
     try:
         yield

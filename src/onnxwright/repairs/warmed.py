@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from onnxwright.errors import RouteError
+from onnxwright.errors import RepairError
 from onnxwright.repairs import Exporter, Repair, Seen
 from onnxwright.routes import Exported, told
 from onnxwright.source import Source
@@ -41,7 +41,7 @@ class Warmed(Repair):
                 try:
                     _call(source, source.profile.most)
                 except Exception as problem:  # the user's forward may raise anything
-                    raise RouteError(f"the module refuses the most of the profile: {told(problem)}") from problem
+                    raise RepairError(f"the module refuses the most of the profile: {told(problem)}") from problem
                 return export(source)
 
         return warm

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from onnxwright import backends, environment
 from onnxwright.approach import Approach
 from onnxwright.backends import Options, Session
-from onnxwright.errors import EngineError, RouteError
+from onnxwright.errors import EngineError, RepairError, RouteError
 from onnxwright.isolation import can_isolate, isolated
 from onnxwright.manifest import Attempt, Proof
 from onnxwright.proof.prove import prove
@@ -71,6 +71,8 @@ class Outcome:
     refusals: Mapping[str, str]
     source: Source | None = None
     """The source with the sampler of the proof."""
+    is_barren: bool = False
+    """Whether a repair found nothing to mend: with more repairs it wouldn't either."""
 
     @property
     def engine(self) -> str:
@@ -124,7 +126,8 @@ def _attempt(bench: Workbench, approach: Approach, seconds: float) -> Outcome:
     try:
         noted = _write_graph(bench, approach, file, seconds)
     except RouteError as problem:
-        return _ended(approach, replace(entry, message=f"can't export it: {problem}", findings=problem.findings), file)
+        ended = _ended(approach, replace(entry, message=f"can't export it: {problem}", findings=problem.findings), file)
+        return dataclasses.replace(ended, is_barren=isinstance(problem, RepairError))
     blocking = [found for found in noted.findings if found.blocks_proof]
     if blocking:
         told = "; ".join(f"{found.message} ({found.where})" for found in blocking)

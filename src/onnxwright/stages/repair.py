@@ -70,7 +70,7 @@ def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
         if (outcomes[-1].is_complete and outcomes[-1].suits_all) or bench.request.replay is not None:
             break
         waiting.learn(outcomes)
-        if not _was_idle(outcomes):
+        if not _was_idle(outcomes) and not outcomes[-1].is_barren:
             waiting.add(_answers(bench, outcomes))
     return outcomes
 

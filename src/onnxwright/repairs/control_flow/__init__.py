@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Final
 
-from onnxwright.errors import RouteError
+from onnxwright.errors import RepairError
 from onnxwright.pytorch.functions import functions_at
 from onnxwright.pytorch.lines import Line
 from onnxwright.repairs import DECIDED, Exporter, Repair, Seen
@@ -77,7 +77,7 @@ class ControlFlow(Repair):
                     except UnsupportedError as reason:
                         reasons.append(f"{function.__qualname__}: {reason}")
                 if len(reasons) == len(functions):
-                    raise RouteError(f"nothing can be rewritten ({'; '.join(reasons) or 'no source'})")
+                    raise RepairError(f"nothing can be rewritten ({'; '.join(reasons) or 'no source'})")
                 sides = replaced.enter_context(noting_sides())
                 replaced.enter_context(_dense_answers())
                 replaced.enter_context(over_profile(source))
