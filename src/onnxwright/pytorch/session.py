@@ -77,11 +77,14 @@ class PyTorchSession:
     def run_reordered(self, feeds: Tensors) -> dict[str, Array]:
         """Answers in another order of evaluation: with another number of threads, and without fused kernels.
 
+        On one core there is one thread: two would spend their time waiting for each other.
+
         Raises:
             ForwardError: when the module raises.
         """
+        threads = other_threads(self._threads_for(feeds)) if self.ran.threads > 1 else 1
         with self._from_first_state():
-            return self._unguarded.run_reordered(feeds, threads=other_threads(self._threads_for(feeds)))
+            return self._unguarded.run_reordered(feeds, threads=threads)
 
     def _threads_for(self, feeds: Tensors) -> int:
         """One for small inputs: several wait longer for each other than they work, all the more on a busy machine."""
