@@ -32,6 +32,7 @@ from record import keep, spread
 from tiny import made
 
 RAW = ("trace", "dynamo")
+NARROWING = ("range-narrowed", "outputs-differ", "shape-branch-frozen", "reference-refuses-size", "not-tried")
 
 
 def names() -> list[str]:
@@ -65,6 +66,7 @@ def one(name: str, *, repair_seconds: float) -> dict[str, Any]:
         except ow.OnnxwrightError as refusal:
             seconds = time.perf_counter() - begun
             return {"name": name, "outcome": outcome_of(refusal), "seconds": seconds, "reason": str(refusal)}
+        narrowed = [found.message for found in package.manifest.findings if found.code in NARROWING]
         last = max(package.manifest.attempts, key=lambda attempt: attempt.verdict == "proven")
         return {
             "name": name,
@@ -72,6 +74,7 @@ def one(name: str, *, repair_seconds: float) -> dict[str, Any]:
             "approach": last.approach,
             "attempts": [[attempt.approach, attempt.verdict] for attempt in package.manifest.attempts],
             "range": package.proof.range,
+            "reason": " ".join(narrowed) if package.proof.verdict != "proven" else "",
             "seconds": time.perf_counter() - begun,
         }
 
@@ -262,7 +265,7 @@ def rows_of(names_of_them: Sequence[str], hows: Sequence[str], workers: int, sec
 def tell(found: Mapping[str, Mapping[str, Any]], hows: Sequence[str]) -> None:
     """Prints what came of one type."""
     first = found[hows[0]]
-    what = first.get("approach") or " ".join(str(first.get("reason", "")).split())[:160]
+    what = " ".join(f"{first.get('approach', '')} {first.get('reason', '')}".split())[:240]
     others = " ".join(f"{how} {found[how].get('right', False)!s:5}" for how in hows[1:])
     print(f"{first['name']:28} {first['outcome']:12} {first.get('seconds', 0.0):5.0f} s  {others}  {what}", flush=True)
 
