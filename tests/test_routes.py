@@ -67,6 +67,17 @@ class Convolved(nn.Module):
         return functional.relu(self.norm(self.convolution(x.unsqueeze(1))))
 
 
+class Listed(nn.Module):
+    """Keeps its weights in a plain list, where PyTorch doesn't see them."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = [{"line": nn.Linear(4, 4)}, nn.Parameter(torch.ones(4))]
+
+    def forward(self, x):
+        return self.layers[0]["line"](x) * self.layers[1]
+
+
 def sourced(module, dims=DIMS, **inputs):
     return load(module, example_inputs=inputs, dims=dims)
 
@@ -91,6 +102,20 @@ def test_names_types_dims_and_opset_are_the_signatures(route, tmp_path):
     assert shapes(model.graph.inputs) == {"x": ["batch", "sequence", 4], "scale": [4]}
     assert shapes(model.graph.outputs) == {"output": ["batch", "sequence", 4]}
     assert model.opset_imports[""] == 18
+
+
+def test_weights_that_pytorch_does_not_see_are_constants_and_need_their_gradient_afterwards(tmp_path):
+    module = Listed()
+    source = sourced(module, x=torch.rand(2, 5, 4))
+    feeds = source.sampler.draw({"batch": 3, "sequence": 7})
+
+    answered = answer(export(source, route_name="trace").model, feeds, tmp_path)["output"]
+
+    with torch.no_grad():
+        expected = module(torch.from_numpy(feeds["x"]))
+    np.testing.assert_allclose(answered, expected.numpy(), rtol=1e-5, atol=1e-6)
+    assert module.layers[0]["line"].weight.requires_grad
+    assert module.layers[1].requires_grad
 
 
 @pytest.mark.parametrize("is_training", [True, False])

@@ -221,5 +221,7 @@ def prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dic
 
 def _told(proof: Proof) -> str:
     told = [found.message for found in proof.findings if found.code in _TELLING or found.blocks_proof]
+    if not told and proof.verdict != "proven":
+        told = [found.message for found in proof.findings if found.code == "not-tried"]
     shown = f", for {in_sizes(proof.range)}" if proof.verdict == "partial" else ""
     return " ".join([f"{proof.verdict} at {proof.points} points{shown}.", *dict.fromkeys(told)])

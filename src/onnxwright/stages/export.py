@@ -33,13 +33,14 @@ def export(source: Source, *, route_name: str = "trace", opset: int = DEFAULT_OP
         RouteError: when the route can't export the module.
     """
     from onnxwright.pytorch.modules import Pristine, evaluation
+    from onnxwright.pytorch.unregistered import without_gradients
 
     chosen = route(route_name, opset=opset)
     if source.module is None:
         raise UsageError(f"source '{source.name}': is a graph already; expected a PyTorch model to export.")
     sample = _tensors(source.sampler.draw(source.traced))
     pristine = Pristine(source.module)
-    with evaluation(source.module):
+    with evaluation(source.module), without_gradients(source.module):
         twin = twin_of(source)
         try:
             return chosen.export(Task(source.module, source.signature, sample, opset, twin))
