@@ -25,6 +25,7 @@ SORTED = drawn(4, 10).sort().values
 ASKED = torch.cat([drawn(4, 3), SORTED[:, 2:4]], 1)
 LOWER = drawn(3, 17, 17) + 5 * torch.eye(17)
 PLACES = torch.randint(0, 13, (2, 3, 17, 13), generator=DRAW)
+FILTERS = drawn(5, 3, 3, 3)
 MASK = masked(2, 1, 17, 17)
 CELLS = {"gru_cell": nn.GRUCell, "lstm_cell": nn.LSTMCell, "rnn_cell": nn.RNNCell}
 
@@ -70,6 +71,16 @@ CALLS = {
         lambda: torch.isin(elements=torch.tensor([1, 2]), test_elements=torch.zeros(0, dtype=torch.int64)),
     ],
     "one_hot": [lambda: functional.one_hot(PLACES, 13), lambda: functional.one_hot(PLACES)],
+    "convolution": [
+        lambda: functional.conv2d(X, FILTERS, None, 2, (1, 0), dilation=1, groups=1),
+        lambda: functional.conv1d(X[:, :, 0], FILTERS[..., 0], padding="same"),
+        lambda: torch.conv1d(X[:, :, 0], FILTERS[:, :1, 0].repeat(3, 1, 1), FILTERS[:, 0, 0, 0].repeat(3), groups=3),
+        lambda: functional.conv2d(X[0], FILTERS),
+    ],
+    "conv_transpose": [
+        lambda: functional.conv_transpose2d(X, FILTERS.transpose(0, 1), stride=2, padding=1, output_padding=1),
+        lambda: torch.conv_transpose1d(X[:, :, 0], FILTERS[:1, :, 0].transpose(0, 1), None, 3, groups=3),
+    ],
     "movedim": [
         lambda: torch.movedim(X, -1, 1),
         lambda: X.movedim((0, 1), (-1, 0)),
