@@ -59,8 +59,8 @@ class Trace(msgspec.Struct, frozen=True):
             tuple(miss for miss in missed if (miss.rule, miss.node) not in mended),
             _once((*self.setbacks, *later.setbacks)),
             _summed(self.steps, later.steps),
-            self.before,
-            later.after,
+            self.before or later.before,
+            later.after or self.after,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -30,14 +31,11 @@ def complaint(before: ir.Model, after: ir.Model) -> str:
 
 def invalidity(model: ir.Model) -> str:
     """Returns what the ONNX checker says against a graph, nothing where it is valid; weights are left out."""
-    bare = _without_weights(model)
-    for node in [node for node in bare.graph.all_nodes() if node.op_type == RMS_NORM and not node.domain]:
-        node.domain = CONTRIB  # ONNX has no such operator
-        bare.graph.opset_imports.setdefault(CONTRIB, 1)
-    proto = ir.to_proto(bare)
+    with _without_weights(model), _with_known_operators(model):
+        proto = ir.to_proto(model)
     try:
-        onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as problem:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
         return " ".join(str(problem).split())[:_LONGEST]
     return ""
 
@@ -112,16 +110,42 @@ def _without_origin(model: ir.Model) -> Iterator[ir.Value]:
             yield value
 
 
-def _without_weights(model: ir.Model) -> ir.Model:
-    """A copy in which large initializers are inputs: what has more than 2 GiB can't be checked otherwise."""
-    bare = model.clone()
-    for name, value in list(bare.graph.initializers.items()):
-        tensor = value.const_value
-        if tensor is None or tensor.nbytes > _LARGEST or isinstance(tensor, ir.ExternalTensor):
-            del bare.graph.initializers[name]
-            value.shape = value.shape or (None if tensor is None else ir.Shape(tensor.shape.numpy()))
-            if value.dtype is None and tensor is not None:
-                value.dtype = tensor.dtype
-            if value not in bare.graph.inputs:
-                bare.graph.inputs.append(value)
-    return bare
+@contextlib.contextmanager
+def _without_weights(model: ir.Model) -> Iterator[None]:
+    """Makes inputs of large initializers meanwhile: what has more than 2 GiB can't be checked otherwise."""
+    graph, count = model.graph, len(model.graph.inputs)
+    held = [(value, value.const_value) for value in graph.initializers.values() if _is_large(value.const_value)]
+    for value, tensor in held:
+        del graph.initializers[str(value.name)]
+        value.shape = value.shape or ir.Shape(tensor.shape.numpy() if tensor is not None else ())
+        value.dtype = value.dtype or (tensor.dtype if tensor is not None else ir.DataType.UNDEFINED)
+        value.const_value = None
+    graph.inputs.extend(value for value, _ in held if value not in graph.inputs)
+    try:
+        yield
+    finally:
+        del graph.inputs[count:]
+        for value, tensor in held:
+            value.const_value = tensor
+            graph.initializers.add(value)
+
+
+def _is_large(tensor: ir.TensorProtocol | None) -> bool:
+    return tensor is None or tensor.nbytes > _LARGEST or isinstance(tensor, ir.ExternalTensor)
+
+
+@contextlib.contextmanager
+def _with_known_operators(model: ir.Model) -> Iterator[None]:
+    """Puts operators that ONNX Runtime has in ONNX's domain, and ONNX hasn't, into its own meanwhile."""
+    nodes = [node for node in model.graph.all_nodes() if node.op_type == RMS_NORM and not node.domain]
+    imports = dict(model.opset_imports)
+    for node in nodes:
+        node.domain = CONTRIB
+        model.opset_imports.setdefault(CONTRIB, 1)
+    try:
+        yield
+    finally:
+        for node in nodes:
+            node.domain = ""
+        model.opset_imports.clear()
+        model.opset_imports.update(imports)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import onnx_ir as ir
 
 from onnxwright.graph.guarding import complaint
@@ -52,18 +54,20 @@ def counting(name: str, summary: str, change: Callable[[ir.Model], int]) -> Pass
     return Pass(name, summary, lambda model, _: change(model))
 
 
-def guarded(model: ir.Model, passes: Iterable[Pass]) -> tuple[ir.Model, Trace]:
-    """Runs passes one after the other, each on a copy that shares the weights, and keeps those that break nothing.
+def guarded(model: ir.Model, passes: Sequence[Pass], *, rounds: int = 1) -> tuple[ir.Model, Trace]:
+    """Runs passes one after the other, on copies that share the weights, and keeps those that break nothing.
 
     The model that is given stays as it is. A pass that raises, or after which `guarding.complaint` has something to
-    say, is a setback of the trace; the passes after it run on the graph before it.
+    say, is a setback of the trace; the passes after it run on the graph before it. Further rounds end as soon as no
+    pass has anything left to change.
     """
-    counts = operators(model)
-    trace = Trace(before=counts, after=counts)
-    for one in passes:
-        model, step = _guarded(model, one)
-        trace = trace.and_then(step)
-    return model, trace
+    bench, idle = _Bench(model), 0
+    for one in itertools.chain.from_iterable(itertools.repeat(passes, rounds)):
+        idle = 0 if bench.run(one) else idle + 1
+        if idle == len(passes):
+            break
+    ends = {"before": operators(model), "after": operators(bench.model)}
+    return bench.model, msgspec.structs.replace(bench.trace, **ends)
 
 
 def operators(model: ir.Model) -> dict[str, int]:
@@ -79,23 +83,41 @@ def named(what: ir.Node | ir.Value) -> str:
     return what.name or "?"
 
 
-def _guarded(model: ir.Model, one: Pass) -> tuple[ir.Model, Trace]:
-    log, copy = Log(), model.clone()
+class _Bench:
+    """A graph as the passes so far have left it, and the copy on which the next one runs."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model, self.trace = model, Trace()
+        self._copy: ir.Model | None = None
+
+    def run(self, one: Pass) -> bool:
+        """Runs a pass, keeps what it made or takes it back, and says whether the graph is another one."""
+        log, copy = Log(), self._copy or self.model.clone()
+        self._copy = None
+        count, setback = _attempt(one, self.model, copy, log)
+        if setback is not None:
+            self.trace = self.trace.and_then(Trace(setbacks=(setback,)))
+            return False
+        if count:
+            carry_provenance(self.model, copy)
+            self.model = copy
+        else:
+            self._copy = copy  # what it changed without a word is held against the same graph after the next pass
+        steps = {one.name: count} if count else {}
+        self.trace = self.trace.and_then(Trace(tuple(log.hits), tuple(log.near_misses), steps=steps))
+        return bool(count)
+
+
+def _attempt(one: Pass, model: ir.Model, copy: ir.Model, log: Log) -> tuple[int, Setback | None]:
+    """Runs a pass on a copy; returns in how many places it changed it, and what came in between."""
     try:
         count = one.run(copy, log)
-        broken, node = (complaint(model, copy) if count else ""), None
+        broken = complaint(model, copy) if count else ""
     except RuleError as problem:
-        count, broken, node = 0, str(problem), problem.node
+        return 0, Setback(one.name, str(problem), problem.node)
     except Exception as problem:  # noqa: BLE001 - passes of other libraries raise anything; it is told by the pass's name
-        count, broken, node = 0, f"{type(problem).__name__}: {problem}", None
-    if broken:
-        counts = operators(model)
-        return model, Trace(setbacks=(Setback(one.name, broken, node),), after=counts)
-    if count:
-        carry_provenance(model, copy)
-        model = copy
-    steps = {one.name: count} if count else {}
-    return model, Trace(tuple(log.hits), tuple(log.near_misses), steps=steps, after=operators(model))
+        return 0, Setback(one.name, f"{type(problem).__name__}: {problem}")
+    return count, Setback(one.name, broken) if broken else None
 
 
 def _place(node: ir.Node) -> str | None:

@@ -11,6 +11,7 @@ from onnx_ir.passes import common
 from onnxwright.errors import UsageError, accepted
 from onnxwright.graph.following import SIZES
 from onnxwright.graph.passes import counting
+from onnxwright.graph.sharing import share_weights
 
 _MOST_FOLDED: Final = 1 << 16
 """Elements that a folded constant may have: more would only make the file larger."""
@@ -78,8 +79,6 @@ SIMPLIFYING: Final = (
         "identities", "Drops nodes that hand on what they are given.", _fewer_nodes(common.IdentityEliminationPass)
     ),
     counting("dead", "Drops what no output needs.", _fewer_nodes(common.RemoveUnusedNodesPass)),
-    counting(
-        "weights", "Keeps one of weights with the same numbers.", _fewer_nodes(common.DeduplicateHashedInitializersPass)
-    ),
+    counting("weights", "Keeps one of weights with the same numbers.", share_weights),
     counting("twice", "Computes once what is computed twice.", _fewer_nodes(common.CommonSubexpressionEliminationPass)),
 )

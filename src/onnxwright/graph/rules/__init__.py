@@ -94,6 +94,7 @@ def rewriting(name: str, patterns: Sequence[Any]) -> Callable[[ir.Model, Log], i
         count: int = RewriteRuleSet(watched).apply_to_model(model)
         if count:
             RemoveUnusedNodesPass()(model)
+            model.graph.sort()  # what a rule writes stands where the last of what it replaces stood
         return count
 
     return run
