@@ -24,6 +24,7 @@ WHERE: Final = "onnxwright.where"
 _WRAPPER = "module"
 """The attribute under which `modules.TensorFunction` holds the user's module."""
 _OF_EXPORTER = ("pkg.torch.", "namespace")
+_OF_REWRITER = "pkg.onnxscript.rewriter.rule_name"
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _TRACEBACK = "pkg.torch.onnx.stack_trace"
 _TRACED_FRAME = re.compile(r"^(.+)\((\d+)\): ", re.MULTILINE)
@@ -55,6 +56,29 @@ def keep_provenance(model: ir.Model, paths: Mapping[str, str]) -> ir.Model:
         kept = {MODULE: place.module, WHERE: place.where}
         node.metadata_props.update({key: value for key, value in kept.items() if value is not None})
     return model
+
+
+def carry_provenance(before: ir.Model, after: ir.Model) -> None:
+    """Gives nodes that a pass has made the place of what they stand for, or of what takes or gives their values."""
+    known = {
+        value.name: node.metadata_props for node in before.graph.all_nodes() for value in node.outputs if value.name
+    }
+    nodes = list(after.graph.all_nodes())
+    for node in nodes:
+        node.metadata_props.pop(_OF_REWRITER, None)
+        for value in node.outputs:
+            _inherit(node, known.get(value.name or "", {}))
+    for node in reversed(nodes):
+        for user in (user for value in node.outputs for user, _ in value.uses()):
+            _inherit(node, user.metadata_props)
+    for node in nodes:
+        for giver in (value.producer() for value in node.inputs if value is not None):
+            _inherit(node, {} if giver is None else giver.metadata_props)
+
+
+def _inherit(node: ir.Node, properties: Mapping[str, str]) -> None:
+    if not {MODULE, WHERE} & set(node.metadata_props):
+        node.metadata_props.update({key: properties[key] for key in (MODULE, WHERE) if key in properties})
 
 
 def _nodes(model: ir.Model) -> Iterator[ir.Node]:

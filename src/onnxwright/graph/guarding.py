@@ -1,0 +1,151 @@
+"""What no pass may do to a graph: change its inputs or outputs, lose what it uses, or leave what isn't ONNX."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+import onnx
+import onnx_ir as ir
+
+from onnxwright.graph.targets import CONTRIB, RMS_NORM
+
+_LARGEST: Final = 1000
+"""Bytes of a tensor that is checked with its numbers; one that is larger is checked by its type and shape."""
+_LONGEST: Final = 300
+
+
+def complaint(before: ir.Model, after: ir.Model) -> str:
+    """Says what a pass broke: `after` is what it made of `before`; nothing where all is well.
+
+    Dims that weren't known of an input or an output are put back as they were declared.
+    """
+    _keep_declared(before, after)
+    broken = next(_breaches(before, after), "")
+    if broken:
+        return broken
+    invalid = invalidity(after)
+    return "" if not invalid or invalidity(before) else f"the ONNX checker refuses the graph: {invalid}"
+
+
+def invalidity(model: ir.Model) -> str:
+    """Returns what the ONNX checker says against a graph, nothing where it is valid; weights are left out."""
+    with _without_weights(model), _with_known_operators(model):
+        proto = ir.to_proto(model)
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
+        return " ".join(str(problem).split())[:_LONGEST]
+    return ""
+
+
+def _breaches(before: ir.Model, after: ir.Model) -> Iterator[str]:
+    for kind in ("inputs", "outputs"):
+        had, has = (_declared(getattr(model.graph, kind)) for model in (before, after))
+        if had != has:
+            yield f"the graph's {kind}: expected {_spelled(had)}, got {_spelled(has)}."
+    missing = {node.domain for node in after.graph.all_nodes()} - set(after.opset_imports)
+    if missing:
+        yield f"no opset is imported for the domains {sorted(missing)} that nodes have."
+    changed = {
+        domain: version for domain, version in _standard(after) if dict(_standard(before)).get(domain) != version
+    }
+    if changed:
+        yield f"the graph's opset: expected {before.opset_imports.get('')}, got {changed['']}."
+    lost = next(_without_origin(after), None)
+    if lost is not None:
+        yield f"'{lost.name}' is used, and neither computed, given nor held by the graph."
+
+
+def _standard(model: ir.Model) -> list[tuple[str, int]]:
+    return [("", model.opset_imports[""])] if "" in model.opset_imports else []
+
+
+def _keep_declared(before: ir.Model, after: ir.Model) -> None:
+    for kind in ("inputs", "outputs"):
+        for had, has in zip(getattr(before.graph, kind), getattr(after.graph, kind), strict=False):
+            if had.name == has.name and _is_refined(had.shape, has.shape):
+                has.shape = None if had.shape is None else had.shape.copy()
+            if had.name == has.name and has.type is None:
+                has.type = had.type
+
+
+def _is_refined(had: ir.Shape | None, has: ir.Shape | None) -> bool:
+    """Whether a shape says the same as another and more, or has been lost."""
+    if had is None or has is None:
+        return had is not has
+    if had.rank() != has.rank():
+        return False
+    pairs = [(_dim(old), _dim(new)) for old, new in zip(had, has, strict=True)]
+    return had != has and all(_agree(old, new) for old, new in pairs)
+
+
+def _agree(old: int | str | None, new: int | str | None) -> bool:
+    return old == new or None in {old, new} or (isinstance(old, str) and isinstance(new, int))
+
+
+def _declared(values: list[ir.Value]) -> list[tuple[str | None, str, tuple[int | str | None, ...] | None]]:
+    return [
+        (value.name, str(value.type), None if value.shape is None else tuple(map(_dim, value.shape)))
+        for value in values
+    ]
+
+
+def _spelled(declared: list[tuple[str | None, str, tuple[int | str | None, ...] | None]]) -> str:
+    return ", ".join(f"{name}: {kind}{list(dims or ())}" for name, kind, dims in declared) or "none"
+
+
+def _dim(dim: int | ir.SymbolicDim) -> int | str | None:
+    return dim if isinstance(dim, int) else dim.value
+
+
+def _without_origin(model: ir.Model) -> Iterator[ir.Value]:
+    graphs = list(model.graphs())
+    held = {value for graph in graphs for value in (*graph.inputs, *graph.initializers.values())}
+    used = [value for graph in graphs for node in graph for value in node.inputs]
+    ends = [value for graph in graphs for value in graph.outputs]
+    for value in (*used, *ends):
+        if value is not None and value.producer() is None and value not in held:
+            yield value
+
+
+@contextlib.contextmanager
+def _without_weights(model: ir.Model) -> Iterator[None]:
+    """Makes inputs of large initializers meanwhile: what has more than 2 GiB can't be checked otherwise."""
+    graph, count = model.graph, len(model.graph.inputs)
+    held = [(value, value.const_value) for value in graph.initializers.values() if _is_large(value.const_value)]
+    for value, tensor in held:
+        del graph.initializers[str(value.name)]
+        value.shape = value.shape or ir.Shape(tensor.shape.numpy() if tensor is not None else ())
+        value.dtype = value.dtype or (tensor.dtype if tensor is not None else ir.DataType.UNDEFINED)
+        value.const_value = None
+    graph.inputs.extend(value for value, _ in held if value not in graph.inputs)
+    try:
+        yield
+    finally:
+        del graph.inputs[count:]
+        for value, tensor in held:
+            value.const_value = tensor
+            graph.initializers.add(value)
+
+
+def _is_large(tensor: ir.TensorProtocol | None) -> bool:
+    return tensor is None or tensor.nbytes > _LARGEST or isinstance(tensor, ir.ExternalTensor)
+
+
+@contextlib.contextmanager
+def _with_known_operators(model: ir.Model) -> Iterator[None]:
+    """Puts operators that ONNX Runtime has in ONNX's domain, and ONNX hasn't, into its own meanwhile."""
+    nodes = [node for node in model.graph.all_nodes() if node.op_type == RMS_NORM and not node.domain]
+    imports = dict(model.opset_imports)
+    for node in nodes:
+        node.domain = CONTRIB
+        model.opset_imports.setdefault(CONTRIB, 1)
+    try:
+        yield
+    finally:
+        for node in nodes:
+            node.domain = ""
+        model.opset_imports.clear()
+        model.opset_imports.update(imports)

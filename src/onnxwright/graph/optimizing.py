@@ -1,0 +1,97 @@
+"""Plans: what a graph can go through for an engine, by name, as candidates for a measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import onnx_ir as ir
+
+from onnxwright.graph.borrowed import borrowed
+from onnxwright.graph.passes import Pass, guarded, operators
+from onnxwright.graph.rules import rules
+from onnxwright.graph.simplifying import SIMPLIFYING
+from onnxwright.graph.targets import Target
+from onnxwright.rewrites import Trace
+
+_MOST_ROUNDS: Final = 8
+"""A rule may make room for another; after so many rounds what is left to do isn't worth the time."""
+
+_SIMPLE: Final = ("chains", "reshapes", "expands", "sizes-once", "batched-transposes")
+_PARTS: Final[dict[str, tuple[str, ...]]] = {
+    "unguarded": ("nan-guard",),
+    "norms": ("gelu", "layer-norm", "rms-norm", "skip-norm", "bias-gelu"),
+    "attention": ("attention",),
+    "native-attention": ("native-attention",),
+    "merged": ("merged-products",),
+}
+"""Rules that belong together, beside those that only make a graph simpler."""
+_SEEN_BY: Final = {"unguarded": "IsNaN", "attention": "Softmax", "native-attention": "Softmax"}
+"""An operator without which the rules of a part find nothing."""
+_PLANS: Final[tuple[tuple[str, ...], ...]] = (
+    (),
+    ("unguarded",),
+    ("unguarded", "norms"),
+    ("unguarded", "merged"),
+    ("unguarded", "norms", "attention"),
+    ("unguarded", "norms", "attention", "merged"),
+    ("unguarded", "norms", "native-attention"),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A candidate: an optimizer of another library, if any, then rules, until nothing changes any more.
+
+    Where it `needs_proof`, one of its rules is right only under a condition that the graph doesn't show.
+    """
+
+    name: str
+    rules: tuple[str, ...]
+    borrowed: str | None = None
+
+    @property
+    def needs_proof(self) -> bool:
+        """Whether one of its rules does."""
+        return any(rules()[name].needs_proof for name in self.rules)
+
+
+def plans(model: ir.Model, target: Target) -> tuple[Plan, ...]:
+    """Returns the plans that have something to offer for a graph and an engine, the most cautious first."""
+    return tuple(_plans(model, target))
+
+
+def apply(model: ir.Model, plan: Plan, target: Target) -> tuple[ir.Model, Trace]:
+    """Returns what a plan makes of a graph for an engine, and how; the model that is given stays as it is."""
+    first = Trace()
+    if plan.borrowed is not None:
+        model, first = guarded(model, [borrowed()[plan.borrowed].as_pass()])
+    made, then = guarded(model, _passes(model, plan, target), rounds=_MOST_ROUNDS)
+    return made, first.and_then(then)
+
+
+def _plans(model: ir.Model, target: Target) -> Iterator[Plan]:
+    present = operators(model)
+    named: dict[tuple[str, ...], Plan] = {}
+    for parts in _PLANS:
+        offered = {
+            part: _applied(_PARTS[part], model, target) for part in parts if _SEEN_BY.get(part, "") in {"", *present}
+        }
+        made = (*_SIMPLE, *(name for names in offered.values() for name in names))
+        name = "+".join(("simplified", *(part for part, names in offered.items() if names)))
+        named.setdefault(made, Plan(name, made))
+    yield from named.values()
+    for name, one in borrowed().items():
+        if target.name in one.targets:
+            yield Plan(name, _SIMPLE, borrowed=name)
+
+
+def _applied(names: Sequence[str], model: ir.Model, target: Target) -> list[str]:
+    """Those of some rules that write something that an engine takes."""
+    return [name for name in names if rules()[name].for_target(target, model.opset_imports) is not None]
+
+
+def _passes(model: ir.Model, plan: Plan, target: Target) -> list[Pass]:
+    made = [rules()[name].for_target(target, model.opset_imports) for name in plan.rules]
+    return [*SIMPLIFYING, *(one for one in made if one is not None)]

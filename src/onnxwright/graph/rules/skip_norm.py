@@ -1,0 +1,67 @@
+"""Layer normalization of a sum, as one node of ONNX Runtime.
+
+A transformer's block ends in `norm(hidden + residual)`, or hands the sum on beside what is made of its norm (as GPT-2
+and ViT do). `Add` and `LayerNormalization`, or the norm by root mean square, become `SkipLayerNormalization` or
+`SkipSimplifiedLayerNormalization`, whose fourth output is the sum.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir as ir
+from onnxscript.rewriter import MatchResult
+from onnxscript.rewriter.pattern import RewriteRuleClassBase
+
+from onnxwright.graph.rules import Rule
+from onnxwright.graph.sizes import sizes_of
+from onnxwright.graph.targets import CONTRIB, Operator
+
+
+class _Skip(RewriteRuleClassBase):
+    def __init__(self, *, is_root_mean_square: bool, has_bias: bool) -> None:
+        super().__init__(name="skip-norm")
+        self._is_root_mean_square, self._has_bias = is_root_mean_square, has_bias
+
+    def pattern(self, op: Any, one: Any, other: Any, scale: Any, bias: Any) -> Any:
+        """Matches a norm of a sum; both are answers."""
+        total = op.Add(one, other, _outputs=["total"])
+        if self._is_root_mean_square:
+            return op.SimplifiedLayerNormalization(total, scale, _outputs=["normed"]), total
+        given = (total, scale, bias) if self._has_bias else (total, scale)
+        return op.LayerNormalization(*given, _outputs=["normed"]), total
+
+    def check(self, context: Any, one: ir.Value, other: ir.Value, normed: ir.Value, **_: Any) -> MatchResult:
+        """Declines sums of other shapes and types than the node takes."""
+        result = MatchResult()
+        node, sizes = normed.producer(), sizes_of(one)
+        if node is None or node.attributes.get_int("axis", -1) not in {-1, 2}:
+            return result.fail("It is normalized over more than the last axis.", normed)
+        if one.dtype != ir.DataType.FLOAT:
+            return result.fail("The sum isn't known to be of float32.", one)
+        if sizes is None or len(sizes) != 3 or None in sizes or sizes_of(other) != sizes:
+            return result.fail("The two that are added aren't known to have the same three axes.", other)
+        return result
+
+    def rewrite(self, op: Any, one: Any, other: Any, normed: ir.Value, **given: Any) -> Any:
+        """Writes one node that answers both."""
+        node = normed.producer()
+        assert node is not None, "the pattern has it"
+        epsilon = node.attributes.get_float("epsilon", 1e-5)
+        name = "SkipSimplifiedLayerNormalization" if self._is_root_mean_square else "SkipLayerNormalization"
+        columns = [given[name] for name in ("scale", "bias") if given.get(name) is not None]
+        made = getattr(op, name)(one, other, *columns, epsilon=epsilon, _domain=CONTRIB, _outputs=4)
+        return made[0], made[3]
+
+
+RULE = Rule(
+    name="skip-norm",
+    group="fusion",
+    summary="Makes one node of a sum and its normalization.",
+    patterns=lambda _: [
+        _Skip.rule(is_root_mean_square=False, has_bias=True),
+        _Skip.rule(is_root_mean_square=False, has_bias=False),
+        _Skip.rule(is_root_mean_square=True, has_bias=False),
+    ],
+    makes=(Operator(CONTRIB, "SkipLayerNormalization"),),
+)

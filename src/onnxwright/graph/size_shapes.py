@@ -1,0 +1,184 @@
+"""What each operator makes of the sizes that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import onnx_ir as ir
+
+from onnxwright.graph.sizes import Elements, Size, Sizes, broadcast_all, quotient, sizes_of
+
+_TO_THE_END: Final = 2**31 - 1
+_Rule = Callable[[ir.Node, Elements], Sizes | None]
+
+
+def _same(node: ir.Node, _: Elements) -> Sizes | None:
+    return sizes_of(node.inputs[0])
+
+
+def _elementwise(node: ir.Node, _: Elements) -> Sizes | None:
+    shapes = [sizes_of(value) for value in node.inputs]
+    known = [shape for shape in shapes if shape is not None]
+    return broadcast_all(*known) if known and len(known) == len(shapes) else None
+
+
+def _matmul(node: ir.Node, _: Elements) -> Sizes | None:
+    one, other = (sizes_of(value) for value in node.inputs[:2])
+    if one is None or other is None or min(len(one), len(other)) < 2:
+        return None
+    return (*broadcast_all(one[:-2], other[:-2]), one[-2], other[-1])
+
+
+def _gather(node: ir.Node, _: Elements) -> Sizes | None:
+    table, indices = (sizes_of(value) for value in node.inputs[:2])
+    if table is None or indices is None:
+        return None
+    axis = node.attributes.get_int("axis", 0) % max(len(table), 1)
+    return (*table[:axis], *indices, *table[axis + 1 :])
+
+
+def _reshape(node: ir.Node, elements: Elements) -> Sizes | None:
+    target, sizes = elements(node.inputs[1]), sizes_of(node.inputs[0])
+    if target is None:
+        return None
+    if not node.attributes.get_int("allowzero", 0):
+        if sizes is None and 0 in target:
+            return None
+        target = tuple(sizes[axis] if size == 0 and sizes else size for axis, size in enumerate(target))
+    if -1 not in target:
+        return target
+    rest = None if sizes is None else quotient(sizes, [size for size in target if size != -1])
+    return tuple(rest if size == -1 else size for size in target)
+
+
+def _expand(node: ir.Node, elements: Elements) -> Sizes | None:
+    target, sizes = elements(node.inputs[1]), sizes_of(node.inputs[0])
+    return None if target is None or sizes is None else broadcast_all(sizes, target)
+
+
+def _transpose(node: ir.Node, _: Elements) -> Sizes | None:
+    sizes = sizes_of(node.inputs[0])
+    if sizes is None:
+        return None
+    return tuple(sizes[axis] for axis in node.attributes.get_ints("perm", range(len(sizes))[::-1]))
+
+
+def _axes(node: ir.Node, elements: Elements, rank: int) -> list[int] | None:
+    """The axes that a node has as an attribute or as its second input, counted from the front."""
+    told = node.attributes.get_ints("axes", ()) or (elements(node.inputs[1]) if len(node.inputs) > 1 else None)
+    axes = [axis for axis in told or () if isinstance(axis, int)]
+    return [axis % rank for axis in axes] if told is not None and len(axes) == len(told) else None
+
+
+def _unsqueeze(node: ir.Node, elements: Elements) -> Sizes | None:
+    sizes = sizes_of(node.inputs[0])
+    count = len(node.attributes.get_ints("axes", ()) or (elements(node.inputs[1]) if node.inputs[1:] else None) or ())
+    axes = None if sizes is None else _axes(node, elements, len(sizes) + count)
+    if sizes is None or not axes:
+        return None
+    left = iter(sizes)
+    return tuple(1 if axis in axes else next(left) for axis in range(len(sizes) + count))
+
+
+def _squeeze(node: ir.Node, elements: Elements) -> Sizes | None:
+    sizes = sizes_of(node.inputs[0])
+    axes = None if not sizes else _axes(node, elements, len(sizes))
+    return None if sizes is None or not axes else tuple(size for axis, size in enumerate(sizes) if axis not in axes)
+
+
+def _slice(node: ir.Node, elements: Elements) -> Sizes | None:
+    """Slices from the front, in steps of 1, to a number, a name or the end."""
+    sizes = sizes_of(node.inputs[0])
+    given = [elements(value) for value in node.inputs[1:]]
+    if sizes is None or len(given) < 3 or any(one is None for one in given[:3]):
+        return None
+    starts, ends, axes = (one or () for one in given[:3])
+    steps = given[3] if len(given) > 3 else (1,) * len(axes)
+    answer = list(sizes)
+    for start, end, axis, step in zip(starts, ends, axes, steps or (None,) * len(axes), strict=True):
+        if not isinstance(axis, int):
+            return None
+        answer[axis] = _sliced(sizes[axis], end) if (start, step) == (0, 1) else None
+    return tuple(answer)
+
+
+def _sliced(size: Size, end: Size) -> Size:
+    if (isinstance(end, int) and end >= _TO_THE_END) or size == end:
+        return size
+    if isinstance(end, int) and isinstance(size, int):
+        return min(size, end if end >= 0 else size + end)
+    if (isinstance(end, int) and end < 0) or size is None or end is None:
+        return None
+    return f"Min({size}, {end})" if isinstance(size, int) else f"Min({end}, {size})"
+
+
+def _concat(node: ir.Node, _: Elements) -> Sizes | None:
+    shapes = [sizes_of(value) for value in node.inputs]
+    known = [shape for shape in shapes if shape is not None]
+    if len(known) != len(shapes):
+        return None
+    axis = node.attributes.get_int("axis", 0) % len(known[0])
+    numbers = [shape[axis] for shape in known if isinstance(shape[axis], int)]
+    total = sum(size for size in numbers if isinstance(size, int)) if len(numbers) == len(known) else None
+    return (*known[0][:axis], total, *known[0][axis + 1 :])
+
+
+def _gemm(node: ir.Node, _: Elements) -> Sizes | None:
+    one, other = (sizes_of(value) for value in node.inputs[:2])
+    if one is None or other is None or len(one) != 2 or len(other) != 2:
+        return None
+    rows, columns = (node.attributes.get_int(name, 0) for name in ("transA", "transB"))
+    return (one[1 if rows else 0], other[0 if columns else 1])
+
+
+def _filled(node: ir.Node, elements: Elements) -> Sizes | None:
+    return elements(node.inputs[0])
+
+
+def _range(node: ir.Node, elements: Elements) -> Sizes | None:
+    start, limit, step = (elements(value) for value in node.inputs)
+    return (limit[0],) if limit and start == (0,) and step == (1,) else None
+
+
+def _shape_of_shape(node: ir.Node, elements: Elements) -> Sizes | None:
+    sizes = elements(node.outputs[0])
+    return None if sizes is None else (len(sizes),)
+
+
+def parts(node: ir.Node, elements: Elements) -> list[Sizes]:
+    """Returns the sizes of all that a `Split` gives."""
+    sizes = sizes_of(node.inputs[0])
+    if sizes is None:
+        return []
+    axis, count = node.attributes.get_int("axis", 0) % len(sizes), len(node.outputs)
+    told = node.attributes.get_ints("split", ()) or (elements(node.inputs[1]) if len(node.inputs) > 1 else None)
+    whole = sizes[axis]
+    even = [whole // count] * count if isinstance(whole, int) and whole % count == 0 else [None] * count
+    return [(*sizes[:axis], part, *sizes[axis + 1 :]) for part in told or even]
+
+
+SHAPES: Final[dict[str, _Rule]] = {
+    **dict.fromkeys(
+        ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Where", "Equal", "Less", "Greater"), _elementwise
+    ),
+    **dict.fromkeys(("LessOrEqual", "GreaterOrEqual", "Max", "Min", "Xor", "Mod"), _elementwise),
+    **dict.fromkeys(("Identity", "Cast", "Softmax", "LayerNormalization", "Dropout", "Erf", "Tanh", "Sigmoid"), _same),
+    **dict.fromkeys(
+        ("Sqrt", "Relu", "Gelu", "IsNaN", "Not", "Neg", "Exp", "Reciprocal", "Cos", "Sin", "CumSum"), _same
+    ),
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    "Gather": _gather,
+    "GatherElements": lambda node, _: sizes_of(node.inputs[1]),
+    "Reshape": _reshape,
+    "Expand": _expand,
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
+    "Squeeze": _squeeze,
+    "Slice": _slice,
+    "Concat": _concat,
+    "Range": _range,
+    "ConstantOfShape": _filled,
+    "Shape": _shape_of_shape,
+}

@@ -1,0 +1,70 @@
+"""Sizes of tensors, as numbers or as names, and which are equal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+Size = int | str | None
+"""A number, a name, or None where nothing is known."""
+Sizes = tuple[Size, ...]
+Elements = Callable[[ir.Value | None], Sizes | None]
+"""What tells the elements of a small tensor of whole numbers, of rank 0 or 1, as far as they are known."""
+
+
+def sizes_of(value: ir.Value | None) -> Sizes | None:
+    """Returns the declared sizes of a value; None where not even their number is known."""
+    if value is None or value.shape is None:
+        return None
+    return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+
+
+def broadcast(one: Size, other: Size) -> Size:
+    """Returns the size that two broadcast to, where they do."""
+    if other in {one, 1}:
+        return one
+    if one == 1:
+        return other
+    if isinstance(one, int) or isinstance(other, int):
+        return one if isinstance(one, int) else other
+    if one is None or other is None:
+        return None
+    return next((size for size, least in ((one, other), (other, one)) if _is_least_of(least, size)), None)
+
+
+def broadcast_all(*shapes: Sizes) -> Sizes:
+    """Returns the sizes that shapes broadcast to."""
+    rank = max(map(len, shapes))
+    answer: list[Size] = [1] * rank
+    for shape in shapes:
+        for axis, size in enumerate(shape, rank - len(shape)):
+            answer[axis] = broadcast(answer[axis], size)
+    return tuple(answer)
+
+
+def _is_least_of(least: str, size: str) -> bool:
+    return least.startswith("Min(") and size in least[4:-1].split(", ")
+
+
+def quotient(sizes: Sequence[Size], others: Sequence[Size]) -> Size:
+    """Returns the product of sizes divided by that of others, where that is one size."""
+    if None in sizes or None in others:
+        return None
+    above, below = Counter(sizes), Counter(others)
+    numbers = [_product(left) for left in (above - below, below - above)]
+    names = [[one for one in left.elements() if isinstance(one, str)] for left in (above - below, below - above)]
+    if names[1] or not numbers[1] or numbers[0] % numbers[1]:
+        return None
+    number = numbers[0] // numbers[1]
+    if not names[0]:
+        return number
+    return names[0][0] if number == 1 and len(names[0]) == 1 else None
+
+
+def _product(sizes: Counter[Size]) -> int:
+    number = 1
+    for size in sizes.elements():
+        number *= size if isinstance(size, int) else 1
+    return number

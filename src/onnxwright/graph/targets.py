@@ -1,0 +1,85 @@
+"""What engines take: one table, and for ONNX Runtime what the installed version says of itself."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from onnxwright.errors import UsageError, accepted
+
+CONTRIB: Final = "com.microsoft"
+RMS_NORM: Final = "SimplifiedLayerNormalization"
+"""An operator of ONNX Runtime that it has in ONNX's own domain."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator by domain and name, and the version of that domain since which it is there."""
+
+    domain: str
+    name: str
+    since: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.domain}::{self.name}".removeprefix("::")
+
+
+@dataclass(frozen=True)
+class Target:
+    """An engine: which opsets it reads, which domains it has beside ONNX's, and which of ONNX's operators it lacks."""
+
+    name: str
+    opsets: range
+    domains: frozenset[str] = frozenset()
+    lacking: frozenset[str] = frozenset()
+
+    def takes(self, operator: Operator, imports: Mapping[str, int]) -> bool:
+        """Whether a graph with these opsets may hold an operator for this engine."""
+        if operator.domain:
+            return operator.domain in self.domains and _is_in_runtime(operator)
+        version = imports.get("", 0)
+        is_known = operator.since <= version and version in self.opsets and operator.name not in self.lacking
+        return is_known and (not self.domains or _is_in_runtime(operator))
+
+
+_LATE: Final = frozenset({"Attention", "RotaryEmbedding", "RMSNormalization", RMS_NORM})
+"""What only ONNX Runtime is known to run."""
+TARGETS: Final = {
+    target.name: target
+    for target in (
+        Target("onnxruntime", range(7, 27), domains=frozenset({CONTRIB, "com.ms.internal"})),
+        # It reads LayerNormalization and Gelu; its plug-ins fuse attention from plain operators themselves.
+        Target("openvino", range(7, 24), lacking=_LATE),
+        # Its parser accepts operators of later opsets than its builder has: float32 Attention fails to build.
+        Target("tensorrt", range(9, 24), lacking=_LATE),
+        Target("tensorrt-rtx", range(9, 24), lacking=_LATE),
+    )
+}
+
+
+def target(name: str) -> Target:
+    """Returns the target of that name.
+
+    Raises:
+        UsageError: when there is none.
+    """
+    if name not in TARGETS:
+        raise UsageError(f"engine '{name}' is unknown; expected {accepted(name, TARGETS)}.")
+    return TARGETS[name]
+
+
+def _is_in_runtime(operator: Operator) -> bool:
+    """Whether the installed ONNX Runtime has a kernel for an operator on the CPU; one that doesn't tell has all."""
+    kernels = _kernels()
+    return not kernels or (operator.domain, operator.name) in kernels
+
+
+@functools.cache
+def _kernels() -> frozenset[tuple[str, str]]:
+    """The operators of ONNX Runtime on the CPU, by domain and name; a build without the table tells none."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    told: list[Any] = getattr(state, "get_all_opkernel_def", list)()
+    return frozenset((one.domain, one.op_name) for one in told if one.provider == "CPUExecutionProvider")

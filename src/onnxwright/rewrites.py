@@ -1,0 +1,80 @@
+"""What was rewritten in a graph, what nearly was, and what went wrong: as values that a manifest can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+_One = TypeVar("_One")
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """A rule that rewrote what ends in a node; `where` is the line of Python, or the submodule, that made it."""
+
+    rule: str
+    node: str
+    where: str | None = None
+
+
+class NearMiss(msgspec.Struct, frozen=True):
+    """A rule whose pattern ends in a node and that declined nonetheless: why, and the node or value to blame."""
+
+    rule: str
+    node: str
+    reason: str
+    culprit: str | None = None
+    where: str | None = None
+
+
+class Setback(msgspec.Struct, frozen=True):
+    """A pass that raised, or broke what the graph promises, and was rolled back; the node where a rule is to blame."""
+
+    step: str
+    message: str
+    node: str | None = None
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """What passes did to a graph, with its operators before and after, each with how many nodes.
+
+    `steps` says of each pass in how many places it changed the graph.
+    """
+
+    hits: tuple[Hit, ...] = ()
+    near_misses: tuple[NearMiss, ...] = ()
+    setbacks: tuple[Setback, ...] = ()
+    steps: dict[str, int] = {}
+    before: dict[str, int] = {}
+    after: dict[str, int] = {}
+
+    def and_then(self, later: Trace) -> Trace:
+        """Returns both as one; a near miss that a later pass has mended is none."""
+        hits = (*self.hits, *later.hits)
+        mended = {(hit.rule, hit.node) for hit in hits}
+        missed = _once((*self.near_misses, *later.near_misses))
+        return Trace(
+            hits,
+            tuple(miss for miss in missed if (miss.rule, miss.node) not in mended),
+            _once((*self.setbacks, *later.setbacks)),
+            _summed(self.steps, later.steps),
+            self.before or later.before,
+            later.after or self.after,
+        )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each rule rewrote something."""
+        counts: dict[str, int] = {}
+        for hit in self.hits:
+            counts[hit.rule] = counts.get(hit.rule, 0) + 1
+        return counts
+
+
+def _summed(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in [*one, *other]}
+
+
+def _once(values: Iterable[_One]) -> tuple[_One, ...]:
+    return tuple(dict.fromkeys(values))
