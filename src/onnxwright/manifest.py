@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from onnxwright.findings import Finding
+from onnxwright.rewrites import Trace
 from onnxwright.signature import Signature
 
 FILE_NAME = "onnxwright.json"
@@ -166,6 +167,30 @@ class EngineProof(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+class Rewritten(msgspec.Struct, frozen=True):
+    """One plan of rewrites for an engine: its nodes, how it compares with the graph as exported, what came of it."""
+
+    plan: str
+    nodes: int
+    outcome: Literal["kept", "slower", "no faster", "not measured", "not shown right", "refused"]
+    message: str = ""
+    latencies: tuple[Latency, ...] = ()
+
+
+class Optimization(msgspec.Struct, frozen=True):
+    """What was tried to make a graph faster on an engine, and what that led to.
+
+    `variant` is the variant that came of it, None where the graph as exported stays. `trace` tells what the plan that
+    was kept rewrote, or the one that came nearest, and what it declined.
+    """
+
+    told: str
+    variant: str | None
+    is_measured: bool
+    plans: tuple[Rewritten, ...]
+    trace: Trace
+
+
 class Variant(msgspec.Struct, frozen=True):
     """One graph of the package: its file, precision and digest, what was proven of it and measured on it."""
 
@@ -214,6 +239,8 @@ class Manifest(msgspec.Struct, frozen=True):
     task: str | None = None
     task_options: dict[str, Any] = {}
     evidence: Evidence | None = None
+    optimizations: dict[str, Optimization] = {}
+    """By engine."""
     schema: int = SCHEMA
 
 

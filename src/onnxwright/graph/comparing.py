@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxwright.graph.passes import operators
-from onnxwright.graph.sharing import digest
+from onnxwright.graph.tied import digest
 
 
 class Pair(msgspec.Struct, frozen=True):

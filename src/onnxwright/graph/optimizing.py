@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import onnx_ir as ir
@@ -55,6 +55,17 @@ class Plan:
     def needs_proof(self) -> bool:
         """Whether one of its rules does."""
         return any(rules()[name].needs_proof for name in self.rules)
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether it only makes a graph simpler."""
+        return self.borrowed is None and set(self.rules) <= set(_SIMPLE)
+
+    def without_doubt(self) -> Plan:
+        """Returns it without the rules that need a proof."""
+        doubtful = [name for name in self.rules if rules()[name].needs_proof]
+        kept = tuple(name for name in self.rules if name not in doubtful)
+        return replace(self, name=f"{self.name} without {', '.join(doubtful)}", rules=kept) if doubtful else self
 
 
 def plans(model: ir.Model, target: Target) -> tuple[Plan, ...]:

@@ -11,7 +11,7 @@ from onnx_ir.passes import common
 from onnxwright.errors import UsageError, accepted
 from onnxwright.graph.following import SIZES
 from onnxwright.graph.passes import counting
-from onnxwright.graph.sharing import share_weights
+from onnxwright.graph.tied import share_weights
 
 _MOST_FOLDED: Final = 1 << 16
 """Elements that a folded constant may have: more would only make the file larger."""

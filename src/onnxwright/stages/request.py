@@ -45,6 +45,7 @@ class Request:
     seed: int = 0
     proof: str = "normal"
     is_measured: bool = True
+    is_optimized: bool = False
     is_code_trusted: bool = False
     is_forced: bool = False
     repro: Path | None = None

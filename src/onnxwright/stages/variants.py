@@ -1,0 +1,145 @@
+"""The variants of a package: the graph as exported, and what was made of it for an engine; measured side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from onnxwright import backends, environment, files
+from onnxwright.backends import Options, Session
+from onnxwright.errors import EngineError
+from onnxwright.manifest import Default, EngineProof, Measurement, Optimization, Proof, Variant
+from onnxwright.samples import TYPICAL
+from onnxwright.stages import measure as measuring
+from onnxwright.stages.attempt import Outcome, Workbench
+from onnxwright.stages.optimize import Optimized, narrowed
+
+GRAPH: Final = "onnx/model.onnx"
+EXPORTED: Final = "fp32"
+OPTIMIZED: Final = "optimized"
+_TIMED_SECONDS = 12.0
+
+
+class Runner(NamedTuple):
+    """A variant in an engine, in one of the precisions in which that can execute it."""
+
+    variant: str
+    engine: str
+    precision: str = "float32"
+
+    def __str__(self) -> str:
+        return " ".join(self)
+
+
+@dataclass(frozen=True)
+class Variants:
+    """The variants by name, the one to use unless told otherwise, and what was tried for each engine."""
+
+    by_name: Mapping[str, Variant]
+    default: Default
+    optimizations: Mapping[str, Optimization]
+
+
+def variants_of(bench: Workbench, chosen: Outcome, optimized: Sequence[Optimized]) -> Variants:
+    """Writes the graphs that were optimized beside the one as exported; the default is that one until it's measured."""
+    exported = _exported(bench, chosen)
+    found, records = {EXPORTED: exported}, {one.engine: one.record for one in optimized}
+    for one in optimized:
+        if one.model is not None and one.proof is not None:
+            name = OPTIMIZED if OPTIMIZED not in found else f"{OPTIMIZED}-{one.engine}"
+            found[name] = _written(bench, name, one, exported.precision)
+            records[one.engine] = replace(one.record, variant=name)
+    return Variants(found, _fastest({EXPORTED: exported}, {}), records)
+
+
+def _exported(bench: Workbench, chosen: Outcome) -> Variant:
+    shown = {name: EngineProof(executed=True, proof=proof) for name, proof in chosen.proofs.items()}
+    refused = {
+        name: EngineProof(executed=False, proof=None, message=reason) for name, reason in chosen.refusals.items()
+    }
+    precision = chosen.sessions[chosen.engine].ran.precision
+    digest = files.digest(bench.folder / GRAPH)
+    return Variant(GRAPH, precision, digest, chosen.proof, engines={**shown, **refused})
+
+
+def _written(bench: Workbench, name: str, one: Optimized, precision: str) -> Variant:
+    assert one.model is not None, "written where there is one"
+    assert one.proof is not None, "and only after it was shown right"
+    from onnxwright.graph.sharing import save_variant
+
+    given = bench.folder / GRAPH
+    file = given.with_name(f"{given.stem}_{name.replace('-', '_')}.onnx")
+    save_variant(one.model, file, given)
+    engines = {one.engine: EngineProof(executed=True, proof=one.proof)}
+    place = file.relative_to(bench.folder).as_posix()
+    return Variant(place, precision, files.digest(file), one.proof, engines=engines)
+
+
+def measured(bench: Workbench, made: Variants) -> Variants:
+    """Measures variants beside the reference; returns them with that, the fastest at the usual size as the default."""
+    source, seed, variants = bench.source, bench.request.seed, made.by_name
+    sizes = measuring.shapes(narrowed(source.profile, variants[EXPORTED].proof))
+    feeds = [(one, source.sampler.draw(one, TYPICAL, seed=seed)) for one in sizes]
+    runners = {str(one): one for one in _runners(variants)}
+    with _baseline(bench) as baseline:
+        name = baseline.ran.backend if source.graph is None else baseline.ran.provider
+        sessions = {name: baseline, **dict(_prepared(bench, variants, runners))}
+        plan = measuring.Plan(seconds=_TIMED_SECONDS, seed=seed)
+        found = measuring.measure(sessions, feeds, baseline=name, plan=plan)
+    rows: dict[str, list[Measurement]] = {variant: [] for variant in variants}
+    rows[EXPORTED].append(found[name])
+    for key in (key for key in found if key in runners):
+        rows[runners[key].variant].append(found[key])
+    told = {variant: replace(one, measurements=tuple(rows[variant])) for variant, one in variants.items()}
+    by_runner = {runners[key]: one for key, one in found.items() if key in runners}
+    return dataclasses.replace(made, by_name=told, default=_fastest(variants, by_runner))
+
+
+def _runners(variants: Mapping[str, Variant]) -> Iterator[Runner]:
+    """The variants in the engines in which they were shown right, and in the lower precisions that these offer."""
+    for name, variant in variants.items():
+        for engine in _shown(variant):
+            precisions = backends.engine(engine).precisions if name == EXPORTED else ("float32",)
+            yield from (Runner(name, engine, precision) for precision in precisions)
+
+
+def _prepared(
+    bench: Workbench, variants: Mapping[str, Variant], runners: Mapping[str, Runner]
+) -> Iterator[tuple[str, Session]]:
+    for key, one in runners.items():
+        options = Options(environment.cores(), one.precision)
+        with contextlib.suppress(EngineError):
+            yield key, backends.engine(one.engine).prepare(bench.folder / variants[one.variant].file, options)
+
+
+def _fastest(variants: Mapping[str, Variant], found: Mapping[Runner, Measurement]) -> Default:
+    """The greatest speed-up at the usual size, where as much was shown as anywhere."""
+    most = variants[EXPORTED].proof.extent
+    shown = ((Runner(name, engine), proof) for name, one in variants.items() for engine, proof in _shown(one).items())
+    widest = [runner for runner, proof in shown if proof.extent >= most]
+    best = max(widest, key=lambda one: found[one].latencies[-1].speedup if one in found else 0.0)
+    return Default(best.variant, best.engine)
+
+
+def _shown(variant: Variant) -> dict[str, Proof]:
+    proofs = {name: found.proof for name, found in variant.engines.items() if found.proof is not None}
+    return {name: proof for name, proof in proofs.items() if proof.verdict != "failed"}
+
+
+@contextlib.contextmanager
+def _baseline(bench: Workbench) -> Iterator[Session]:
+    """The reference as a user would call it: for a module, without what makes each call start from one state."""
+    source, ran = bench.source, bench.reference.session.ran
+    if source.module is None:
+        yield bench.reference.session
+        return
+    from onnxwright.pytorch.modules import as_called
+    from onnxwright.pytorch.session import UnguardedSession
+
+    with as_called(source.module):
+        yield UnguardedSession(source.module, source.signature, threads=ran.threads, device=ran.provider)
