@@ -196,12 +196,10 @@ def _write_graph(bench: Workbench, approach: Approach, file: Path, seconds: floa
 
 def _read(source: Source) -> Exported:
     """The graph that is given."""
-    import onnx_ir
+    from onnxwright.graph.reading import read_model
 
     assert source.graph is not None, "the route of such sources only"
-    model = onnx_ir.load(source.graph)
-    onnx_ir.external_data.load_to_model(model)
-    return Exported(model)
+    return Exported(read_model(source.graph))
 
 
 def prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dict[str, str]]:
