@@ -7,7 +7,7 @@ import math
 import mmap
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple, TypeVar
 
 from onnxwright.wire import Field, fields, packed
@@ -76,6 +76,11 @@ def places(file: Path) -> set[str]:
         ValueError: when the file is not a serialized ONNX model.
     """
     return _read(file, lambda content: {place for one in _tensors(content) for place in _places(content, one)})
+
+
+def is_inside(place: str) -> bool:
+    """Whether the name of a file leads nowhere but into the folder from which it is read, or one inside of that."""
+    return not any(kind(place).is_absolute() or ".." in kind(place).parts for kind in (PurePosixPath, PureWindowsPath))
 
 
 def outline(file: Path) -> Outline:
