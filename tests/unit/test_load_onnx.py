@@ -109,7 +109,7 @@ class TestSignature:
         save_split(tmp_path / "model.onnx", "model.onnx.data")
         assert dims_of(load(tmp_path / "model.onnx"))["x"] == "float32[batch, 3]"
         (tmp_path / "model.onnx.data").unlink()
-        with pytest.raises(SourceError, match="external data 'model.onnx.data' is missing"):
+        with pytest.raises(SourceError, match=r"external data 'model.onnx.data' is missing"):
             load(tmp_path / "model.onnx")
 
 

@@ -179,7 +179,7 @@ def _manifest(
     source = bench.source
     variant = Variant(
         file=GRAPH,
-        precision=chosen.sessions[chosen.engine].ran.precision,
+        precision=chosen.ran[chosen.engine].precision,
         sha256=files.digest(bench.folder / GRAPH),
         proof=chosen.proof,
         engines=_engine_proofs(chosen),
