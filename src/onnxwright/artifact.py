@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 from onnxwright import backends, environment
 from onnxwright.backends import Array, Options, Ran, Session, Tensors
 from onnxwright.errors import EngineError, OutOfRangeError, SourceError, UsageError, accepted
-from onnxwright.files import data_file, digest
+from onnxwright.files import data_file, digest, is_inside, places
 from onnxwright.manifest import FILE_NAME, SCHEMA, Manifest, Proof, Variant, from_json, to_json
 from onnxwright.profile import Profile
 from onnxwright.signature import Signature
@@ -199,8 +200,19 @@ def member(folder: Path, name: str) -> Path:
 
 def _check_member(folder: Path, name: str) -> None:
     member(folder, name)
-    if data_file(folder / name).is_symlink() or data_file(folder / name).exists():
-        member(folder, data_file(Path(name)).as_posix())
+    for place in _places(folder / name):
+        if not is_inside(place):
+            raise SourceError(f"file '{name}': its data '{place}' leads out of the folder '{folder}'. Convert again.")
+        member(folder, (Path(name).parent / place).as_posix())
+
+
+def _places(file: Path) -> set[str]:
+    """Where weights of a graph lie, as it says or as it is usual; an altered graph is told of when it is run."""
+    usual = data_file(file)
+    beside = {usual.name} if usual.is_symlink() or usual.exists() else set()
+    with contextlib.suppress(ValueError):
+        beside |= places(file)
+    return beside
 
 
 def _read_manifest(folder: Path) -> Manifest:

@@ -6,14 +6,17 @@ import hashlib
 import math
 import mmap
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple, TypeVar
+
+from onnxwright.wire import Field, fields, packed
 
 DATA_SUFFIX = ".data"
 """`model.onnx` keeps large weights beside it, in `model.onnx.data`."""
 
 _CHUNK = 1 << 20
+_Found = TypeVar("_Found")
 _WEIGHT_TYPES = {
     1: "float32",
     10: "float16",
@@ -41,19 +44,43 @@ class Outline(NamedTuple):
 
 
 def digest(file: Path) -> str:
-    """Returns the sha256 of an ONNX file; where weights lie beside it in `NAME.data`, of both, one after the other."""
+    """Returns the sha256 of a file; of an ONNX file that keeps weights in others, of all, one after the other.
+
+    First comes `NAME.data`, then those that it shares with another graph.
+    """
     sha = hashlib.sha256()
-    for part in (file, data_file(file)):
-        if part == file or part.exists():
-            with part.open("rb") as stream:
-                while chunk := stream.read(_CHUNK):
-                    sha.update(chunk)
+    for part in (file, *_beside(file)):
+        with part.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                sha.update(chunk)
     return sha.hexdigest()
+
+
+def _beside(file: Path) -> list[Path]:
+    try:
+        shared = [file.parent / place for place in sorted(places(file))]
+    except ValueError:  # no ONNX file, or a damaged one
+        shared = []
+    return [part for part in dict.fromkeys([data_file(file), *shared]) if part.is_file()]
 
 
 def data_file(file: Path) -> Path:
     """Returns where the weights of an ONNX file lie when they are not inside it."""
     return file.with_name(file.name + DATA_SUFFIX)
+
+
+def places(file: Path) -> set[str]:
+    """Returns where an ONNX file says that weights of it lie, relative to its folder.
+
+    Raises:
+        ValueError: when the file is not a serialized ONNX model.
+    """
+    return _read(file, lambda content: {place for one in _tensors(content) for place in _places(content, one)})
+
+
+def is_inside(place: str) -> bool:
+    """Whether the name of a file leads nowhere but into the folder from which it is read, or one inside of that."""
+    return not any(kind(place).is_absolute() or ".." in kind(place).parts for kind in (PurePosixPath, PureWindowsPath))
 
 
 def outline(file: Path) -> Outline:
@@ -64,21 +91,18 @@ def outline(file: Path) -> Outline:
     Raises:
         ValueError: when the file is not a serialized ONNX model.
     """
+    return _read(file, _outline)
+
+
+def _read(file: Path, read: Callable[[mmap.mmap], _Found]) -> _Found:
     with file.open("rb") as stream:
         if file.stat().st_size == 0:
             raise ValueError(f"'{file.name}' is empty")
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             try:
-                return _outline(content)
+                return read(content)
             except IndexError as end:
                 raise ValueError(f"'{file.name}' ends in the middle of a field") from end
-
-
-class _Field(NamedTuple):
-    number: int
-    value: int
-    start: int
-    end: int
 
 
 # Which fields of which message lead to constants: `_INSIDE["graph"][1] == "node"` reads GraphProto.node = 1.
@@ -91,86 +115,56 @@ _INSIDE: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor"},
 }
 _GRAPH, _INITIALIZER, _INPUT, _OUTPUT, _VALUE_NAME, _TENSOR_NAME = 7, 5, 11, 12, 1, 8
-_TENSOR_DIMS, _TENSOR_TYPE = 1, 2
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_PLACE = 1, 2, 13
+_ENTRY_KEY, _ENTRY_VALUE = 1, 2
 
 
 def _outline(content: mmap.mmap) -> Outline:
-    graph = next((field for field in _fields(content, 0, len(content)) if field.number == _GRAPH), None)
+    graph = next((field for field in fields(content, 0, len(content)) if field.number == _GRAPH), None)
     if graph is None:
         raise ValueError("no graph in it")
-    within = list(_fields(content, graph.start, graph.end))
+    within = list(fields(content, graph.start, graph.end))
     weights: Counter[int] = Counter()
-    _count_constants(content, "model", 0, len(content), weights)
+    for code, elements in (_tensor_size(content, one) for one in _tensors(content)):
+        weights[code] += elements
     constants = {_name(content, field, _TENSOR_NAME) for field in within if field.number == _INITIALIZER}
     inputs = (_name(content, field, _VALUE_NAME) for field in within if field.number == _INPUT)
     outputs = (_name(content, field, _VALUE_NAME) for field in within if field.number == _OUTPUT)
     return Outline(tuple(name for name in inputs if name not in constants), tuple(outputs), weights)
 
 
-def _count_constants(content: mmap.mmap, message: str, start: int, end: int, weights: Counter[int]) -> None:
+def _tensors(content: mmap.mmap, message: str = "model", within: Field | None = None) -> Iterator[Field]:
+    """Yields the fields that hold tensors, wherever in the model they stand."""
+    within = within or Field(0, 0, 0, 0, len(content))
     if message == "tensor":
-        code, elements = _tensor_size(content, start, end)
-        weights[code] += elements
+        yield within
         return
     inside = _INSIDE[message]
-    for field in _fields(content, start, end):
+    for field in fields(content, within.start, within.end):
         if field.number in inside:
-            _count_constants(content, inside[field.number], field.start, field.end, weights)
+            yield from _tensors(content, inside[field.number], field)
 
 
-def _tensor_size(content: mmap.mmap, start: int, end: int) -> tuple[int, int]:
+def _places(content: mmap.mmap, tensor: Field) -> Iterator[str]:
+    for entry in fields(content, tensor.start, tensor.end):
+        if entry.number == _TENSOR_PLACE and _name(content, entry, _ENTRY_KEY) == "location":
+            yield _name(content, entry, _ENTRY_VALUE)
+
+
+def _tensor_size(content: mmap.mmap, tensor: Field) -> tuple[int, int]:
     code, dims = 0, []
-    for field in _fields(content, start, end):
+    for field in fields(content, tensor.start, tensor.end):
         if field.number == _TENSOR_TYPE:
             code = field.value
         elif field.number == _TENSOR_DIMS and field.start == field.end:
             dims.append(field.value)
         elif field.number == _TENSOR_DIMS:
-            dims += _packed(content, field.start, field.end)
+            dims += packed(content, field.start, field.end)
     return code, math.prod(dims)
 
 
-def _name(content: mmap.mmap, message: _Field, number: int) -> str:
-    for field in _fields(content, message.start, message.end):
+def _name(content: mmap.mmap, message: Field, number: int) -> str:
+    for field in fields(content, message.start, message.end):
         if field.number == number:
             return content[field.start : field.end].decode()
     return ""
-
-
-def _fields(content: mmap.mmap, at: int, end: int) -> Iterator[_Field]:
-    while at < end:
-        key, at = _varint(content, at)
-        value, start, at = _payload(content, key & 7, at)
-        if at > end:
-            raise ValueError("a field is longer than its message")
-        yield _Field(key >> 3, value, start, at)
-
-
-def _payload(content: mmap.mmap, wire_type: int, at: int) -> tuple[int, int, int]:
-    if wire_type == _VARINT:
-        value, at = _varint(content, at)
-        return value, at, at
-    if wire_type == _BYTES:
-        length, at = _varint(content, at)
-        return 0, at, at + length
-    if wire_type in (_FIXED64, _FIXED32):
-        return 0, at, at + (8 if wire_type == _FIXED64 else 4)
-    raise ValueError(f"wire type {wire_type} is not of Protocol Buffers")
-
-
-def _packed(content: mmap.mmap, at: int, end: int) -> Iterator[int]:
-    while at < end:
-        value, at = _varint(content, at)
-        yield value
-
-
-def _varint(content: mmap.mmap, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = content[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 
 from onnxwright import artifact, staging
@@ -290,6 +291,28 @@ class TestOpen:
         (folder / "onnx" / name).unlink(missing_ok=True)
         (folder / "onnx" / name).symlink_to(outside)
         with pytest.raises(SourceError, match="leads out of the folder"):
+            Package.open(folder)
+
+    @pytest.mark.parametrize(
+        ("location", "words"),
+        [
+            ("../../outside", r"data '../../outside' leads out of the folder"),
+            ("/etc/hostname", r"data '/etc/hostname' leads out of the folder"),
+            ("C:\\data", r"leads out of the folder"),
+            ("gone.data", r"'onnx/gone.data' is missing"),
+            ("linked.data", r"'onnx/linked.data' leads out of the folder"),
+        ],
+    )
+    def test_refuses_weights_that_lie_elsewhere(self, counting, tmp_path, location, words):
+        folder = counting()
+        (tmp_path / "outside").write_bytes(b"\x00" * 8)
+        (folder / "onnx" / "linked.data").symlink_to(tmp_path / "outside")
+        model = onnx.load(folder / "onnx" / "model.onnx")
+        weight = onnx.numpy_helper.from_array(np.zeros(2, np.float32), "w")
+        onnx.external_data_helper.set_external_data(weight, location)
+        model.graph.initializer.append(weight)
+        (folder / "onnx" / "model.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(SourceError, match=words):
             Package.open(folder)
 
     def test_takes_the_links_of_the_hub_cache(self, counting, tmp_path):

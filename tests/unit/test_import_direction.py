@@ -16,7 +16,7 @@ ROOT = Path(onnxwright.__path__[0])
 # Low to high. A module imports from its own layer and from those below; a package counts as one entry.
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
-    "staging settings progress excerpts words isolation approach rewrites",
+    "staging settings progress excerpts words isolation approach rewrites wire",
     "backends": "backends",
     "modules": "pytorch",
     "graphs": "graph",

@@ -33,6 +33,14 @@ def linear(batch="batch", ir=8, also=""):
     return LINEAR.format(batch=batch, ir=ir, also=also)
 
 
+def save_split(file, location):
+    """Writes a graph with its weight beside it."""
+    model = onnx.parser.parse_model(linear())
+    weight = onnx.numpy_helper.from_array(np.ones((3, 2), np.float32), "w")
+    model.graph.initializer[0].CopyFrom(weight)  # as raw data, which alone can lie elsewhere
+    onnx.save(model, file, save_as_external_data=True, location=location, size_threshold=0)
+
+
 def dims_of(source):
     return {spec.name: str(spec) for spec in (*source.signature.inputs, *source.signature.outputs)}
 
@@ -98,10 +106,11 @@ class TestSignature:
         assert load(file).signature.input_names == ("x",)
 
     def test_may_have_its_weights_beside_it(self, tmp_path):
-        model = onnx.parser.parse_model(linear())
-        file = tmp_path / "model.onnx"
-        onnx.save(model, file, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
-        assert dims_of(load(file))["x"] == "float32[batch, 3]"
+        save_split(tmp_path / "model.onnx", "model.onnx.data")
+        assert dims_of(load(tmp_path / "model.onnx"))["x"] == "float32[batch, 3]"
+        (tmp_path / "model.onnx.data").unlink()
+        with pytest.raises(SourceError, match=r"external data 'model.onnx.data' is missing"):
+            load(tmp_path / "model.onnx")
 
 
 class TestSamples:
@@ -162,12 +171,19 @@ class TestDamaged:
             ("gone.data", r"external data 'gone.data' is missing beside it"),
             ("../outside.data", r"external data '../outside.data' lies outside its folder"),
             ("/etc/hostname", r"external data '/etc/hostname' lies outside its folder"),
+            ("sub/../short.data", r"external data 'sub/../short.data' lies outside its folder"),
+            ("out.data", r"external data 'out.data' lies outside its folder. Put the file itself there"),
+            ("hard.data", r"external data 'hard.data' is a hard link.*Put a copy"),
+            ("short.data", r"weight 'w': expected up to byte 24 of 'short.data', which has 8. Copy it again"),
         ],
     )
     def test_external_data_stays_inside_the_folder(self, tmp_path, location, words):
         (tmp_path / "outside.data").write_bytes(b"\x00" * 64)
         model = onnx.parser.parse_model(linear())
-        (tmp_path / "inner").mkdir()
+        (tmp_path / "inner" / "sub").mkdir(parents=True)
+        (tmp_path / "inner" / "short.data").write_bytes(b"\x00" * 8)
+        (tmp_path / "inner" / "out.data").symlink_to(tmp_path / "outside.data")
+        (tmp_path / "inner" / "hard.data").hardlink_to(tmp_path / "outside.data")
         file = tmp_path / "inner" / "model.onnx"
         (weight,) = model.graph.initializer
         weight.raw_data = b"\x00" * 24
@@ -177,6 +193,30 @@ class TestDamaged:
         file.write_bytes(model.SerializeToString())
         with pytest.raises(SourceError, match=words):
             load(file)
+
+    def test_external_data_of_a_branch_stays_inside_too(self, tmp_path):
+        text = """
+        <ir_version: 8, opset_import: ["" : 17]>
+        branch (float[n] x, bool b) => (float[n] y) {
+            y = If (b) <then_branch = t () => (float[n] p) <float[1] v = {3}> { p = Mul (x, v) },
+                        else_branch = e () => (float[n] q) { q = Neg (x) }>
+        }
+        """
+        model = onnx.parser.parse_model(text)
+        (weight,) = model.graph.node[0].attribute[0].g.initializer
+        weight.raw_data = b"\x00" * 4
+        onnx.external_data_helper.set_external_data(weight, "../outside.data")
+        (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(SourceError, match=r"external data '../outside.data' lies outside its folder"):
+            load(tmp_path / "model.onnx")
+
+    def test_a_link_to_the_graph_finds_its_data_beside_the_link(self, tmp_path):
+        (tmp_path / "blobs").mkdir()
+        (tmp_path / "linked").mkdir()
+        save_split(tmp_path / "blobs" / "abc", "w.data")
+        (tmp_path / "blobs" / "w.data").rename(tmp_path / "linked" / "w.data")
+        (tmp_path / "linked" / "model.onnx").symlink_to(tmp_path / "blobs" / "abc")
+        assert dims_of(load(tmp_path / "linked" / "model.onnx"))["x"] == "float32[batch, 3]"
 
     def test_graphs_that_no_runtime_takes_are_the_models_fault(self, write):
         text = """

@@ -1,20 +1,66 @@
-"""Writes a graph to a file, its weights beside it where one file can't hold them."""
+"""Writes a graph to a file, its weights beside it where they are large; one weight lies in memory at a time."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
+import onnx
 import onnx_ir as ir
 
 from onnxwright.files import data_file
+from onnxwright.graph.weights import LEAST_BYTES, Weights, is_elsewhere, left_out
+from onnxwright.wire import fields, head
 
-_LARGEST_FILE: Final = 1_900_000_000
-"""Protocol Buffers hold no more than 2 GiB, of which the graph itself takes some."""
+LARGEST_FILE: Final = 1 << 30
+"""Engines map weights that lie beside a graph, and copy those in it. Protocol Buffers hold no more than 2 GiB."""
+GRAPH: Final = 7
+INITIALIZER: Final = 5
+RAW: Final = 9
+"""Field numbers of `ModelProto.graph`, `GraphProto.initializer` and `TensorProto.raw_data`."""
 
 
-def save_model(model: ir.Model, file: Path) -> None:
-    """Writes a model; weights that are too large for one file go into `NAME.data` beside it."""
-    weights = (value.const_value for value in model.graph.initializers.values())
+def save_model(model: ir.Model, file: Path, *, largest: int = LARGEST_FILE) -> None:
+    """Writes a model; weights that are together larger than `largest` go into `NAME.data` beside it."""
+    weights = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
     size = sum(weight.nbytes for weight in weights if weight is not None)
-    ir.save(model, file, external_data=data_file(file).name if size > _LARGEST_FILE else None)
+    if size > largest:
+        ir.save(model, file, external_data=data_file(file).name, size_threshold_bytes=LEAST_BYTES)
+        return
+    with left_out(model.graph) as large:
+        message = ir.to_proto(model)
+    _write(message, large, file)
+
+
+def _write(message: onnx.ModelProto, weights: Weights, file: Path) -> None:
+    """Writes a message with its weights in it, as one message, though it never is one in memory."""
+    named = [one for one in message.graph.initializer if is_elsewhere(one)]
+    kept = [one for one in message.graph.initializer if not is_elsewhere(one)]
+    del message.graph.initializer[:]
+    message.graph.initializer.extend(kept)
+    heads = {one.name: _head(one, weights[one.name].nbytes) for one in named}
+    begin, end = _split(message.graph.SerializeToString(), INITIALIZER)
+    message.ClearField("graph")
+    before, after = _split(message.SerializeToString(), GRAPH)
+    length = len(begin) + sum(len(one) + weights[name].nbytes for name, one in heads.items()) + len(end)
+    with file.open("wb") as stream:
+        stream.write(before + head(GRAPH, length) + begin)
+        for name, one in heads.items():
+            stream.write(one)
+            weights[name].tofile(stream)  # type: ignore[attr-defined]  # every tensor has it, though the protocol lacks it
+        stream.write(end + after)
+
+
+def _split(message: bytes, number: int) -> tuple[bytes, bytes]:
+    """Splits a message where a field belongs: OpenVINO knows ONNX files by the order of the fields."""
+    later = (field.begin for field in fields(message, 0, len(message)) if field.number > number)
+    at = next(later, len(message))
+    return message[:at], message[at:]
+
+
+def _head(tensor: onnx.TensorProto, size: int) -> bytes:
+    """What stands before the numbers of a weight in its graph."""
+    tensor.ClearField("external_data")
+    tensor.ClearField("data_location")
+    described: bytes = tensor.SerializeToString() + head(RAW, size)
+    return head(INITIALIZER, len(described) + size) + described

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 
 from onnxwright.findings import Finding
+from onnxwright.graph.reading import read_structure
 
 _LONGEST = 300
 
@@ -14,7 +15,7 @@ _LONGEST = 300
 def invalidities(file: Path) -> tuple[Finding, ...]:
     """Returns what the ONNX checker, with inference of types and shapes, says against a file."""
     try:
-        onnx.checker.check_model(str(file), full_check=True)
+        onnx.checker.check_model(read_structure(file), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
         told = " ".join(str(problem).split())[:_LONGEST]
         return (Finding("invalid-graph", f"The ONNX checker refuses the graph: {told}"),)

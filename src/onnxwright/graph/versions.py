@@ -10,6 +10,7 @@ from onnxscript.version_converter import convert_version
 
 from onnxwright.errors import RouteError
 from onnxwright.graph.expanding import expand
+from onnxwright.graph.weights import as_inputs, left_out, put_back
 
 
 def convert_opset(model: ir.Model, opset: int) -> int:
@@ -44,7 +45,8 @@ def _upgrade(model: ir.Model, opset: int) -> None:
 def _downgrade(model: ir.Model, opset: int) -> None:
     expand(model, _unknown(model, opset))
     for version in range(model.opset_imports[""] - 1, opset - 1, -1):
-        own = ir.to_proto(model)
+        with left_out(model.graph) as weights:
+            own = as_inputs(ir.to_proto(model))
         try:
             converted = ir.from_proto(onnx.version_converter.convert_version(own, version))
         except RuntimeError:
@@ -56,7 +58,7 @@ def _downgrade(model: ir.Model, opset: int) -> None:
             onnx.checker.check_model(ir.to_proto(converted), full_check=True)
         except Exception as problem:  # the checker raises types of its own
             raise RouteError(f"the graph can't be converted to opset {version}: {problem}") from problem
-        model.graph = converted.graph
+        model.graph = put_back(converted, weights).graph
         model.opset_imports[""] = version
 
 

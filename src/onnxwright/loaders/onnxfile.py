@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from onnxwright import dtypes
 from onnxwright.environment import cores
 from onnxwright.errors import SourceError
+from onnxwright.files import is_inside, places
 from onnxwright.given import GivenSession
 from onnxwright.loaders.probe import Probe
 from onnxwright.profile import Profile
@@ -73,12 +74,15 @@ def _starts(profile: Profile) -> Iterator[dict[str, int]]:
 
 def _read(file: Path) -> onnx_ir.Model:
     import onnx
-    import onnx_ir
+
+    from onnxwright.graph.reading import read_model, read_structure
 
     try:
-        model = onnx_ir.load(file)
-        _check_external_data(file, model)
-        onnx.checker.check_model(str(file))
+        for place in sorted(places(file)):
+            _check_place(file, place)
+        model = read_model(file)
+        _check_lengths(file, model)
+        onnx.checker.check_model(read_structure(file))
     except SourceError:
         raise
     except Exception as problem:  # the parsers raise types of their own
@@ -86,17 +90,30 @@ def _read(file: Path) -> onnx_ir.Model:
     return model
 
 
-def _check_external_data(file: Path, model: onnx_ir.Model) -> None:
+def _check_place(file: Path, place: str) -> None:
+    """Refuses external data that doesn't lie in the folder of its graph, by the name that the graph has for it."""
+    told, folder = f"'{file}': external data '{place}'", file.parent.resolve()
+    data = (folder / place).resolve()
+    if not is_inside(place) or not data.is_relative_to(folder):
+        raise SourceError(f"{told} lies outside its folder. Put the file itself there, under a relative name.")
+    if not data.is_file():
+        raise SourceError(f"{told} is missing beside it. Copy it there.")
+    if data.stat().st_nlink > 1:
+        raise SourceError(f"{told} is a hard link, which may lead anywhere. Put a copy of the file there.")
+
+
+def _check_lengths(file: Path, model: onnx_ir.Model) -> None:
     import onnx_ir
 
-    folder = file.resolve().parent
-    for value in model.graph.initializers.values():
-        if isinstance(value.const_value, onnx_ir.ExternalTensor):
-            data = (folder / value.const_value.location).resolve()
-            if not data.is_relative_to(folder):
-                raise SourceError(f"'{file}': external data '{value.const_value.location}' lies outside its folder.")
-            if not data.is_file():
-                raise SourceError(f"'{file}': external data '{value.const_value.location}' is missing beside it.")
+    for name, value in model.graph.initializers.items():
+        weight = value.const_value
+        if isinstance(weight, onnx_ir.ExternalTensor):
+            end, size = (weight.offset or 0) + weight.nbytes, Path(weight.path).stat().st_size
+            if end > size:
+                raise SourceError(
+                    f"'{file}': weight '{name}': expected up to byte {end} of '{Path(weight.path).name}', which has "
+                    f"{size}. Copy it again."
+                )
 
 
 def _spec(value: onnx_ir.Value) -> TensorSpec:

@@ -24,6 +24,7 @@ from onnxwright.pytorch.lines import Whereabouts
 from onnxwright.pytorch.modules import Pristine, TensorFunction, paths_of
 from onnxwright.pytorch.reads import Read, SizeRead, ValueReads
 from onnxwright.routes import Exported, Route, Task, conformed, noting, silence, told
+from onnxwright.routes.left_out import put_in, weights_left_out
 from onnxwright.routes.plain_attention import plain_attention
 from onnxwright.signature import Signature
 from onnxwright.watching.differences import differences
@@ -150,7 +151,13 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
     signature = task.signature
     axes = signature.dynamic_axes()
     function = _with_compiled_parts(function, task)
-    with tempfile.TemporaryDirectory() as folder, silence(), _attention_for(task.opset), torch.no_grad():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        silence(),
+        _attention_for(task.opset),
+        torch.no_grad(),
+        weights_left_out(function) as weights,
+    ):
         file = Path(folder) / "model.onnx"
         try:
             torch.onnx.export(
@@ -167,8 +174,7 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
             )
         except Exception as problem:  # the exporter and the user's forward may raise anything
             raise RouteError(told(problem)) from problem
-        model = ir.load(file)
-        ir.external_data.load_to_model(model)
+        model = put_in(ir.load(file), weights)
     return snap_quantized(keep_provenance(model, paths_of(task.module)))
 
 

@@ -7,7 +7,7 @@ import functools
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from onnxwright import backends, environment
 from onnxwright.approach import Approach
-from onnxwright.backends import Options, Session
+from onnxwright.backends import Options, Ran, Session
 from onnxwright.errors import EngineError, RepairError, RouteError
 from onnxwright.isolation import can_isolate, isolated
 from onnxwright.manifest import Attempt, Proof
@@ -67,12 +67,15 @@ class Outcome:
     journal: Attempt
     file: Path
     sessions: Mapping[str, Session]
+    """The engines with the graph loaded, as far as a reproduction is to be made with them: each holds all weights."""
     proofs: Mapping[str, Proof]
     refusals: Mapping[str, str]
     source: Source | None = None
     """The source with the sampler of the proof."""
     is_barren: bool = False
     """Whether a repair found nothing to mend: with more repairs it wouldn't either."""
+    ran: Mapping[str, Ran] = field(default_factory=dict)
+    """What ran in each engine."""
 
     @property
     def engine(self) -> str:
@@ -114,7 +117,9 @@ def attempt(bench: Workbench, approach: Approach, *, seconds: float = EXPORT_SEC
     begun = time.monotonic()
     tried = _attempt(bench, approach, seconds)
     journal = replace(tried.journal, seconds=round(time.monotonic() - begun, 2))
-    return dataclasses.replace(tried, journal=journal)
+    ran = {name: session.ran for name, session in tried.sessions.items()}
+    kept = tried.sessions if bench.request.repro is not None else {}
+    return dataclasses.replace(tried, journal=journal, sessions=kept, ran=ran)
 
 
 def _attempt(bench: Workbench, approach: Approach, seconds: float) -> Outcome:
@@ -199,12 +204,10 @@ def _write_graph(bench: Workbench, approach: Approach, file: Path, seconds: floa
 
 def _read(source: Source) -> Exported:
     """The graph that is given."""
-    import onnx_ir
+    from onnxwright.graph.reading import read_model
 
     assert source.graph is not None, "the route of such sources only"
-    model = onnx_ir.load(source.graph)
-    onnx_ir.external_data.load_to_model(model)
-    return Exported(model)
+    return Exported(read_model(source.graph))
 
 
 def prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dict[str, str]]:

@@ -69,13 +69,12 @@ def looked_into(file: Path, source: Source, plan: Plan) -> tuple[Source, tuple[F
 
     Returns the source with a sampler that knows this, and what was found.
     """
-    import onnx_ir
-
     from onnxwright.graph.compared import compared_numbers
+    from onnxwright.graph.reading import read_model
     from onnxwright.graph.validity import invalidities
     from onnxwright.watching.branches import with_branches_taken
 
-    model = onnx_ir.load(file)
+    model = read_model(file)
     numbers = tuple(dict.fromkeys((*source.sampler.numbers, *compared_numbers(model))))
     sampler = dataclasses.replace(source.sampler, numbers=numbers)
     sampler, untaken = with_branches_taken(model, source, sampler, plan.asked)

@@ -62,7 +62,7 @@ def _exported(bench: Workbench, chosen: Outcome) -> Variant:
     refused = {
         name: EngineProof(executed=False, proof=None, message=reason) for name, reason in chosen.refusals.items()
     }
-    precision = chosen.sessions[chosen.engine].ran.precision
+    precision = chosen.ran[chosen.engine].precision
     digest = files.digest(bench.folder / GRAPH)
     return Variant(GRAPH, precision, digest, chosen.proof, engines={**shown, **refused})
 

@@ -32,6 +32,7 @@ from onnxwright.dtypes import is_float
 from onnxwright.errors import EngineError, ForwardError
 from onnxwright.graph.cutting import cut, depending_on, operands
 from onnxwright.graph.provenance import Provenance, provenance_of
+from onnxwright.graph.reading import read_model
 from onnxwright.graph.saving import save_model
 from onnxwright.manifest import Divergence, Drift
 from onnxwright.pytorch.session import PyTorchSession
@@ -115,7 +116,7 @@ class Graph:
     """A graph whose values can be asked for, node by node as the file has them."""
 
     def __init__(self, file: Path, threads: int):
-        self.model = ir.load(file)
+        self.model = read_model(file)
         self._threads = threads
         self._by_line: dict[str, list[ir.Node]] = defaultdict(list)
         self._by_module: dict[str, list[ir.Node]] = defaultdict(list)

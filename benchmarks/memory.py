@@ -1,0 +1,135 @@
+"""What a whole `convert` takes of memory beside the module that it converts, and what a bare export takes.
+
+Claimed: `convert` with its proof takes at most 1.2 times the weights beside the loaded module, where the inputs are
+small. Every way is a process of its own, in rounds that go each once in a random order. Its memory, and that of all
+processes that it starts, is read twenty times a second: what processes share counts once, what they map of files counts
+as far as it is in memory. Counted is what is more than when the module had been loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from record import keep, spread
+
+HERE = Path(__file__).parent
+LIMIT = 1.2
+ROUNDS = 3
+SECONDS_BETWEEN = 0.05
+LARGE = ("roberta-large (random)", 1024, 24)
+SMALL = ("a third of it (random)", 768, 8)
+STEPS = (
+    "bare trace",
+    "bare dynamo",
+    "convert by trace, not measured",
+    "convert by trace",
+    "convert by dynamo, not measured",
+)
+
+
+class Held(NamedTuple):
+    """Bytes of memory: all of them, and without what is mapped of files."""
+
+    whole: int
+    own: int
+
+
+class Taken(NamedTuple):
+    """What a way took beside the module, in multiples of its weights."""
+
+    whole: float
+    own: float
+
+
+def held(pid: int) -> Held:
+    """Returns what a process and those that it has started hold; pages that they share are divided among them."""
+    whole = own = 0
+    for one in tree(pid):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            sizes = dict(_sizes(Path(f"/proc/{one}/smaps_rollup").read_text(encoding="ascii")))
+            whole, own = whole + sizes.get("Pss:", 0), own + sizes.get("Pss_Anon:", 0)
+    return Held(whole, own)
+
+
+def tree(pid: int) -> Iterator[int]:
+    """Yields a process and all that it has started."""
+    yield pid
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in file.read_text(encoding="ascii").split():
+                yield from tree(int(child))
+
+
+def _sizes(text: str) -> Iterator[tuple[str, int]]:
+    for line in text.splitlines()[1:]:
+        name, size, *_ = line.split()
+        yield name, int(size) * 1024
+
+
+def measure(step: str, hidden: int, layers: int) -> Taken:
+    """Goes one way, and returns the most that it took.
+
+    Raises:
+        SystemExit: when it fails, with the end of what it said.
+    """
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
+        words = [str(HERE / "bare_memory.py"), str(hidden), str(layers), folder, step]
+        with subprocess.Popen(
+            [sys.executable, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            weights = int(process.stdout.readline())
+            base = most = held(process.pid)
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            while process.poll() is None:
+                now = held(process.pid)
+                most = Held(max(most.whole, now.whole), max(most.own, now.own))
+                time.sleep(SECONDS_BETWEEN)
+        if process.returncode:
+            said.seek(0)
+            raise SystemExit(f"{step} failed:\n{said.read().decode()[-2000:]}")
+    return Taken((most.whole - base.whole) / weights, (most.own - base.own) / weights)
+
+
+def report(model: str, taken: dict[str, list[Taken]]) -> list[dict[str, object]]:
+    """Prints and returns a row for each way."""
+    rows: list[dict[str, object]] = []
+    for step, many in taken.items():
+        whole, own = spread([one.whole for one in many]), spread([one.own for one in many])
+        limit = f", limit {LIMIT}×" if step.startswith("convert") else ""
+        print(f"{model}, {step}: {whole}× the weights, {own}× without what is mapped of files{limit}")
+        rows.append({"model": model, "way": step, "whole": whole._asdict(), "own": own._asdict()})
+    return rows
+
+
+def main() -> None:
+    """Compares on a model of the size of RoBERTa large, and on a smaller one whose graph is one file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--only", choices=STEPS, help="one way, and no results kept")
+    given = parser.parse_args()
+    draw, rows = random.Random(0), []
+    for model, hidden, layers in (SMALL, LARGE):
+        steps = [given.only] if given.only else list(STEPS)
+        taken: dict[str, list[Taken]] = {step: [] for step in steps}
+        for _ in range(given.rounds):
+            for step in draw.sample(steps, len(steps)):
+                taken[step].append(measure(step, hidden, layers))
+        rows += report(model, taken)
+    if not given.only:
+        keep("memory", {"rounds": given.rounds, "limit": LIMIT, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Reads a graph without its weights: these stay in their file, and are mapped into memory where one is used.
+
+`onnx_ir` maps weights that lie in a file of their own; those inside of the ONNX file are mapped here, which is read
+around them.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from onnxwright.graph.saving import GRAPH, INITIALIZER, RAW
+from onnxwright.graph.weights import LEAST_BYTES, as_inputs
+from onnxwright.wire import Field, fields, head
+
+
+def read_model(file: Path) -> ir.Model:
+    """Reads a model whose weights are views of the files in which they lie.
+
+    Those of branches and attributes are loaded, where they lie outside of the file.
+
+    Raises:
+        ValueError: when the file is not a serialized ONNX model.
+    """
+    message, inside = _read(file)
+    model = ir.from_proto(message)
+    ir.external_data.set_base_dir(model.graph, file.parent)
+    for name in inside:
+        weight = model.graph.initializers[name].const_value
+        assert isinstance(weight, ir.ExternalTensor)
+        weight.base_dir = ""  # it is the file itself, wherever that is linked from
+    _load_inner(model)
+    return model
+
+
+def read_structure(file: Path) -> onnx.ModelProto:
+    """Reads a model with large weights, wherever they lie, as inputs: what can be checked without them.
+
+    Raises:
+        ValueError: when the file is not a serialized ONNX model.
+    """
+    return as_inputs(_read(file)[0])
+
+
+def _load_inner(model: ir.Model) -> None:
+    """Loads what lies elsewhere and is no weight of the graph itself: of a branch, or an attribute."""
+    for graph in model.graphs():
+        for value in graph.initializers.values() if graph is not model.graph else ():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                value.const_value = _loaded(value.const_value)
+    for node in model.graph.all_nodes():
+        for name, attribute in node.attributes.items():
+            if attribute.type == ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
+                node.attributes[name] = ir.AttrTensor(name, _loaded(attribute.value))
+
+
+def _loaded(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+    (found,) = ir.external_data.convert_tensors_from_external([tensor])
+    return found
+
+
+def _read(file: Path) -> tuple[onnx.ModelProto, list[str]]:
+    """The model with its large weights as lying in its own file, and their names."""
+    inside: list[str] = []
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        try:
+            parts = list(_around(content, str(file.absolute()), inside))
+        except IndexError as end:
+            raise ValueError(f"'{file.name}' ends in the middle of a field") from end
+    return onnx.ModelProto.FromString(b"".join(parts)), inside
+
+
+def _around(content: mmap.mmap, place: str, inside: list[str]) -> Iterator[bytes]:
+    for field in fields(content, 0, len(content)):
+        if field.number == GRAPH:
+            graph = b"".join(_around_weights(content, field, place, inside))
+            yield head(GRAPH, len(graph)) + graph
+        else:
+            yield content[field.begin : field.end]
+
+
+def _around_weights(content: mmap.mmap, graph: Field, place: str, inside: list[str]) -> Iterator[bytes]:
+    for field in fields(content, graph.start, graph.end):
+        raw = _numbers(content, field) if field.number == INITIALIZER else None
+        if raw is None:
+            yield content[field.begin : field.end]
+            continue
+        rest = content[field.start : raw.begin] + content[raw.end : field.end]
+        tensor = onnx.TensorProto.FromString(rest)
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in {"location": place, "offset": raw.start, "length": raw.end - raw.start}.items():
+            tensor.external_data.add(key=key, value=str(value))
+        inside.append(tensor.name)
+        described = tensor.SerializeToString()
+        yield head(INITIALIZER, len(described)) + described
+
+
+def _numbers(content: mmap.mmap, weight: Field) -> Field | None:
+    """Where the numbers of a weight stand, if there are many."""
+    if weight.end - weight.start <= LEAST_BYTES:
+        return None
+    parts = fields(content, weight.start, weight.end)
+    return next((part for part in parts if part.number == RAW and part.end - part.start > LEAST_BYTES), None)
