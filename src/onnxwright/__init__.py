@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnxwright.api import convert, convert_to_onnx, open, prove  # noqa: A004 - the word of the contract
+    from onnxwright.api import convert, convert_to_onnx, open, optimize, prove  # noqa: A004 - the word of the contract
     from onnxwright.artifact import Package, PackageSession
     from onnxwright.errors import (
         EngineError,
@@ -44,6 +44,7 @@ _HOMES = {
     "convert_to_onnx": "api",
     "open": "api",
     "pipeline": "pipelines",
+    "optimize": "api",
     "prove": "api",
 }
 
@@ -65,6 +66,7 @@ __all__ = [
     "convert",
     "convert_to_onnx",
     "open",
+    "optimize",
     "pipeline",
     "prove",
 ]

@@ -81,6 +81,52 @@ def convert(
     return run(request, progress)
 
 
+def optimize(
+    source: str | Path | nn.Module,
+    out: str | Path,
+    *,
+    example_inputs: Any = None,
+    dims: Mapping[str, Mapping[int, str]] | None = None,
+    profile: Mapping[str, tuple[int, int, int]] | None = None,
+    engine: str | Sequence[str] = "auto",
+    outputs: Sequence[str] = (),
+    samples: str | Path | None = None,
+    seed: int = 0,
+    proof: str = "normal",
+    measure: bool = True,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Package:
+    """Rewrites a graph for each engine, and returns a package with what is shown right and measured to be faster.
+
+    `source` is an `.onnx` file, which is the reference itself, or what `convert` takes, which is converted first.
+    `outputs` names the outputs of a graph to keep. Without `measure`, a graph is only made simpler.
+
+    Raises:
+        UsageError: when an argument, a file or the machine is at fault.
+        ModelError: when the model can't be run, exported or proven. Nothing is written then.
+    """
+    from onnxwright.stages.convert import convert as run
+    from onnxwright.stages.request import Request
+
+    request = Request(
+        source=source,
+        out=environment.at_home(out),
+        example_inputs=example_inputs,
+        dims=dims,
+        ranges=dict(profile or {}),
+        engines=(engine,) if isinstance(engine, str) else tuple(engine),
+        samples=None if samples is None else environment.at_home(samples),
+        seed=seed,
+        proof=proof,
+        is_measured=measure,
+        is_optimized=True,
+        outputs=tuple(outputs),
+        is_forced=force,
+    )
+    return run(request, progress)
+
+
 def prove(
     source: str | Path | nn.Module,
     candidate: str | Path | None = None,

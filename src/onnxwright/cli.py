@@ -212,6 +212,70 @@ def prove(
 
 
 @app.command()
+def optimize(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="A .onnx file, or what convert takes, which is converted first."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The package folder to write.")],
+    engine: Engines = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option("--outputs", metavar="NAME", help="An output of a .onnx file to keep."),
+    ] = None,
+    batch: BatchRange = None,
+    sequence: SequenceRange = None,
+    dim: DimRanges = None,
+    samples: Samples = None,
+    seed: Seed = 0,
+    proof: Proving = "normal",
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Keep what is measured to be faster; else only simplify.")
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Rewrite a graph for each engine, and keep what is shown right and measured to be faster.
+
+    For example: onnxwright optimize model.onnx -o ./my-package --engine onnxruntime
+    """
+    from onnxwright.api import optimize as work
+    from onnxwright.stages.inspect import inspect as look
+
+    package = _with_journal(work)(
+        source,
+        out,
+        profile=_ranges(batch, sequence, dim or []),
+        engine=engine or ["auto"],
+        outputs=outputs or [],
+        samples=samples,
+        seed=seed,
+        proof=proof,
+        measure=measure,
+        force=force,
+        progress=_Stages(),
+    )
+    _print(look(package.folder).text, {"package": str(out), **_builtins(package.manifest)}, as_json=as_json)
+
+
+@app.command()
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A .onnx file.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    as_json: Json = False,
+) -> None:
+    """Tell two graphs apart: inputs and outputs, operators, opsets, and weights by their numbers.
+
+    Exit code 0 whether they differ or not; `onnxwright prove A --candidate B` says whether they compute the same.
+    """
+    from onnxwright import environment
+    from onnxwright.stages.diff import diff as tell
+
+    report = tell(environment.at_home(first), environment.at_home(second))
+    _print(report.text, _builtins(report), as_json=as_json)
+
+
+@app.command()
 def run(
     package: Annotated[Path, typer.Argument(metavar="DIR", help="A package that convert wrote.")],
     text: Annotated[list[str] | None, typer.Option(help="A text; may be given several times.")] = None,

@@ -32,7 +32,7 @@ def load(file: Path, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
         SourceError: when the file is not a valid ONNX model, or its external data is missing or outside its folder.
         ForwardError: when the graph can't be run, or refuses every size that is tried.
     """
-    model = _read(file)
+    model = read(file)
     inputs = tuple(_spec(value) for value in model.graph.inputs if value.name not in model.graph.initializers)
     signature = Signature(inputs, tuple(_spec(value) for value in model.graph.outputs))
     default = Profile({dim: _default_range(dim) for dim in signature.dims})
@@ -56,7 +56,7 @@ def element_types(file: Path) -> tuple[dict[str, str], dict[str, str]]:
     Raises:
         SourceError: when the file is not a valid ONNX model, or its external data is missing or outside its folder.
     """
-    graph = _read(file).graph
+    graph = read(file).graph
     inputs = [value for value in graph.inputs if value.name not in graph.initializers]
     return _types(inputs), _types(graph.outputs)
 
@@ -72,7 +72,12 @@ def _starts(profile: Profile) -> Iterator[dict[str, int]]:
     yield profile.least
 
 
-def _read(file: Path) -> onnx_ir.Model:
+def read(file: Path) -> onnx_ir.Model:
+    """Reads an ONNX file, whose external data must lie in its folder.
+
+    Raises:
+        SourceError: when it is not a valid ONNX model, or its external data is missing or outside its folder.
+    """
     import onnx
 
     from onnxwright.graph.reading import read_model, read_structure

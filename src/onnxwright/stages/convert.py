@@ -48,7 +48,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
     engines = ready_engines(request.engines)
     with staged(request.out, is_forced=request.is_forced) as folder:
         with progress.stage("load"):
-            source = load_request(request)
+            source = load_request(_with_outputs(request, folder))
             _tell(source, progress)
         with progress.stage("examine"):
             memory.check(source, candidates=len(engines), available=environment.free_memory())
@@ -73,6 +73,21 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             journal = [outcome.journal for outcome in outcomes]
             package(folder, _manifest(bench, chosen, journal, made, kept), tokenizer_source=source.folder)
     return Package.open(request.out)
+
+
+def _with_outputs(request: Request, folder: Path) -> Request:
+    """Returns the request for a graph that has only the outputs to keep, where some are named."""
+    if not request.outputs:
+        return request
+    from onnxwright.graph.saving import save_model
+    from onnxwright.graph.simplifying import keep_outputs
+    from onnxwright.loaders.onnxfile import read
+
+    file = folder / "attempts" / Path(str(request.source)).name
+    file.parent.mkdir(exist_ok=True)
+    given = read(environment.at_home(str(request.source)))
+    save_model(keep_outputs(given, request.outputs), file)
+    return replace(request, source=file)
 
 
 def load_request(request: Request) -> Source:

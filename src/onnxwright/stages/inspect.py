@@ -36,7 +36,7 @@ class PackageReport(msgspec.Struct, frozen=True, tag="package", tag_field="kind"
         """The report in columns."""
         rows = [("package", self.path), *_package_rows(self.manifest, self.engines)]
         width = _LINE - max(len(row[0]) for row in rows) - 2
-        return _columns([*rows, *(("picture", line) for line in lines(self.manifest.proof, width))])
+        return columns([*rows, *(("picture", line) for line in lines(self.manifest.proof, width))])
 
 
 class Boundary(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ class GraphReport(msgspec.Struct, frozen=True, tag="onnx", tag_field="kind"):
     @property
     def text(self) -> str:
         """The report in columns."""
-        return _columns([("onnx", self.path), *_graph_rows(self)])
+        return columns([("onnx", self.path), *_graph_rows(self)])
 
 
 Report = PackageReport | GraphReport
@@ -244,7 +244,7 @@ def _graph_rows(report: GraphReport) -> Iterator[Sequence[str]]:
     yield from (("operator", name, str(count)) for name, count in report.operators.items())
 
 
-def _columns(rows: Rows) -> str:
+def columns(rows: Rows) -> str:
     """Lines up all columns but the last of each row, a kind of row by itself."""
     listed = [tuple(row) for row in rows]
     widths: dict[tuple[str, int, int], int] = {}

@@ -46,6 +46,8 @@ class Request:
     proof: str = "normal"
     is_measured: bool = True
     is_optimized: bool = False
+    outputs: tuple[str, ...] = ()
+    """The outputs of a graph to keep; all, unless some are named."""
     is_code_trusted: bool = False
     is_forced: bool = False
     repro: Path | None = None
@@ -73,6 +75,8 @@ class Request:
             _refuse_export(self)
             _check_opset(self.wanted_opset)
             return
+        if self.outputs:
+            raise UsageError("outputs: can be named of an .onnx file only. Have the module return those alone.")
         require_torch()
         if self.device == "cuda" and not _has_cuda():
             raise UsageError("device 'cuda': PyTorch sees no GPU here. Use --device cpu.")
