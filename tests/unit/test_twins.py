@@ -81,6 +81,11 @@ CALLS = {
         lambda: functional.conv_transpose2d(X, FILTERS.transpose(0, 1), stride=2, padding=1, output_padding=1),
         lambda: torch.conv_transpose1d(X[:, :, 0], FILTERS[:1, :, 0].transpose(0, 1), None, 3, groups=3),
     ],
+    "split_by_counts": [
+        lambda: X.split([torch.tensor(count) for count in (3, 0, 10, 4)], dim=2),
+        lambda: torch.split(X, [torch.tensor(1), 1], 0),
+        lambda: X.split([3, 14], dim=2),
+    ],
     "movedim": [
         lambda: torch.movedim(X, -1, 1),
         lambda: X.movedim((0, 1), (-1, 0)),
@@ -205,7 +210,7 @@ PAIRS = {"polar", "complex", "view_as_complex", "view_as_real"}
 
 
 def test_every_twin_is_held_against_its_operator():
-    assert CALLS.keys() | PAIRS | {"round"} == twins().keys()
+    assert CALLS.keys() | PAIRS | {"round", "tolist"} == twins().keys()
 
 
 def rotated(parts, angles):
@@ -224,6 +229,15 @@ def test_pairs_rotate_as_complex_numbers_do():
 
     for one, other in zip(answered, expected, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_counts_stay_tensors_only_while_the_twin_stands_in():
+    counts = torch.tensor([3, 0, 10, 4])
+    with standing_in({name: twins()[name] for name in ("tolist", "split_by_counts")}):
+        assert all(isinstance(count, torch.Tensor) for count in counts.tolist())
+        assert [piece.shape[2] for piece in X.split(counts.tolist(), dim=2)] == [3, 0, 10, 4]
+        assert torch.tensor([0.5]).tolist() == [0.5]
+    assert counts.tolist() == [3, 0, 10, 4]
 
 
 def test_tensors_round_only_while_the_twin_stands_in():

@@ -31,6 +31,8 @@ _MOST_ATTEMPTS: Final = 24
 _MOST_FIXES: Final = 4
 _FREEZING: Final = 10.0
 """What a route ranks behind where the code decides by sizes, and it would keep what was decided."""
+_UNROLLING: Final = 30.0
+"""What a route ranks behind that has unrolled a loop, where nothing decides in its place."""
 _LEAST_SECONDS: Final = 30.0
 _LACKING: Final = 12.0
 """What an attempt ranks behind without a repair that another route has needed to give a graph at all."""
@@ -119,7 +121,7 @@ class _Waiting:
     """Attempts that wait, the most promising first as far as is known by then; each comes once."""
 
     def __init__(self, bench: Workbench):
-        self._has_regimes = bench.asked is not None and bool(bench.asked.sizes)
+        self._frozen_rank = _FREEZING if bench.asked is not None and bench.asked.sizes else 0.0
         self._known: set[tuple[str, int, frozenset[Fix]]] = set()
         self._waiting: list[Approach] = []
         self._needed: set[str] = set()
@@ -133,8 +135,10 @@ class _Waiting:
                 self._waiting.append(approach)
 
     def learn(self, outcomes: Sequence[Outcome]) -> None:
-        """Has other ways wait with the repair without which the last attempt would have shown no graph."""
+        """Has ways wait that would unroll a loop again, and others with a repair without which no graph was shown."""
         *before, last = outcomes
+        if any(found.code == "loop-unrolled" for found in last.journal.findings):
+            self._frozen_rank = _UNROLLING
         for fix in last.approach.fixes if last.journal.verdict != "error" else ():
             without = replace(last.approach, fixes=tuple(one for one in last.approach.fixes if one != fix))
             if any(one.approach == without and one.journal.verdict == "error" for one in before):
@@ -159,7 +163,7 @@ class _Waiting:
             return rank
         route = routes()[approach.route]
         is_freezing = route.freezes_sizes and not any(repair(fix.repair).decides for fix in approach.fixes)
-        rank += route.rank + (_FREEZING if is_freezing and self._has_regimes else 0.0)
+        rank += route.rank + (self._frozen_rank if is_freezing else 0.0)
         return rank + (_LACKING if self.is_lacking(approach) else 0.0)
 
 
