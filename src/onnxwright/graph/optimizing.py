@@ -18,7 +18,7 @@ from onnxwright.rewrites import Trace
 _MOST_ROUNDS: Final = 8
 """A rule may make room for another; after so many rounds what is left to do isn't worth the time."""
 
-_SIMPLE: Final = ("chains", "reshapes", "expands", "sizes-once", "batched-transposes")
+_SIMPLE: Final = ("chains", "reshapes", "unchanged", "sizes-once", "batched-transposes")
 _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "unguarded": ("nan-guard",),
     "norms": ("gelu", "layer-norm", "rms-norm", "skip-norm", "bias-gelu"),

@@ -123,7 +123,8 @@ def _over_root(x: ir.Value, divisor: ir.Value | None, nodes: list[ir.Node]) -> N
         if root is None or added is None or measured is None or square is None or given is None:
             continue
         if _is_as(square[0], x):
-            return Normed(x, given, [*nodes, root, added, measured[1], square[1]])
+            twice = produced_by(square[0], "Sub")
+            return Normed(x, given, [*nodes, root, added, measured[1], square[1], *([twice] if twice else [])])
     return None
 
 

@@ -21,7 +21,7 @@ class _Native(Attending):
         """Writes the node."""
         found = found_attention(attended)
         assert found is not None, "it has been checked"
-        mask = fitted_mask(op, found)
+        mask = fitted_mask(op, found, (found.query, 2), (found.key, 3))
         key = op.Transpose(found.key, perm=[0, 1, 3, 2])
         given = [found.query, key, found.value, *([mask] if mask is not None else [])]
         return op.Attention(*given, scale=found.scale)
