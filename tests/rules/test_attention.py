@@ -32,7 +32,10 @@ def graph(scores, *, mask="", more="", opset=18, x="float[batch, s, 8] x, float[
         ("n = MatMul (q, k) e = Div (n, d) m = Add (bias, e)", "float[batch, 2, s, t] bias"),
         ("n = MatMul (q, k) e = Mul (n, c) m = Add (bias, e)", "float[s, t] bias"),
         ("n = MatMul (q, k) e = Mul (n, c) m = Add (e, bias)", "float[batch, 1, 1, t] bias"),
-        ("n = MatMul (q, k) e = Mul (n, c) f = Add (e, bias) m = Add (f, more)", "float[2, s, t] bias, float[s, t] more"),
+        (
+            "n = MatMul (q, k) e = Mul (n, c) f = Add (e, bias) m = Add (f, more)",
+            "float[2, s, t] bias, float[s, t] more",
+        ),
         ("n = MatMul (q, k) e = Mul (n, c) m = Where (seen, e, low)", "bool[batch, 1, s, t] seen"),
         ("n = MatMul (q, k) m = Where (seen, n, low)", "bool[batch, 1, 1, t] seen"),
     ],
@@ -52,7 +55,11 @@ def test_fires_with_and_without_a_mask(scores, mask, sizes):
 @pytest.mark.parametrize(
     ("scores", "mask", "reason"),
     [
-        ("n = MatMul (q, k) e = Add (n, bias) m = Mul (e, c)", "float[batch, 1, s, t] bias", "scaled after they are masked"),
+        (
+            "n = MatMul (q, k) e = Add (n, bias) m = Mul (e, c)",
+            "float[batch, 1, s, t] bias",
+            "scaled after they are masked",
+        ),
         ("n = MatMul (q, k) m = Mul (n, by)", "float[batch, 1, s, t] by", "scaled by something that isn't a constant"),
         ("n = MatMul (q, k) m = Where (seen, n, high)", "bool[batch, 1, s, t] seen", "replaced by others, not masked"),
         ("n = MatMul (q, k) m = Add (n, bias)", "float[batch, 1, s, u] bias", "has a size u where the scores have t"),

@@ -55,8 +55,12 @@ def test_leaves_what_differs(body):
 
 
 def test_leaves_weights_that_callers_give_or_others_take():
-    given = model("given (float[n, 4] x, float[4, 3] u, float[4, 3] v) => (p, q) { p = MatMul (x, u) q = MatMul (x, v) }")
-    shared = graph("p = MatMul (x, u) q = MatMul (x, v) r = Relu (u)", outputs="float[n, 3] p, float[n, 5] q, float[4, 3] r")
+    given = model(
+        "given (float[n, 4] x, float[4, 3] u, float[4, 3] v) => (p, q) { p = MatMul (x, u) q = MatMul (x, v) }"
+    )
+    shared = graph(
+        "p = MatMul (x, u) q = MatMul (x, v) r = Relu (u)", outputs="float[n, 3] p, float[n, 5] q, float[4, 3] r"
+    )
 
     assert not rewritten(shared, "merged-products")[1].hits
     given.graph.outputs[0].dtype = given.graph.outputs[1].dtype = ir.DataType.FLOAT

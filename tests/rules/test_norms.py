@@ -36,7 +36,9 @@ def test_layer_norm_fires_in_each_spelling(body):
 
 @pytest.mark.parametrize("order", ["n, b", "b, n"])
 def test_layer_norm_takes_its_bias(order):
-    body = f"{CENTRED} q = Mul (d, d) v = ReduceMean (q, last) a = Add (v, e) r = Sqrt (a) i = Div (d, r) n = Mul (i, w)"
+    body = (
+        f"{CENTRED} q = Mul (d, d) v = ReduceMean (q, last) a = Add (v, e) r = Sqrt (a) i = Div (d, r) n = Mul (i, w)"
+    )
     before = graph(f"{body} y = Add ({order})")
 
     after, _ = rewritten(before, "layer-norm")
@@ -47,13 +49,17 @@ def test_layer_norm_takes_its_bias(order):
 
 
 def test_layer_norm_is_left_over_another_axis():
-    body = "m = ReduceMean (x, first) d = Sub (x, m) q = Mul (d, d) v = ReduceMean (q, first) a = Add (v, e) r = Sqrt (a)"
+    body = (
+        "m = ReduceMean (x, first) d = Sub (x, m) q = Mul (d, d) v = ReduceMean (q, first) a = Add (v, e) r = Sqrt (a)"
+    )
 
     assert not rewritten(graph(f"{body} n = Div (d, r) y = Mul (n, w)"), "layer-norm")[1].hits
 
 
 def test_layer_norm_declines_when_the_mean_is_an_output():
-    body = f"{CENTRED} q = Mul (d, d) v = ReduceMean (q, last) a = Add (v, e) r = Sqrt (a) n = Div (d, r) y = Mul (n, w)"
+    body = (
+        f"{CENTRED} q = Mul (d, d) v = ReduceMean (q, last) a = Add (v, e) r = Sqrt (a) n = Div (d, r) y = Mul (n, w)"
+    )
 
     _, trace = rewritten(graph(body, y="float[batch, s, 8] y, float[batch, s, 1] m"), "layer-norm")
 

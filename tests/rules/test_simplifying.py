@@ -22,7 +22,10 @@ def simplified(graph):
         ("a = Cast <to = 1> (x) y = Relu (a)", ["Identity", "Relu"]),
         ("a = Add (x, zero) y = Relu (a)", ["Identity", "Relu"]),
         ("a = Mul (x, one) y = Relu (a)", ["Identity", "Relu"]),
-        ("a = Unsqueeze (x, first) b = Unsqueeze (a, first) y = Squeeze (b, both)", ["Constant", "Unsqueeze", "Squeeze"]),
+        (
+            "a = Unsqueeze (x, first) b = Unsqueeze (a, first) y = Squeeze (b, both)",
+            ["Constant", "Unsqueeze", "Squeeze"],
+        ),
         ("a = Add (x, one) y = Relu (a)", ["Add", "Relu"]),
         ("a = Transpose <perm = [1, 0]> (x) y = Relu (a)", ["Transpose", "Relu"]),
     ],
