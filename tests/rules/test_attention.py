@@ -33,8 +33,8 @@ def graph(scores, *, mask="", more="", opset=18, x="float[batch, s, 8] x, float[
         ("n = MatMul (q, k) e = Mul (n, c) m = Add (bias, e)", "float[s, t] bias"),
         ("n = MatMul (q, k) e = Mul (n, c) m = Add (e, bias)", "float[batch, 1, 1, t] bias"),
         (
-            "n = MatMul (q, k) e = Mul (n, c) f = Add (e, bias) m = Add (f, more)",
-            "float[2, s, t] bias, float[s, t] more",
+            "n = MatMul (q, k) e = Div (n, d) f = Add (e, bias) m = Add (f, more)",
+            "float[2, s, t] bias, float[t] more",
         ),
         ("n = MatMul (q, k) e = Mul (n, c) m = Where (seen, e, low)", "bool[batch, 1, s, t] seen"),
         ("n = MatMul (q, k) m = Where (seen, n, low)", "bool[batch, 1, 1, t] seen"),
@@ -58,7 +58,7 @@ def test_fires_with_and_without_a_mask(scores, mask, sizes):
         (
             "n = MatMul (q, k) e = Add (n, bias) m = Mul (e, c)",
             "float[batch, 1, s, t] bias",
-            "scaled after they are masked",
+            "after they are masked",
         ),
         ("n = MatMul (q, k) m = Mul (n, by)", "float[batch, 1, s, t] by", "scaled by something that isn't a constant"),
         ("n = MatMul (q, k) m = Where (seen, n, high)", "bool[batch, 1, s, t] seen", "replaced by others, not masked"),

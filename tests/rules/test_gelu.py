@@ -98,9 +98,8 @@ def test_a_bias_goes_into_the_node(order, spelling):
 
 
 def test_a_bias_that_is_a_whole_tensor_stays():
-    before = model(
-        "biased (float[n, 4] x, float[n, 4] b) => (float[n, 4] y) { a = Add (x, b) y = com.microsoft.Gelu (a) }"
-    )
+    text = "biased (float[n, 4] x, float[n, 4] b) => (float[n, 4] y)"
+    before = model(f"{text} {{ a = Add (x, b) y = com.microsoft.Gelu (a) }}")
 
     assert kinds(rewritten(before, "bias-gelu")[0]) == ["Add", "Gelu"]
 

@@ -188,7 +188,8 @@ ODD = {
         y = Loop (t, go, x) <body = step (int64 i, bool c, float[4] v) => (bool d, float[4] w)
         { d = Identity (c) u = Identity (v) w = Add (u, u) }> }""",
     "quantized": """q (float[n, 2] x) => (float[n, 2] y) <float s = {0.5}, int8 z = {0}, int8[2, 2] w = {1, 2, 3, 4}> {
-        a = QuantizeLinear (x, s, z) b = DequantizeLinear (a, s, z) c = DequantizeLinear (w, s, z) y = MatMul (b, c) }""",
+        a = QuantizeLinear (x, s, z) b = DequantizeLinear (a, s, z)
+        c = DequantizeLinear (w, s, z) y = MatMul (b, c) }""",
 }
 
 

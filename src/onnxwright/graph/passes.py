@@ -140,7 +140,7 @@ def _without_defaults(model: ir.Model) -> tuple[ir.Model, dict[str, ir.TensorPro
 def _give_defaults(model: ir.Model, defaults: Mapping[str, ir.TensorProtocol]) -> None:
     for value in model.graph.inputs:
         if value.name in defaults:
-            value.const_value = defaults[value.name]
+            value.const_value = defaults[str(value.name)]
             model.graph.register_initializer(value)
 
 

@@ -38,6 +38,14 @@ def _gather(node: ir.Node, _: Elements) -> Sizes | None:
     return (*table[:axis], *indices, *table[axis + 1 :])
 
 
+def _gather_nd(node: ir.Node, _: Elements) -> Sizes | None:
+    table, indices = (sizes_of(value) for value in node.inputs[:2])
+    depth = indices[-1] if indices else None
+    if table is None or indices is None or not isinstance(depth, int):
+        return None
+    return (*indices[:-1], *table[node.attributes.get_int("batch_dims", 0) + depth :])
+
+
 def _reshape(node: ir.Node, elements: Elements) -> Sizes | None:
     target, sizes = elements(node.inputs[1]), sizes_of(node.inputs[0])
     if target is None:
@@ -170,6 +178,7 @@ SHAPES: Final[dict[str, _Rule]] = {
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Gather": _gather,
+    "GatherND": _gather_nd,
     "GatherElements": lambda node, _: sizes_of(node.inputs[1]),
     "Reshape": _reshape,
     "Expand": _expand,

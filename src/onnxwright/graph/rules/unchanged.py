@@ -37,13 +37,18 @@ class _Unchanged(RewriteRuleClassBase):
         if not is_same(sizes_of(x), sizes_of(context.output_values[0])):
             return result.fail("It isn't known that the sizes are the same.", x)
         steps = context.root.inputs[4:5] if context.root.op_type == "Slice" else ()
-        if any(array(step) is None or (array(step) < 1).any() for step in steps):
+        if not all(_is_forwards(step) for step in steps):
             return result.fail("It may be reversed.", context.root)
         return result
 
     def rewrite(self, op: Any, x: ir.Value) -> Any:
         """Leaves the value."""
         return op.Identity(x)
+
+
+def _is_forwards(steps: ir.Value | None) -> bool:
+    numbers = array(steps)
+    return steps is None or (numbers is not None and bool((numbers > 0).all()))
 
 
 class _Dropout(RewriteRuleClassBase):
