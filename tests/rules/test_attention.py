@@ -130,6 +130,21 @@ def test_the_native_operator_takes_heads_one_by_one(mask):
     assert error(before, after, draw(before, s=3, t=5)) <= LIMIT
 
 
+def test_the_native_operator_takes_repeated_keys_once():
+    repeat = "Unsqueeze ({0}, two) e{0} = Expand (u{0}, many) r{0} = Reshape (e{0}, back)"
+    body = f"""uk = {repeat.format("k")} uv = {repeat.format("v")} t = Transpose <perm = [0, 1, 3, 2]> (rk)
+        n = MatMul (q, t) m = Mul (n, c) p = Softmax <axis = -1> (m) y = MatMul (p, rv)"""
+    numbers = "float c = {0.5}, int64[1] two = {2}, int64[5] many = {1, 1, 3, 1, 1}, int64[4] back = {0, 6, -1, 4}"
+    inputs = "float[b, 6, s, 4] q, float[b, 2, s, 4] k, float[b, 2, s, 4] v"
+    before = model(f"grouped ({inputs}) => (float[b, 6, s, 4] y) <{numbers}> {{ {body} }}", opset=23)
+
+    after, _ = rewritten(before, "native-attention")
+
+    assert kinds(after) == ["Attention"]
+    assert [value.name for value in next(iter(after.graph)).inputs] == ["q", "k", "v"]
+    assert error(before, after, draw(before, b=2, s=5)) <= LIMIT
+
+
 def test_a_mask_that_is_dropped_would_be_seen():
     before = graph("n = MatMul (q, k) e = Mul (n, c) m = Add (e, bias)", mask="float[batch, 1, s, t] bias")
     after, _ = rewritten(before, "attention", *SIMPLE)

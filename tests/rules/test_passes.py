@@ -144,6 +144,24 @@ def test_new_nodes_have_the_place_of_what_they_stand_for():
     assert trace.hits[0].where == "model.py:7"
 
 
+def test_weights_are_never_read():
+    """Nor are they copied into what the checker sees, which could not hold them."""
+
+    def read():
+        raise AssertionError("a weight of 3 GB was read")
+
+    before = model("large (float[n, 20000] x) => (float[n, 40000] y) { b = Identity (x) y = MatMul (b, x) }")
+    weight = ir.LazyTensor(read, dtype=ir.DataType.FLOAT, shape=ir.Shape([20000, 40000]), name="w")
+    value = ir.Value(name="w", type=ir.TensorType(weight.dtype), shape=ir.Shape([20000, 40000]), const_value=weight)
+    before.graph.register_initializer(value)
+    list(before.graph)[1].replace_input_with(1, value)
+
+    for plan in plans(before, target("onnxruntime")):
+        if plan.borrowed is None:
+            after, trace = apply(before, plan, target("onnxruntime"))
+            assert (kinds(after), trace.setbacks) == (["MatMul"], ())
+
+
 OPERATORS = ("Relu", "Exp", "Identity", "Neg", "Add", "Mul")
 
 
