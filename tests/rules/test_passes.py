@@ -11,7 +11,7 @@ from cases.graphs import LIMIT, draw, error, kinds, model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxwright.errors import UsageError
+from onnxwright.errors import SourceError, UsageError
 from onnxwright.graph.comparing import difference, structure
 from onnxwright.graph.optimizing import apply, plans
 from onnxwright.graph.passes import Pass, RuleError, guarded
@@ -222,7 +222,7 @@ def test_odd_graphs_come_through_every_plan(name):
             assert error(before, after, draw(before)) <= LIMIT
 
 
-@pytest.mark.parametrize("opset", [*range(9, 24)])
+@pytest.mark.parametrize("opset", [*range(9, 25)])
 def test_every_opset_comes_through(opset):
     before = model(
         "old (float[n, 4] x) => (float[n, 4] y) { a = Relu (x) b = Transpose <perm = [1, 0]> (a) "
@@ -260,6 +260,13 @@ def test_functions_and_initializers_that_callers_may_replace_stay():
     assert kinds(after)[-1] == "Mul"
     inputs = {"x": np.array([1.0, 2.0], np.float32), "w": np.array(3.0, np.float32)}
     assert error(before, after, inputs) == 0
+
+
+def test_a_graph_with_a_gap_is_refused():
+    before = model("gap (float[n] x) => (float[n] y) { y = Add (x, nowhere) }")
+
+    with pytest.raises(SourceError, match="uses 'nowhere', which is no input, no weight"):
+        guarded(before, [changing(lambda graph: None)])
 
 
 def test_duplicate_names_of_nodes_are_no_obstacle():

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import onnx_ir as ir
 
-from onnxwright.graph.guarding import complaint
+from onnxwright.graph.guarding import complaint, refuse_gaps
 from onnxwright.graph.provenance import carry_provenance, provenance_of
 from onnxwright.graph.targets import CONTRIB
 from onnxwright.rewrites import Hit, NearMiss, Setback, Trace
@@ -64,7 +64,11 @@ def guarded(model: ir.Model, passes: Sequence[Pass], *, rounds: int = 1) -> tupl
     The model that is given stays as it is. A pass that raises, or after which `guarding.complaint` has something to
     say, is a setback of the trace; the passes after it run on the graph before it. Further rounds end as soon as no
     pass has anything left to change.
+
+    Raises:
+        SourceError: when the graph uses a value that nothing gives.
     """
+    refuse_gaps(model)
     bare, defaults = _without_defaults(model)
     bench, idle = _Bench(bare), 0
     for one in itertools.chain.from_iterable(itertools.repeat(passes, rounds)):
