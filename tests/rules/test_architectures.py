@@ -86,6 +86,7 @@ def test_every_attention_is_found_and_means_the_same(name, way, form):
     after, trace = apply(before, best(before), target("onnxruntime"))
 
     assert trace.counts["attention"] == LAYERS
+    assert trace.counts.get("packed-attention", 0) == (0 if name in {"gpt2", "llama"} else LAYERS)
     assert not trace.setbacks
     assert "Softmax" not in trace.after
     for batch, sequence, padded in ((2, 7, True), (3, 12, True), (1, 1, False)):

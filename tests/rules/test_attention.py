@@ -145,6 +145,41 @@ def test_the_native_operator_takes_repeated_keys_once():
     assert error(before, after, draw(before, b=2, s=5)) <= LIMIT
 
 
+PACKED = "float[b, s, 8] x, float[8, 24] w, float[24] c"
+PARTS = "m = MatMul (x, w) a = Add (m, c) q, k, v = Split <axis = -1> (a, widths)"
+HEADS = "com.microsoft.MultiHeadAttention <num_heads = 2, scale = 0.4>"
+
+
+@pytest.mark.parametrize("order", ["m, c", "c, m"])
+@pytest.mark.parametrize(("mask", "given"), [("", ""), (", float[b, 1, s, s] bias", ", , , bias")])
+def test_attention_takes_the_product_before_it(order, mask, given):
+    body = f"{PARTS.replace('m, c', order)} y = {HEADS} (q, k, v{given})"
+    text = f"packed ({PACKED}{mask}) => (float[b, s, 8] y) <int64[3] widths = {{8, 8, 8}}> {{ {body} }}"
+    before = model(text, weights={"w", "c"})
+
+    after, trace = rewritten(before, "packed-attention")
+
+    assert kinds(after) == ["Attention"]
+    assert trace.counts == {"packed-attention": 1}
+    assert error(before, after, draw(before, b=2, s=5)) <= LIMIT
+
+
+def test_attention_leaves_a_product_whose_parts_are_not_equal_or_are_outputs():
+    narrow = f"{PARTS} y = {HEADS} (q, k, v)"
+    text = f"packed ({PACKED}) => (float[b, s, y] y) <int64[3] widths = {{10, 10, 4}}> {{ {narrow} }}"
+    seen = f"packed ({PACKED}) => (float[b, s, 8] y, float[b, s, 8] k) <int64[3] widths = {{8, 8, 8}}> {{ {narrow} }}"
+    reasons = [
+        miss.reason
+        for one in (text, seen)
+        for miss in rewritten(model(one, weights={"w", "c"}), "packed-attention")[1].near_misses
+    ]
+
+    assert reasons == [
+        "Query, key and value aren't equally wide.",
+        "Something else takes a value inside of the pattern.",
+    ]
+
+
 def test_a_mask_that_is_dropped_would_be_seen():
     before = graph("n = MatMul (q, k) e = Mul (n, c) m = Add (e, bias)", mask="float[batch, 1, s, t] bias")
     after, _ = rewritten(before, "attention", *SIMPLE)

@@ -134,6 +134,29 @@ def test_skip_norm_fires_where_the_sum_is_taken_before_the_norm():
     assert error(before, after, draw(before)) <= LIMIT
 
 
+@pytest.mark.parametrize("order", ["x, c", "c, x"])
+@pytest.mark.parametrize("sides", ["a, z", "z, a"])
+def test_skip_norm_takes_a_bias_before_the_sum(order, sides):
+    text = f"norm ({TWO}, float[8] w, float[8] b, float[8] c) => (float[batch, s, 8] y) {{ a = Add ({order})"
+    body = f"t = Add ({sides}) y = LayerNormalization (t, w, b) }}"
+    before = model(f"{text} {body}", weights={"w", "b", "c"})
+
+    after, trace = rewritten(before, "skip-norm", "biased-skip-norm")
+
+    assert kinds(after) == ["SkipLayerNormalization"]
+    assert trace.counts == {"skip-norm": 1, "biased-skip-norm": 1}
+    assert error(before, after, draw(before)) <= LIMIT
+
+
+def test_skip_norm_leaves_a_bias_that_is_a_tensor_or_an_output():
+    body = "a = Add (x, v) t = Add (a, z) y = LayerNormalization (t, w, b)"
+    tensor = graph(body.replace("v)", "x)"), x=TWO)
+    seen = graph(body.replace("v)", "b)"), x=TWO, y="float[batch, s, 8] y, float[batch, s, 8] a")
+
+    assert "Add" in kinds(rewritten(tensor, "skip-norm", "biased-skip-norm")[0])
+    assert "Add" in kinds(rewritten(seen, "skip-norm", "biased-skip-norm")[0])
+
+
 def test_skip_norm_declines_what_is_broadcast():
     before = graph("t = Add (x, z) y = LayerNormalization (t, w, b)", x="float[batch, s, 8] x, float[1, s, 8] z")
 
