@@ -39,7 +39,7 @@ class Setback(msgspec.Struct, frozen=True):
 class Trace(msgspec.Struct, frozen=True):
     """What passes did to a graph, with its operators before and after, each with how many nodes.
 
-    `steps` says of each pass in how many places it changed the graph.
+    `steps` says of each pass in how many places it changed the graph; `foreign` are operators that no rule knows.
     """
 
     hits: tuple[Hit, ...] = ()
@@ -48,6 +48,7 @@ class Trace(msgspec.Struct, frozen=True):
     steps: dict[str, int] = {}
     before: dict[str, int] = {}
     after: dict[str, int] = {}
+    foreign: tuple[str, ...] = ()
 
     def and_then(self, later: Trace) -> Trace:
         """Returns both as one; a near miss that a later pass has mended is none."""
@@ -61,6 +62,7 @@ class Trace(msgspec.Struct, frozen=True):
             _summed(self.steps, later.steps),
             self.before or later.before,
             later.after or self.after,
+            later.foreign or self.foreign,
         )
 
     @property

@@ -7,7 +7,7 @@ the lesser of `k` and `S`, added, only `S` can come.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import onnx_ir as ir
@@ -15,7 +15,7 @@ from onnx_ir.passes.common import ShapeInferencePass
 
 from onnxwright.graph.passes import Log, Pass
 from onnxwright.graph.size_elements import ELEMENTS, MOST_ELEMENTS
-from onnxwright.graph.size_shapes import SHAPES, parts
+from onnxwright.graph.size_shapes import SHAPES, TYPED_BY_FIRST, parts
 from onnxwright.graph.sizes import Sizes, sizes_of
 
 
@@ -62,28 +62,38 @@ class _Known:
         return self.found[value]
 
     def follow(self, node: ir.Node) -> None:
-        """Notes of the first output of a node what can be told of it."""
-        if node.domain or not node.outputs:
+        """Notes of what a node gives what can be told of it."""
+        if not node.outputs:
             return
-        elements = ELEMENTS[node.op_type](node, self.elements) if node.op_type in ELEMENTS else None
+        name = f"{node.domain}::{node.op_type}".removeprefix("::")
+        elements = ELEMENTS[name](node, self.elements) if name in ELEMENTS else None
         if elements is not None and len(elements) <= MOST_ELEMENTS and _is_row(node.outputs[0]):
             self.found[node.outputs[0]] = elements
-        sizes = SHAPES[node.op_type](node, self.elements) if node.op_type in SHAPES else None
-        if sizes is not None:
-            self._write(node.outputs[0], sizes)
-        for value, part in zip(
-            node.outputs, parts(node, self.elements) if node.op_type == "Split" else (), strict=False
-        ):
-            self._write(value, part)
+        if name in TYPED_BY_FIRST:
+            _type_as(node.outputs[0], node.inputs[0])
+        for value, sizes in zip(node.outputs, self._shapes(node, name), strict=False):
+            if sizes is not None:
+                self._write(value, sizes)
+
+    def _shapes(self, node: ir.Node, name: str) -> Sequence[Sizes | None]:
+        """The sizes of all outputs of a `Split`, or of the first output of another node."""
+        if name == "Split":
+            return parts(node, self.elements)
+        return [SHAPES[name](node, self.elements)] if name in SHAPES else []
 
     def _write(self, value: ir.Value, sizes: Sizes) -> None:
         """Puts sizes into a value's shape, but for numbers and for names of the inputs, which stay."""
         had = sizes_of(value) or (None,) * len(sizes)
-        if len(had) == len(sizes):
+        if value.dtype is not None and len(had) == len(sizes):
             pairs = zip(had, sizes, strict=True)
             is_kept = [isinstance(old, int) or old in self._names for old in had]
             chosen = [old if kept or new is None else new for kept, (old, new) in zip(is_kept, pairs, strict=True)]
             value.shape = ir.Shape(chosen)
+
+
+def _type_as(value: ir.Value, other: ir.Value | None) -> None:
+    if value.dtype is None and other is not None and other.dtype is not None:
+        value.dtype = other.dtype
 
 
 def _is_row(value: ir.Value) -> bool:

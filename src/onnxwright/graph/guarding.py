@@ -9,6 +9,7 @@ from typing import Final
 import onnx
 import onnx_ir as ir
 
+from onnxwright.errors import SourceError
 from onnxwright.graph.targets import CONTRIB, RMS_NORM
 
 _LARGEST: Final = 1000
@@ -27,6 +28,17 @@ def complaint(before: ir.Model, after: ir.Model) -> str:
         return broken
     invalid = invalidity(after)
     return "" if not invalid or invalidity(before) else f"the ONNX checker refuses the graph: {invalid}"
+
+
+def refuse_gaps(model: ir.Model) -> None:
+    """Refuses a graph that uses what nothing gives: it can't even be copied.
+
+    Raises:
+        SourceError: with the name of the value.
+    """
+    lost = next(_without_origin(model), None)
+    if lost is not None:
+        raise SourceError(f"the graph uses '{lost.name}', which is no input, no weight, and computed by no node.")
 
 
 def invalidity(model: ir.Model) -> str:

@@ -18,16 +18,17 @@ from onnxwright.rewrites import Trace
 _MOST_ROUNDS: Final = 8
 """A rule may make room for another; after so many rounds what is left to do isn't worth the time."""
 
-_SIMPLE: Final = ("chains", "reshapes", "expands", "sizes-once", "batched-transposes")
+_SIMPLE: Final = ("chains", "reshapes", "unchanged", "sizes-once", "batched-transposes")
 _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "unguarded": ("nan-guard",),
-    "norms": ("gelu", "layer-norm", "rms-norm", "skip-norm", "bias-gelu"),
+    "norms": ("gelu", "layer-norm", "rms-norm", "skip-norm", "biased-skip-norm", "bias-gelu"),
     "attention": ("attention",),
     "native-attention": ("native-attention",),
     "merged": ("merged-products",),
+    "packed": ("packed-attention",),
 }
 """Rules that belong together, beside those that only make a graph simpler."""
-_SEEN_BY: Final = {"unguarded": "IsNaN", "attention": "Softmax", "native-attention": "Softmax"}
+_SEEN_BY: Final = {"unguarded": "IsNaN", "attention": "Softmax", "native-attention": "Softmax", "packed": "Softmax"}
 """An operator without which the rules of a part find nothing."""
 _PLANS: Final[tuple[tuple[str, ...], ...]] = (
     (),
@@ -36,6 +37,7 @@ _PLANS: Final[tuple[tuple[str, ...], ...]] = (
     ("unguarded", "merged"),
     ("unguarded", "norms", "attention"),
     ("unguarded", "norms", "attention", "merged"),
+    ("unguarded", "norms", "attention", "merged", "packed"),
     ("unguarded", "norms", "native-attention"),
 )
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 import onnx_ir as ir
 
-from onnxwright.graph.guarding import complaint
+from onnxwright.graph.guarding import complaint, refuse_gaps
 from onnxwright.graph.provenance import carry_provenance, provenance_of
+from onnxwright.graph.targets import CONTRIB
 from onnxwright.rewrites import Hit, NearMiss, Setback, Trace
+
+_KNOWN_DOMAINS: Final = {CONTRIB, "ai.onnx.ml"}
 
 
 @dataclass
@@ -60,14 +64,21 @@ def guarded(model: ir.Model, passes: Sequence[Pass], *, rounds: int = 1) -> tupl
     The model that is given stays as it is. A pass that raises, or after which `guarding.complaint` has something to
     say, is a setback of the trace; the passes after it run on the graph before it. Further rounds end as soon as no
     pass has anything left to change.
+
+    Raises:
+        SourceError: when the graph uses a value that nothing gives.
     """
-    bench, idle = _Bench(model), 0
+    refuse_gaps(model)
+    bare, defaults = _without_defaults(model)
+    bench, idle = _Bench(bare), 0
     for one in itertools.chain.from_iterable(itertools.repeat(passes, rounds)):
         idle = 0 if bench.run(one) else idle + 1
         if idle == len(passes):
             break
-    ends = {"before": operators(model), "after": operators(bench.model)}
-    return bench.model, msgspec.structs.replace(bench.trace, **ends)
+    _give_defaults(bench.model, defaults)
+    after = operators(bench.model)
+    foreign = tuple(name for name in after if "::" in name and name.partition("::")[0] not in _KNOWN_DOMAINS)
+    return bench.model, msgspec.structs.replace(bench.trace, before=operators(model), after=after, foreign=foreign)
 
 
 def operators(model: ir.Model) -> dict[str, int]:
@@ -92,7 +103,7 @@ class _Bench:
 
     def run(self, one: Pass) -> bool:
         """Runs a pass, keeps what it made or takes it back, and says whether the graph is another one."""
-        log, copy = Log(), self._copy or self.model.clone()
+        log, copy = Log(), self._copy or _cloned(self.model)
         self._copy = None
         count, setback = _attempt(one, self.model, copy, log)
         if setback is not None:
@@ -106,6 +117,35 @@ class _Bench:
         steps = {one.name: count} if count else {}
         self.trace = self.trace.and_then(Trace(tuple(log.hits), tuple(log.near_misses), steps=steps))
         return bool(count)
+
+
+def _cloned(model: ir.Model) -> ir.Model:
+    """A copy that shares tensors and nothing else; `clone` alone shares the types of values, which can be changed."""
+    copy = model.clone()
+    for graph in copy.graphs():
+        for value in (*graph.inputs, *(value for node in graph for value in node.outputs)):
+            if isinstance(value.type, ir.TensorType):
+                value.type = ir.TensorType(value.type.dtype)
+    return copy
+
+
+def _without_defaults(model: ir.Model) -> tuple[ir.Model, dict[str, ir.TensorProtocol]]:
+    """A copy in which initializers that callers may replace are inputs only, and their numbers."""
+    held = {str(value.name): value.const_value for value in model.graph.inputs if value.is_initializer()}
+    defaults = {name: tensor for name, tensor in held.items() if tensor is not None}
+    copy = _cloned(model) if defaults else model
+    for value in copy.graph.inputs:
+        if value.name in defaults:
+            del copy.graph.initializers[value.name]
+            value.const_value = None
+    return copy, defaults
+
+
+def _give_defaults(model: ir.Model, defaults: Mapping[str, ir.TensorProtocol]) -> None:
+    for value in model.graph.inputs:
+        if value.name in defaults:
+            value.const_value = defaults[str(value.name)]
+            model.graph.register_initializer(value)
 
 
 def _attempt(one: Pass, model: ir.Model, copy: ir.Model, log: Log) -> tuple[int, Setback | None]:

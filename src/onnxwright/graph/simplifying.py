@@ -63,6 +63,26 @@ def _fewer_nodes(make: Callable[[], ir.passes.PassBase]) -> Callable[[ir.Model],
     return run
 
 
+def _drop_identities(model: ir.Model) -> int:
+    """Hands on what `Identity` takes, unless it gives an output a name that its input can't have."""
+    found = [node for graph in model.graphs() for node in graph if node.op_type == "Identity" and not node.domain]
+    return sum(_hand_on(node) for node in found)
+
+
+def _hand_on(node: ir.Node) -> bool:
+    (given,), (output,), graph = node.inputs, node.outputs, node.graph
+    if given is None or graph is None:
+        return False
+    if output.is_graph_output():
+        if given.producer() is None or given.graph is not graph or given.is_graph_output():
+            return False
+        given.name, output.name = output.name, None
+        given.type, given.shape = output.type or given.type, output.shape or given.shape
+    output.replace_all_uses_with(given, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+    return True
+
+
 def _size(model: ir.Model) -> int:
     return sum(graph.num_nodes() + len(graph.initializers) for graph in model.graphs())
 
@@ -75,9 +95,7 @@ SIMPLIFYING: Final = (
         _fewer_nodes(lambda: common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=0)),
     ),
     counting("folded", "Computes what depends on no input, unless the answer is large.", _fold),
-    counting(
-        "identities", "Drops nodes that hand on what they are given.", _fewer_nodes(common.IdentityEliminationPass)
-    ),
+    counting("identities", "Drops nodes that hand on what they are given.", _drop_identities),
     counting("dead", "Drops what no output needs.", _fewer_nodes(common.RemoveUnusedNodesPass)),
     counting("weights", "Keeps one of weights with the same numbers.", share_weights),
     counting("twice", "Computes once what is computed twice.", _fewer_nodes(common.CommonSubexpressionEliminationPass)),

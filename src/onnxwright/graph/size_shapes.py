@@ -8,7 +8,14 @@ from typing import Final
 import onnx_ir as ir
 
 from onnxwright.graph.sizes import Elements, Size, Sizes, broadcast_all, quotient, sizes_of
+from onnxwright.graph.targets import CONTRIB, RMS_NORM
 
+_KEEPING: Final = tuple(
+    f"{CONTRIB}::{name}" for name in ("Gelu", "FastGelu", "BiasGelu", "QuickGelu", "SkipLayerNormalization")
+)
+_ATTENTIONS: Final = (f"{CONTRIB}::MultiHeadAttention", f"{CONTRIB}::Attention")
+TYPED_BY_FIRST: Final = frozenset({RMS_NORM, "Reshape", "Transpose", *_KEEPING, *_ATTENTIONS})
+"""Operators that answer the type of their first input, and that ONNX's inference doesn't know, or not after them."""
 _TO_THE_END: Final = 2**31 - 1
 _Rule = Callable[[ir.Node, Elements], Sizes | None]
 
@@ -36,6 +43,14 @@ def _gather(node: ir.Node, _: Elements) -> Sizes | None:
         return None
     axis = node.attributes.get_int("axis", 0) % max(len(table), 1)
     return (*table[:axis], *indices, *table[axis + 1 :])
+
+
+def _gather_nd(node: ir.Node, _: Elements) -> Sizes | None:
+    table, indices = (sizes_of(value) for value in node.inputs[:2])
+    depth = indices[-1] if indices else None
+    if table is None or indices is None or not isinstance(depth, int):
+        return None
+    return (*indices[:-1], *table[node.attributes.get_int("batch_dims", 0) + depth :])
 
 
 def _reshape(node: ir.Node, elements: Elements) -> Sizes | None:
@@ -132,6 +147,19 @@ def _gemm(node: ir.Node, _: Elements) -> Sizes | None:
     return (one[1 if rows else 0], other[0 if columns else 1])
 
 
+def _many_heads(node: ir.Node, _: Elements) -> Sizes | None:
+    query, *others = (sizes_of(value) for value in node.inputs[:3])
+    is_side_by_side = len(others) == 2 and query is not None and others[1] is not None and len(others[1]) == 3
+    return (*query[:2], others[1][2]) if is_side_by_side and query and others[1] else None
+
+
+def _packed_attention(node: ir.Node, _: Elements) -> Sizes | None:
+    given, columns = (sizes_of(value) for value in node.inputs[:2])
+    width = columns[1] if columns else None
+    is_even = isinstance(width, int) and not node.attributes.get_ints("qkv_hidden_sizes", ())
+    return (*given[:2], width // 3) if given is not None and is_even and isinstance(width, int) else None
+
+
 def _filled(node: ir.Node, elements: Elements) -> Sizes | None:
     return elements(node.inputs[0])
 
@@ -167,9 +195,12 @@ SHAPES: Final[dict[str, _Rule]] = {
     **dict.fromkeys(
         ("Sqrt", "Relu", "Gelu", "IsNaN", "Not", "Neg", "Exp", "Reciprocal", "Cos", "Sin", "CumSum"), _same
     ),
+    **dict.fromkeys((RMS_NORM, *_KEEPING), _same),
+    **dict(zip(_ATTENTIONS, (_many_heads, _packed_attention), strict=True)),
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Gather": _gather,
+    "GatherND": _gather_nd,
     "GatherElements": lambda node, _: sizes_of(node.inputs[1]),
     "Reshape": _reshape,
     "Expand": _expand,

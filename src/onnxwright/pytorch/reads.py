@@ -253,11 +253,21 @@ def _watched(reads: ValueReads) -> Iterator[None]:
 def _noting(method: Callable[..., Any], reads: ValueReads, what: str, code: str) -> Callable[..., Any]:
     @functools.wraps(method)
     def read(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if reads.carries((tensor, *args)):
-            reads.note(what, code)
-        return method(tensor, *args, **kwargs)
+        is_carried, answer = reads.carries((tensor, *args)), None
+        try:
+            answer = method(tensor, *args, **kwargs)
+        finally:
+            if is_carried and not _is_followed(answer):
+                reads.note(what, code)
+        return answer
 
     return read
+
+
+def _is_followed(answer: Any) -> bool:
+    """Whether what a method answers are tensors, as a stand-in's does, so that Python knows no value yet."""
+    leaves = tree_leaves(answer)
+    return bool(leaves) and all(isinstance(leaf, Tensor) for leaf in leaves)
 
 
 def _measuring(method: Callable[..., Any], reads: ValueReads) -> Callable[..., Any]:

@@ -180,8 +180,11 @@ def _hold_to_kind(found: Attention) -> None:
         raise Declined("Query, key and value differ in their heads.", found.key)
 
 
-def fitted_mask(op: Any, found: Attention) -> Any:
-    """Writes what is added to the scores as one value of four axes; None where nothing is."""
+def fitted_mask(op: Any, found: Attention, query: tuple[Any, int], key: tuple[Any, int]) -> Any:
+    """Writes what is added to the scores as one value of four axes; None where nothing is.
+
+    `query` and `key` are values with the axis of each that has its length.
+    """
     total = None
     for mask in found.masks:
         value = mask.value if mask.fill is None else _chosen(op, mask)
@@ -189,7 +192,7 @@ def fitted_mask(op: Any, found: Attention) -> Any:
         total = value if total is None else op.Add(total, value)
     if total is None or not _is_short(found):
         return total
-    lengths = [op.Shape(found.query, start=2, end=3), op.Shape(found.key, start=3, end=4)]
+    lengths = [op.Shape(value, start=axis, end=axis + 1) for value, axis in (query, key)]
     ones = op.Constant(value=ir.tensor([1, 1], dtype=ir.DataType.INT64))
     return op.Expand(total, op.Concat(ones, *lengths, axis=0))
 

@@ -50,7 +50,7 @@ class _ManyHeads(Attending):
         beside = [
             _side_by_side(op, one, width) for one, width in _widths(found.query, query, swapped, value, found.value)
         ]
-        mask = fitted_mask(op, found)
+        mask = fitted_mask(op, found, (query, 1), (swapped, 1))
         given = [*beside, None, None, mask] if mask is not None else beside
         answer = op.MultiHeadAttention(*given, num_heads=found.heads, scale=found.scale, _domain=CONTRIB)
         split = op.Constant(value=ir.tensor([0, 0, found.heads, found.width], dtype=ir.DataType.INT64))

@@ -1,8 +1,8 @@
 """Drops what undoes or repeats what stands before it, and what does nothing.
 
-Casts to the type at hand, transposes of transposes, slices of slices, squeezed unsqueezes, sums with 0, products with
-1, dropout that is off. PyTorch code writes these one module at a time (`x.transpose(1, 2)` at the end of one, and
-again at the beginning of the next), `.to(x.dtype)` for safety, and `nn.Dropout`. The patterns are `onnxscript`'s.
+Casts to the type at hand, transposes of transposes, slices of slices, unsqueezed unsqueezes, sums with 0, products
+with 1. PyTorch code writes these one module at a time (`x.transpose(1, 2)` at the end of one, and
+again at the beginning of the next), `.to(x.dtype)` for safety. The patterns are `onnxscript`'s.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ def _patterns(_: object) -> Sequence[Any]:
         common.add_0_rule,
         common.sub_0_rule,
         common.dropout_zero_rule,
-        common.dropout_inference_rule,
     )
 
 

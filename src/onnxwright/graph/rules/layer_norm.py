@@ -114,7 +114,7 @@ def normalized(value: ir.Value) -> Normed | None:
 
 
 def _over_root(x: ir.Value, divisor: ir.Value | None, nodes: list[ir.Node]) -> Normed | None:
-    """`sqrt(mean(x * x) + epsilon)`; the epsilon may be missing where another is inside of what is measured."""
+    """What is divided by `sqrt(mean(x * x) + epsilon)`; `x` may be computed twice, once for each side."""
     root = produced_by(divisor, "Sqrt")
     added = produced_by(root.inputs[0], "Add") if root is not None else None
     for mean, epsilon in commuted(*added.inputs) if added is not None else ():
@@ -123,7 +123,8 @@ def _over_root(x: ir.Value, divisor: ir.Value | None, nodes: list[ir.Node]) -> N
         if root is None or added is None or measured is None or square is None or given is None:
             continue
         if _is_as(square[0], x):
-            return Normed(x, given, [*nodes, root, added, measured[1], square[1]])
+            twice = produced_by(square[0], "Sub")
+            return Normed(x, given, [*nodes, root, added, measured[1], square[1], *([twice] if twice else [])])
     return None
 
 

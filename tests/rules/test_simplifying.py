@@ -1,0 +1,203 @@
+"""Rules and passes that make a graph smaller and mean the same."""
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from cases.graphs import LIMIT, answers, draw, error, kinds, model, rewritten
+
+from onnxwright.errors import UsageError
+from onnxwright.graph.passes import guarded
+from onnxwright.graph.simplifying import SIMPLIFYING, keep_outputs
+
+
+def simplified(graph):
+    return guarded(graph, SIMPLIFYING, rounds=3)
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        ("a = Transpose <perm = [1, 0]> (x) y = Transpose <perm = [1, 0]> (a)", ["Identity"]),
+        ("a = Transpose <perm = [0, 1]> (x) y = Relu (a)", ["Identity", "Relu"]),
+        ("a = Cast <to = 1> (x) y = Relu (a)", ["Identity", "Relu"]),
+        ("a = Add (x, zero) y = Relu (a)", ["Identity", "Relu"]),
+        ("a = Mul (x, one) y = Relu (a)", ["Identity", "Relu"]),
+        ("a = Unsqueeze (x, first) y = Unsqueeze (a, first)", ["Constant", "Unsqueeze"]),
+        ("a = Add (x, one) y = Relu (a)", ["Add", "Relu"]),
+        ("a = Transpose <perm = [1, 0]> (x) y = Relu (a)", ["Transpose", "Relu"]),
+    ],
+)
+def test_chains(body, left):
+    numbers = "float zero = {0.0}, float one = {1.0}, int64[1] first = {0}"
+    square = "float[n, 4] y" if "Unsqueeze" not in body else "float[1, 1, n, 4] y"
+    square = "float[4, n] y" if "Relu" in body and "[1, 0]" in body else square
+    before = model(f"chain (float[n, 4] x) => ({square}) <{numbers}> {{ {body} }}")
+
+    after, _ = rewritten(before, "chains")
+
+    assert kinds(after) == left
+    assert error(before, after, draw(before, n=4)) == 0
+
+
+SHAPE = """s = Shape (x) b = Gather <axis = 0> (s, zero) c = Unsqueeze (b, first)
+    l = Gather <axis = 0> (s, one) m = Unsqueeze (l, first)"""
+NUMBERS = "int64 zero = {0}, int64 one = {1}, int64[1] first = {0}, int64[1] two = {2}, int64[1] four = {4}"
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [("c, m, two, four", [0, 0, 2, 4]), ("c, rest, two, four", [0, 0, 2, 4]), ("c, m, four, two", [0, 0, 4, 2])],
+)
+def test_a_computed_shape_becomes_a_constant(shape, expected):
+    body = f"{SHAPE} t = Concat <axis = 0> ({shape}) y = Reshape (x, t)"
+    outputs = f"float[b, l, {expected[2]}, {expected[3]}] y"
+    before = model(f"view (float[b, l, 8] x) => ({outputs}) <{NUMBERS}, int64[1] rest = {{-1}}> {{ {body} }}")
+
+    after, _ = rewritten(before, "reshapes")
+
+    (node,) = [node for node in after.graph if node.op_type == "Reshape"]
+    assert node.inputs[1].const_value.numpy().tolist() == expected
+    assert error(before, after, draw(before)) == 0
+
+
+def test_a_shape_of_two_unknown_sizes_stays():
+    before = model("view (float[b, l, 8] x, int64[3] t) => (float[u, v, w] y) { y = Reshape (x, t) }")
+
+    assert not rewritten(before, "reshapes")[1].hits
+
+
+def test_two_reshapes_become_one_that_others_may_still_take():
+    body = "a = Reshape (x, flat) r = Relu (a) y = Reshape (a, back)"
+    numbers = "int64[2] flat = {0, 8}, int64[3] back = {0, 4, 2}"
+    before = model(f"twice (float[b, 2, 4] x) => (float[b, 4, 2] y, float[b, 8] r) <{numbers}> {{ {body} }}")
+
+    after, _ = rewritten(before, "reshapes")
+
+    assert {node.inputs[0].name for node in after.graph if node.op_type == "Reshape"} == {"x"}
+    assert error(before, after, draw(before)) == 0
+
+
+def test_a_reshape_to_the_same_goes():
+    before = model("same (float[b, 4] x) => (float[b, 4] y) <int64[2] s = {-1, 4}> { a = Reshape (x, s) y = Relu (a) }")
+
+    after, _ = rewritten(before, "reshapes")
+
+    assert kinds(simplified(after)[0]) == ["Relu"]
+
+
+@pytest.mark.parametrize(("sizes", "is_gone"), [("b, 4", True), ("b, one", False)])
+def test_an_expand_to_the_same_goes(sizes, is_gone):
+    x = f"float[{sizes.replace('one', '1')}] x"
+    body = "s = Shape (z) a = Expand (x, s) y = Relu (a)"
+    before = model(f"wide ({x}, float[b, 4] z) => (float[b, 4] y) {{ {body} }}")
+
+    after, _ = rewritten(before, "unchanged")
+
+    assert ("Expand" not in kinds(after)) is is_gone
+    assert error(before, after, draw(before)) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "is_gone"),
+    [
+        ("a = Slice (x, zeros, ends, zeros) y = Relu (a)", True),
+        ("a = Slice (x, zeros, ends, axis) y = Relu (a)", True),
+        ("a = Slice (x, ends, starts, axis, back) y = Relu (a)", False),
+        ("a = Unsqueeze (x, axis) b = Squeeze (a, axis) y = Relu (b)", True),
+        ("a = Dropout (x) y = Relu (a)", True),
+        ("a = Dropout (x, half, no) y = Relu (a)", True),
+    ],
+)
+def test_what_changes_nothing_goes(body, is_gone):
+    numbers = """int64[1] zeros = {0}, int64[1] ends = {9223372036854775807}, int64[1] axis = {1}, int64[1] back = {-1},
+        int64[1] starts = {-9223372036854775807}, float half = {0.5}, bool no = {0}"""
+    before = model(f"same (float[b, 4] x) => (float[b, 4] y) <{numbers}> {{ {body} }}")
+
+    after, _ = rewritten(before, "unchanged")
+
+    assert (kinds(after) == ["Identity", "Relu"]) is is_gone
+    assert error(before, after, draw(before)) == 0
+
+
+def test_dropout_of_a_module_in_training_stays():
+    text = "drop (float[b, 4] x) => (float[b, 4] y) <float half = {0.5}, bool yes = {1}> { y = Dropout (x, half, yes) }"
+
+    assert kinds(rewritten(model(text), "unchanged")[0]) == ["Dropout"]
+
+
+def test_sizes_are_computed_once_and_from_the_first_that_has_them():
+    body = """r = Relu (x) s = Shape (x) b = Gather (s, zero) t = Shape (r) c = Gather (t, zero)
+        u = Unsqueeze (b, first) v = Unsqueeze (c, first) w = Concat <axis = 0> (u, v) y = ConstantOfShape (w)"""
+    before = model(f"sizes (float[b, 4] x) => (float[b, b] y) <{NUMBERS}> {{ {body} }}")
+
+    after, _ = rewritten(before, "sizes-once")
+
+    assert kinds(after).count("Shape") == 1
+    assert error(before, after, draw(before)) == 0
+
+
+def test_sizes_of_other_names_are_not_the_same():
+    body = "s = Shape (x) b = Gather (s, zero) t = Shape (z) c = Gather (t, zero) y = Add (b, c)"
+    before = model(f"sizes (float[b, 4] x, float[c, 4] z) => (int64 y) <{NUMBERS}> {{ {body} }}")
+
+    after, _ = rewritten(before, "sizes-once")
+
+    assert kinds(after).count("Shape") == 2
+    assert error(before, after, draw(before, b=2, c=5)) == 0
+
+
+def test_twins_go_and_so_does_what_nobody_needs():
+    body = "a = Add (x, w) b = Add (x, v) c = Relu (a) d = Relu (b) u = Exp (x) y = Add (c, d)"
+    before = model("twins (float[n, 2] x) => (float[n, 2] y) <float[2] w = {1, 2}, float[2] v = {1, 2}> {" + body + "}")
+
+    after, trace = simplified(before)
+
+    assert kinds(after) == ["Add", "Relu", "Add"]
+    assert {name: trace.steps[name] for name in ("weights", "twice")} == {"weights": 1, "twice": 2}
+    assert error(before, after, draw(before)) == 0
+
+
+def test_what_depends_on_no_input_is_computed():
+    before = model("fold (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { a = Exp (w) b = Neg (a) y = Add (x, b) }")
+
+    after, _ = simplified(before)
+
+    assert kinds(after) == ["Add"]
+    assert error(before, after, draw(before)) <= LIMIT
+
+
+def test_large_constants_are_not_made():
+    before = model("large (float[1000, 1000] x) => (float[1000, 1000] y) { y = Add (x, w) }")
+    weight = ir.Value(name="v", const_value=ir.tensor(np.ones((1, 1000), np.float32), name="v"))
+    before.graph.register_initializer(weight)
+    shape = ir.Value(name="s", const_value=ir.tensor(np.array([1000, 1000]), name="s"))
+    before.graph.register_initializer(shape)
+    wide = ir.node("Expand", [weight, shape], name="wide")
+    before.graph.insert_before(next(iter(before.graph)), wide)
+    next(iter(before.graph)).outputs[0].name = "wide_output"
+    next(node for node in before.graph if node.op_type == "Add").replace_input_with(1, wide.outputs[0])
+
+    assert "Expand" in kinds(simplified(before)[0])
+
+
+def test_weights_of_a_quantized_graph_stay_quantized():
+    body = "q = DequantizeLinear (w, s, z) y = MatMul (x, q)"
+    numbers = "int8[2, 2] w = {1, 2, 3, 4}, float s = {0.5}, int8 z = {0}"
+    before = model(f"quantized (float[n, 2] x) => (float[n, 2] y) <{numbers}> {{ {body} }}")
+
+    assert kinds(simplified(before)[0]) == ["DequantizeLinear", "MatMul"]
+
+
+def test_outputs_that_are_not_kept_take_their_nodes_along():
+    before = model("two (float[n] x) => (float[n] a, float[n] b) { a = Relu (x) b = Exp (x) }")
+
+    after = keep_outputs(before, ["b"])
+
+    assert kinds(after) == ["Exp"]
+    assert answers(after, draw(before)).keys() == {"b"}
+    assert kinds(before) == ["Relu", "Exp"]
+
+
+def test_an_output_that_is_not_there_is_told():
+    with pytest.raises(UsageError, match="output 'c' is unknown; expected one of a"):
+        keep_outputs(model("one (float[n] x) => (float[n] a) { a = Relu (x) }"), ["c"])
