@@ -118,10 +118,13 @@ class Package:
     def session(self, engine: str = "auto", variant: str | None = None, threads: int | None = None) -> PackageSession:
         """Makes a variant ready to run: in the package's own engine, or in another that it was proven with.
 
+        Unless told, it is the default variant, or one that was proven with the engine asked for.
+
         Raises:
             EngineError: when the engine is unknown, not available, or not one that the variant was proven with.
             SourceError: when the file is not the one that was proven.
         """
+        variant = variant or self._variant_for(engine)
         chosen = self._variant(variant)
         proofs = _proofs(chosen)
         name = _first_available(self.manifest.default.engine, proofs) if engine == "auto" else engine
@@ -146,6 +149,11 @@ class Package:
         known = backends.engines()
         rest = [name for name in proofs if name != first and name in known and known[name].available() is None]
         return [first, *rest]
+
+    def _variant_for(self, engine: str) -> str:
+        """The default variant, or the first one that was proven with an engine with which that one was not."""
+        names = (self.manifest.default.variant, *self.manifest.variants)
+        return next((name for name in names if engine in _proofs(self.manifest.variants[name])), names[0])
 
     def _variant(self, name: str | None) -> Variant:
         name = name or self.manifest.default.variant

@@ -69,17 +69,19 @@ class _Candidate:
     @property
     def gain(self) -> float:
         """The geometric mean of the speed-ups over all sizes."""
-        logs = [math.log(one.speedup) for one in self.latencies]
-        return math.exp(sum(logs) / len(logs)) if logs else 1.0
+        return _mean(self.latencies)
 
-    @property
-    def is_slower_somewhere(self) -> bool:
-        return any(one.speedup_interval[1] < 1.0 for one in self.latencies)
 
-    @property
-    def is_faster(self) -> bool:
-        faster = any(one.speedup_interval[0] > 1.0 for one in self.latencies)
-        return faster and self.gain >= _LEAST_GAIN and not self.is_slower_somewhere
+def is_worth_it(latencies: Sequence[Latency]) -> bool:
+    """Whether something is faster at a size, slower at none, and gains enough over all of them to be worth a file."""
+    is_faster = any(one.speedup_interval[0] > 1.0 for one in latencies)
+    is_slower = any(one.speedup_interval[1] < 1.0 for one in latencies)
+    return is_faster and not is_slower and _mean(latencies) >= _LEAST_GAIN
+
+
+def _mean(latencies: Sequence[Latency]) -> float:
+    logs = [math.log(one.speedup) for one in latencies]
+    return math.exp(sum(logs) / len(logs)) if logs else 1.0
 
 
 def optimize(bench: Workbench, chosen: Outcome, file: Path, progress: Progress) -> list[Optimized]:
@@ -188,7 +190,7 @@ def _is_worth_a_proof(bench: _Bench, one: _Candidate) -> bool:
     """Whether a candidate is faster; where nothing was measured, whether it only makes the graph simpler."""
     if one.session is None:
         return False
-    return one.is_faster if bench.bench.request.is_measured else one.plan.is_simple
+    return is_worth_it(one.latencies) if bench.bench.request.is_measured else one.plan.is_simple
 
 
 def _without_rules(bench: _Bench, one: _Candidate) -> Iterator[_Candidate]:

@@ -1,0 +1,173 @@
+"""Graphs are rewritten for an engine, and only what is shown right is kept; what was tried is in the manifest."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+import onnxwright as ow
+from onnxwright.cli import app
+from onnxwright.manifest import Latency
+from onnxwright.stages.optimize import is_worth_it
+
+CLUTTERED = """
+<ir_version: 10, opset_import: ["" : 18]>
+g (float[batch, 4] x) => (float[batch, 4] y, float[batch] total) <float[4, 4] w = {0.1, -0.2, 0.3, 0.4, 0.5, -0.6, 0.7,
+0.8, -0.9, 1.0, 1.1, -1.2, 1.3, 1.4, -1.5, 1.6}> {
+    a = Identity (x)
+    b = Transpose <perm = [1, 0]> (a)
+    c = Transpose <perm = [1, 0]> (b)
+    d = MatMul (c, w)
+    e = MatMul (a, w)
+    y = Add (d, e)
+    axis = Constant <value = int64[1] {1}> ()
+    total = ReduceSum <keepdims = 0> (y, axis)
+}
+"""
+QUICK = {"measure": False, "proof": "quick", "engine": "onnxruntime"}
+X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+
+
+@pytest.fixture
+def cluttered(tmp_path):
+    file = tmp_path / "given.onnx"
+    onnx.save(onnx.parser.parse_model(CLUTTERED), file)
+    return file
+
+
+def test_a_graph_is_made_simpler_and_proven_against_what_it_was(cluttered, tmp_path):
+    package = ow.optimize(cluttered, tmp_path / "out", **QUICK)
+
+    made = package.manifest.variants["optimized"]
+    record = package.manifest.optimizations["onnxruntime"]
+    assert made.proof.verdict == "proven"
+    assert made.proof.range == {"batch": (1, 32)}
+    assert record.variant == "optimized"
+    assert record.trace.before["Transpose"] == 2
+    assert "Transpose" not in record.trace.after
+    assert record.trace.after["MatMul"] == 1
+    expected = package.session(variant="fp32").run({"x": X})
+    answered = package.session(variant="optimized").run({"x": X})
+    assert expected.keys() == answered.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(answered[name], array, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_not_measured_is_only_made_simpler_and_says_so(cluttered, tmp_path):
+    record = ow.optimize(cluttered, tmp_path / "out", **QUICK).manifest.optimizations["onnxruntime"]
+
+    assert not record.is_measured
+    assert "nothing was measured" in record.told
+    assert next(one.outcome for one in record.plans) == "kept"
+    assert all(one.latencies == () for one in record.plans)
+
+
+def test_what_is_measured_is_told_with_its_gain_whatever_is_kept(cluttered, tmp_path):
+    package = ow.optimize(cluttered, tmp_path / "out", **{**QUICK, "measure": True})
+
+    record = package.manifest.optimizations["onnxruntime"]
+    kept = [one for one in record.plans if one.outcome == "kept"]
+    assert record.is_measured
+    assert all(one.latencies for one in record.plans)
+    assert bool(kept) == (record.variant is not None) == ("optimized" in package.manifest.variants)
+    assert all(is_worth_it(one.latencies) for one in kept)
+
+
+def latency(speedup, low, high):
+    return Latency({"batch": 1}, 9, 1.0, 1.0, 1.0, speedup, (low, high))
+
+
+@pytest.mark.parametrize(
+    ("speedups", "is_kept"),
+    [
+        ([(1.5, 1.4, 1.6), (1.0, 0.9, 1.1)], True),
+        ([(1.5, 1.4, 1.6), (0.9, 0.8, 0.95)], False),
+        ([(1.3, 0.9, 1.6), (1.2, 0.9, 1.4)], False),
+        ([(1.01, 1.005, 1.02), (1.0, 0.9, 1.1)], False),
+        ([], False),
+    ],
+)
+def test_a_plan_is_kept_only_where_it_is_faster_somewhere_and_slower_nowhere(speedups, is_kept):
+    assert is_worth_it([latency(*one) for one in speedups]) is is_kept
+
+
+def test_a_package_that_was_optimized_can_be_moved(cluttered, tmp_path):
+    ow.optimize(cluttered, tmp_path / "out", **QUICK)
+    shutil.move(tmp_path / "out", tmp_path / "elsewhere")
+
+    answered = ow.open(tmp_path / "elsewhere").session(variant="optimized").run({"x": X})
+
+    assert answered["y"].shape == (3, 4)
+
+
+def test_only_the_outputs_that_are_named_stay(cluttered, tmp_path):
+    package = ow.optimize(cluttered, tmp_path / "out", outputs=["total"], **QUICK)
+
+    assert package.signature.output_names == ("total",)
+    assert package.session(variant="fp32").run({"x": X}).keys() == {"total"}
+
+
+def test_an_output_that_is_not_there_is_a_usage_error(cluttered, tmp_path):
+    with pytest.raises(ow.UsageError, match="output 'sum' is unknown; expected one of total, y"):
+        ow.optimize(cluttered, tmp_path / "out", outputs=["sum"], **QUICK)
+    assert not (tmp_path / "out").exists()
+
+
+def test_outputs_of_a_module_are_not_named(tmp_path):
+    with pytest.raises(ow.UsageError, match=r"outputs: can be named of an \.onnx file only"):
+        ow.optimize("model.py:make", tmp_path / "out", outputs=["y"], **QUICK)
+
+
+def test_the_command_line_optimizes_and_tells_in_json(cluttered, tmp_path):
+    options = ["--no-measure", "--proof", "quick", "--engine", "onnxruntime", "--json"]
+    done = CliRunner().invoke(app, ["optimize", str(cluttered), "-o", str(tmp_path / "out"), *options])
+
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["optimizations"]["onnxruntime"]["variant"] == "optimized"
+
+
+def differing(tmp_path, cluttered, change):
+    model = onnx.load(cluttered)
+    change(model.graph)
+    other = tmp_path / "other.onnx"
+    onnx.save(model, other)
+    return CliRunner().invoke(app, ["diff", str(cluttered), str(other)])
+
+
+def scaled(graph):
+    (weight,) = graph.initializer
+    numbers = onnx.numpy_helper.to_array(weight).copy()
+    numbers[1, 2] += 0.25
+    weight.CopyFrom(onnx.numpy_helper.from_array(numbers, weight.name))
+
+
+def test_graphs_that_are_the_same_do_not_differ(cluttered, tmp_path):
+    done = differing(tmp_path, cluttered, lambda graph: None)
+
+    assert done.exit_code == 0
+    assert "the graphs are the same" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (scaled, ["weight", "w", "other numbers by up to 0.25"]),
+        (lambda graph: setattr(graph.node[5], "op_type", "Mul"), ["operator", "Mul", "none → 1"]),
+        (lambda graph: setattr(graph.output[0], "name", "d"), ["output", "y", "→ none"]),
+    ],
+)
+def test_what_two_graphs_differ_in_is_told(change, words, cluttered, tmp_path):
+    done = differing(tmp_path, cluttered, change)
+
+    assert done.exit_code == 0, done.output
+    assert all(word in done.stdout for word in words), done.stdout
+    assert "the graphs are the same" not in done.stdout
+
+
+def test_a_file_that_is_not_there_can_not_be_compared(cluttered, tmp_path):
+    done = CliRunner().invoke(app, ["diff", str(cluttered), str(tmp_path / "none.onnx")])
+
+    assert isinstance(done.exception, ow.SourceError)
