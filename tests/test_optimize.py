@@ -1,6 +1,7 @@
 """Graphs are rewritten for an engine, and only what is shown right is kept; what was tried is in the manifest."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 import onnxwright as ow
 from onnxwright.cli import app
 from onnxwright.manifest import Latency
+from onnxwright.stages.inspect import inspect
 from onnxwright.stages.optimize import is_worth_it
 
 CLUTTERED = """
@@ -63,6 +65,17 @@ def test_what_is_not_measured_is_only_made_simpler_and_says_so(cluttered, tmp_pa
     assert "nothing was measured" in record.told
     assert next(one.outcome for one in record.plans) == "kept"
     assert all(one.latencies == () for one in record.plans)
+
+
+def test_what_was_rewritten_and_what_declined_is_told_for_people(cluttered, tmp_path):
+    package = ow.optimize(cluttered, tmp_path / "out", **QUICK)
+
+    told = inspect(package.folder).text
+    page = (package.folder / "README.md").read_text(encoding="utf-8")
+
+    assert re.search(r"optimized +onnxruntime +'simplified' is kept, 8 nodes became \d", told)
+    assert "rewrote" in told
+    assert "## What was rewritten" in page
 
 
 def test_what_is_measured_is_told_with_its_gain_whatever_is_kept(cluttered, tmp_path):

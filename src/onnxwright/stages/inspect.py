@@ -17,6 +17,7 @@ from onnxwright.files import data_file, digest
 from onnxwright.findings import Finding
 from onnxwright.manifest import Attempt, Divergence, EngineProof, Latency, Manifest, Measurement, Proof
 from onnxwright.reports.picture import lines
+from onnxwright.reports.rewriting import optimization_rows
 from onnxwright.stages.measure import in_words
 
 Rows = Iterable[Sequence[str]]
@@ -155,6 +156,8 @@ def _package_rows(manifest: Manifest, available: Mapping[str, str | None]) -> It
             yield "engine", name, engine, _engine_words(found), available.get(engine) or "available here"
         for measurement in variant.measurements:
             yield from _measurement_rows(name, measurement)
+    for engine, record in manifest.optimizations.items():
+        yield from optimization_rows(engine, record)
     if manifest.evidence is not None:
         yield "evidence", manifest.evidence.file, f"{manifest.evidence.points} points"
     for finding in manifest.findings:
