@@ -96,6 +96,46 @@ def test_declines_behind_a_guard_and_fires_without_it():
     assert error(before, after, draw(before)) <= LIMIT
 
 
+GUARDED = f"""{SPLIT} n = MatMul (q, k) m = Add (n, mask) w = Softmax <axis = -1> (m) i = IsNaN (w)
+    p = Where (i, zero, w) a = MatMul (p, v) {JOIN}"""
+MASKED = "float[b, s, 8] x, float[b, t, 8] z, float[b, 1, s, t] mask"
+
+
+def test_behind_the_product_the_guard_lets_attention_be_found_and_still_holds():
+    before = model(f"attention ({MASKED}) => (float[b, s, 8] y) <{NUMBERS}> {{ {GUARDED} }}")
+    after, trace = rewritten(before, "later-guard", "attention", *SIMPLE)
+    inputs = draw(before)
+    inputs["mask"] = np.where(inputs["mask"] > 0.5, -np.inf, 0.0).astype(np.float32)
+    inputs["mask"][0, :, 0] = -np.inf
+
+    assert {name: trace.counts[name] for name in ("later-guard", "attention")} == {"later-guard": 1, "attention": 1}
+    expected, answered = answers(before, inputs)["y"], answers(after, inputs)["y"]
+    assert not expected[0, 0].any()
+    assert distance(expected, answered) <= LIMIT
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("zero", "one"), "something else than zero"),
+        (("axis = -1", "axis = 1"), "isn't taken over the last axis"),
+    ],
+)
+def test_a_guard_of_another_kind_stays_where_it_is(change, reason):
+    body = GUARDED.replace(*change)
+    numbers = NUMBERS if "one" not in change else f"{NUMBERS}, float one = {{1.0}}"
+    before = model(f"attention ({MASKED}) => (float[b, s, 8] y) <{numbers}> {{ {body} }}")
+
+    (miss,) = rewritten(before, "later-guard")[1].near_misses
+    assert reason in miss.reason
+
+
+def test_a_guarded_softmax_that_is_an_output_too_stays():
+    before = model(f"attention ({MASKED}) => (float[b, s, 8] y, float[b, 2, s, t] p) <{NUMBERS}> {{ {GUARDED} }}")
+
+    assert not rewritten(before, "later-guard")[1].hits
+
+
 def test_the_guard_matters_where_a_row_is_masked_whole():
     body = "m = Add (x, mask) w = Softmax <axis = -1> (m) i = IsNaN (w) y = Where (i, zero, w)"
     before = model(f"guarded (float[n, 4] x, float[n, 4] mask) => (float[n, 4] y) <float zero = {{0.0}}> {{ {body} }}")

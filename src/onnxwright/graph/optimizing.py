@@ -20,6 +20,7 @@ _MOST_ROUNDS: Final = 8
 
 _SIMPLE: Final = ("chains", "reshapes", "unchanged", "sizes-once", "batched-transposes")
 _PARTS: Final[dict[str, tuple[str, ...]]] = {
+    "guarded-later": ("later-guard",),
     "unguarded": ("nan-guard",),
     "norms": ("gelu", "layer-norm", "rms-norm", "skip-norm", "biased-skip-norm", "bias-gelu"),
     "attention": ("attention",),
@@ -28,11 +29,16 @@ _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "packed": ("packed-attention",),
 }
 """Rules that belong together, beside those that only make a graph simpler."""
-_SEEN_BY: Final = {"unguarded": "IsNaN", "attention": "Softmax", "native-attention": "Softmax", "packed": "Softmax"}
+_SEEN_BY: Final = {
+    **dict.fromkeys(("guarded-later", "unguarded"), "IsNaN"),
+    **dict.fromkeys(("attention", "native-attention", "packed"), "Softmax"),
+}
 """An operator without which the rules of a part find nothing."""
 _PLANS: Final[tuple[tuple[str, ...], ...]] = (
     (),
-    ("unguarded",),
+    ("norms",),
+    ("guarded-later", "norms", "attention"),
+    ("guarded-later", "norms", "attention", "merged"),
     ("unguarded", "norms"),
     ("unguarded", "merged"),
     ("unguarded", "norms", "attention"),
