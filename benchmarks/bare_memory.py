@@ -1,13 +1,15 @@
 """One way from a loaded module to a file, in a process of its own; says when the module is loaded, and waits.
 
-python benchmarks/bare_memory.py HIDDEN LAYERS FOLDER trace|dynamo|convert|ROUTE
+python benchmarks/bare_memory.py HIDDEN LAYERS FOLDER "bare trace"|"bare dynamo"|"convert by trace"|"convert by dynamo"
 """
 
 from __future__ import annotations
 
+import ctypes
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,13 +69,20 @@ def dynamo(model: nn.Module, folder: Path) -> None:
     torch.onnx.export(model, given, str(folder / "model.onnx"), dynamo=True, dynamic_shapes=dims)
 
 
-def convert(model: nn.Module, folder: Path, **how: Any) -> None:
-    """Makes a proven package."""
+def convert(model: nn.Module, folder: Path, route: str) -> None:
+    """Makes a proven package, without measuring how fast it is."""
     import onnxwright as ow
 
     dims = {name: {0: "batch", 1: "sequence"} for name in NAMES}
     package = ow.convert(
-        model, folder / "package", example_inputs=inputs(), dims=dims, profile=PROFILE, engine="onnxruntime", **how
+        model,
+        folder / "package",
+        example_inputs=inputs(),
+        dims=dims,
+        profile=PROFILE,
+        engine="onnxruntime",
+        route=route,
+        measure=False,
     )
     if package.proof.verdict != "proven":
         raise SystemExit(f"{package.proof.verdict} over {package.proof.range}")
@@ -82,14 +91,14 @@ def convert(model: nn.Module, folder: Path, **how: Any) -> None:
 def main(hidden: str, layers: str, folder: str, step: str) -> None:
     """Loads the module, says how large it is, waits for a word, and goes the way."""
     model = States(int(hidden), int(layers)).eval()
+    ctypes.CDLL(None).malloc_trim(0)  # what drawing the weights has taken beside them
     print(sum(weight.nbytes for weight in model.parameters()), flush=True)
     sys.stdin.readline()
-    steps = {
+    steps: dict[str, Callable[[nn.Module, Path], None]] = {
         "bare trace": trace,
         "bare dynamo": dynamo,
-        "convert by trace, not measured": lambda *to: convert(*to, route="trace", measure=False),
-        "convert by trace": lambda *to: convert(*to, route="trace"),
-        "convert by dynamo, not measured": lambda *to: convert(*to, route="dynamo", measure=False),
+        "convert by trace": partial(convert, route="trace"),
+        "convert by dynamo": partial(convert, route="dynamo"),
     }
     steps[step](model, Path(folder))
 

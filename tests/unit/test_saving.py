@@ -16,6 +16,7 @@ from onnxwright.files import data_file, outline, places
 from onnxwright.graph.reading import read_model, read_structure
 from onnxwright.graph.saving import save_model
 from onnxwright.graph.validity import invalidities
+from onnxwright.graph.versions import convert_opset
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 18], producer_name: "someone">
@@ -200,6 +201,7 @@ import onnx_ir as ir, numpy as np
 from onnxwright.graph.reading import read_model
 from onnxwright.graph.saving import save_model
 from onnxwright.graph.validity import invalidities
+from onnxwright.graph.versions import convert_opset
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -225,3 +227,17 @@ def test_memory_does_not_grow_with_the_weights(given, largest):
     taken = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert int(taken.stdout) < weights / 4
+
+
+@WHOLE
+@pytest.mark.parametrize("opset", [17, 20])
+def test_a_graph_is_converted_to_another_opset_around_its_weights(given, tmp_path, largest, opset):
+    save_model(read_model(given), tmp_path / "read.onnx", largest=largest)
+    model = read_model(tmp_path / "read.onnx")
+
+    assert convert_opset(model, opset) == 2
+    save_model(model, tmp_path / "model.onnx")
+
+    assert isinstance(model.graph.initializers["w"].const_value, ir.ExternalTensor)
+    assert model.opset_imports[""] == opset
+    assert np.array_equal(answer(tmp_path / "model.onnx"), answer(given))

@@ -2,7 +2,8 @@
 
 The exporter writes all weights into one message, which takes two to three times their memory, and can't be larger than
 2 GiB. Its passes only need them until the last one has run: by then weights are folded and shared, and those of which
-folding made another view (transposes) are still the module's own memory.
+folding made another view (transposes) are still the module's own memory. Its inference of shapes copies each of these,
+and needs no numbers of large ones.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ def weights_left_out(module: nn.Module) -> Iterator[dict[str, Tensor]]:
     """
     left_out: dict[str, Tensor] = {}
     written = _storages(module.buffers())
-    last_pass = _C._jit_pass_onnx_deduplicate_initializers
+    infer, last_pass = _C._jit_pass_onnx_graph_shape_type_inference, _C._jit_pass_onnx_deduplicate_initializers
+
+    def inferring(graph: Any, params_dict: Any, opset_version: int) -> None:
+        infer(graph, {name: weight for name, weight in params_dict.items() if not _is_large(weight)}, opset_version)
 
     def leaving_out(graph: Any, params_dict: Any, is_train: bool) -> dict[str, Any]:
         kept: dict[str, Any] = last_pass(graph, params_dict, is_train)
@@ -35,10 +39,12 @@ def weights_left_out(module: nn.Module) -> Iterator[dict[str, Tensor]]:
         left_out.update({name: _kept(weight, written) for name, weight in large.items()})
         return {name: weight.new_empty(0) if name in large else weight for name, weight in kept.items()}
 
+    _C._jit_pass_onnx_graph_shape_type_inference = inferring
     _C._jit_pass_onnx_deduplicate_initializers = leaving_out
     try:
         yield left_out
     finally:
+        _C._jit_pass_onnx_graph_shape_type_inference = infer
         _C._jit_pass_onnx_deduplicate_initializers = last_pass
 
 
