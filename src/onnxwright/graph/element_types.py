@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -29,6 +30,13 @@ _WIDER: Final = {
     **dict.fromkeys((ir.DataType.UINT8, ir.DataType.UINT16), ir.DataType.INT64),
 }
 """Types that hold all that narrower ones do, and that engines have the most operators for."""
+
+
+_SUMMING: Final = {
+    *("MatMul", "Gemm", "Softmax", "LogSoftmax", "LayerNormalization", "ReduceMean", "ReduceSum", "ReduceSumSquare"),
+    *("ReduceL2", "ReduceLogSumExp", "CumSum", "Einsum"),
+}
+"""Operators whose rounding depends on the order in which they add, and that ONNX Runtime has in float64."""
 
 
 def mended_types(model: ir.Model) -> int:
@@ -86,28 +94,37 @@ def _declared(node: ir.Node) -> ir.DataType | None:
     return tensor.dtype if tensor is not None else None
 
 
-def widen(model: ir.Model, operators: Collection[str]) -> int:
+def sum_in_float64(model: ir.Model) -> int:
+    """Computes what adds up many numbers in float64, rounds what it answers, and returns how many nodes do so."""
+    return widen(model, _SUMMING, {ir.DataType.FLOAT: ir.DataType.DOUBLE})
+
+
+def widen(
+    model: ir.Model,
+    operators: Collection[str],
+    wider: Mapping[ir.DataType, ir.DataType] = types.MappingProxyType(_WIDER),
+) -> int:
     """Computes nodes of these operators in wider types than narrow ones, and returns how many there were."""
     ShapeInferencePass()(model)
     count = 0
     for graph in list(model.graphs()):
         for node in [one for one in graph if one.op_type in operators]:
-            narrow = {value.dtype for value in node.inputs if value is not None} & set(_WIDER)
+            narrow = {value.dtype for value in node.inputs if value is not None} & set(wider)
             if not narrow:
                 continue
             count += 1
             for place, value in enumerate(node.inputs):
-                if value is not None and value.dtype in _WIDER:
-                    cast = _cast(value, _WIDER[value.dtype], f"{node.name}/widened_{count}_{place}")
+                if value is not None and value.dtype is not None and value.dtype in wider:
+                    cast = _cast(value, wider[value.dtype], f"{node.name}/widened_{count}_{place}")
                     graph.insert_before(node, cast)
                     node.replace_input_with(place, cast.outputs[0])
             for place, value in enumerate(node.outputs):
-                if value.dtype in narrow:
-                    _narrow_again(graph, node, value, f"{node.name}/narrowed_{count}_{place}")
+                if value.dtype is not None and value.dtype in narrow:
+                    _narrow_again(graph, node, value, wider[value.dtype], f"{node.name}/narrowed_{count}_{place}")
     return count
 
 
-def _narrow_again(graph: ir.Graph, node: ir.Node, value: ir.Value, name: str) -> None:
+def _narrow_again(graph: ir.Graph, node: ir.Node, value: ir.Value, wide: ir.DataType, name: str) -> None:
     """Has all that takes a value take it in the type that it had."""
     assert value.dtype is not None
     narrow, own = value.dtype, value.name
@@ -115,7 +132,7 @@ def _narrow_again(graph: ir.Graph, node: ir.Node, value: ir.Value, name: str) ->
     value.replace_all_uses_with(cast.outputs[0], replace_graph_outputs=True)
     cast.replace_input_with(0, value)
     graph.insert_after(node, cast)
-    value.dtype, value.name = _WIDER[narrow], f"{name}_input"
+    value.dtype, value.name = wide, f"{name}_input"
     cast.outputs[0].name, cast.outputs[0].shape = own, value.shape
 
 
