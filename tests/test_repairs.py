@@ -332,6 +332,43 @@ def test_what_is_added_to_rows_keeps_their_number(tmp_path):
     assert [attempt.approach for attempt in package.manifest.attempts] == ["trace@18"]
 
 
+class Decided(nn.Module):
+    """Can be compiled and scripted itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2.0 if x.shape[1] > 8 else x - 1.0
+
+
+class Wrapping(nn.Module):
+    """Holds a part that is compiled already, in which Python decides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = torch.compile(Decided())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.part(x) + 1.0
+
+
+COMPILED = {
+    "by TorchScript": lambda: torch.jit.script(Decided()),
+    "traced": lambda: torch.jit.trace(Right(), EXAMPLE["x"]),
+    "by torch.compile": lambda: torch.compile(Decided()),
+    "by torch.compile, in a part": Wrapping,
+}
+
+
+@pytest.mark.parametrize("way", COMPILED)
+def test_what_comes_compiled_is_converted_and_stays_compiled(way, tmp_path):
+    module = COMPILED[way]()
+    parts = dict(module.named_modules())
+
+    package = convert(module, tmp_path)
+
+    assert is_whole(package)
+    assert dict(module.named_modules()) == parts
+
+
 def test_what_is_right_at_once_is_not_repaired(tmp_path):
     package = convert(Right(), tmp_path)
 

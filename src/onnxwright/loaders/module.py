@@ -25,6 +25,7 @@ from onnxwright.profile import Profile
 from onnxwright.pytorch.holding import holding
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, skipped_outputs
 from onnxwright.pytorch.session import PyTorchSession, to_array, to_tensor
+from onnxwright.pytorch.uncompiled import as_written
 from onnxwright.samples import Held, Meaning, Sampler, Tensors, meaning_of
 from onnxwright.signature import Dim, Signature, TensorSpec
 from onnxwright.source import Source
@@ -68,6 +69,7 @@ def load(
     """
     if not isinstance(module, nn.Module):
         raise SourceError(f"source: expected an nn.Module, got {type(module).__name__}.")
+    module = as_written(module)
     example = _arrays(by_name(module, example_inputs))
     check_weights(module)
     named = _checked(dims, example) if dims is not None else guess_dims(example)
@@ -250,7 +252,7 @@ def _skipped(module: nn.Module, declared: Declared) -> tuple[Finding, ...]:
 
 
 def _parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
-    parameters = dict(inspect.signature(module.forward).parameters)
+    parameters = _declared_parameters(module)
     kinds = {parameter.kind for parameter in parameters.values()}
     if kinds == {inspect.Parameter.VAR_POSITIONAL}:
         raise SignatureError(
@@ -261,6 +263,21 @@ def _parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
     if unnamed:
         raise SignatureError(f"forward takes '{unnamed[0]}' by position only; inputs go by name. Remove the '/'.")
     return parameters
+
+
+def _declared_parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
+    """The parameters of `forward`; a module that was traced or compiled has them in a schema."""
+    if not isinstance(module, torch.jit.ScriptModule):
+        return dict(inspect.signature(module.forward).parameters)
+    forward: Any = module.forward
+    _, *arguments = forward.schema.arguments
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return {
+        one.name: inspect.Parameter(
+            one.name, kind, default=one.default_value if one.has_default_value() else inspect.Parameter.empty
+        )
+        for one in arguments
+    }
 
 
 def _check_against_forward(named: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:

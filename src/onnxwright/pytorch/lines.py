@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import itertools
 import linecache
 import sys
@@ -168,7 +169,8 @@ def user_line_among(frames: Iterable[tuple[str, int]]) -> Line | None:
 
 def line_of_forward(module: nn.Module) -> Line | None:
     """Returns the line at which a module's `forward` begins; None where it has no source."""
-    code = getattr(getattr(type(module).forward, "__wrapped__", type(module).forward), "__code__", None)
+    forward = inspect.getattr_static(type(module), "forward", None)
+    code = getattr(getattr(forward, "__wrapped__", forward), "__code__", None)
     line = NOWHERE if code is None else Line(code.co_filename, code.co_firstlineno)
     return line if line.is_users else None
 

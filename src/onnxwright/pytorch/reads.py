@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from onnxwright.pytorch.lines import Place, Whereabouts, is_users_frame, user_line
 from onnxwright.pytorch.modules import CompiledPart
+from onnxwright.pytorch.replacing import unread_by
 
 _BRANCH = "value-branch-frozen"
 _SCALAR = "scalar-from-tensor"
@@ -251,23 +252,15 @@ def _watched(reads: ValueReads) -> Iterator[None]:
 
 
 def _noting(method: Callable[..., Any], reads: ValueReads, what: str, code: str) -> Callable[..., Any]:
+    is_unread = unread_by(method)
+
     @functools.wraps(method)
     def read(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-        is_carried, answer = reads.carries((tensor, *args)), None
-        try:
-            answer = method(tensor, *args, **kwargs)
-        finally:
-            if is_carried and not _is_followed(answer):
-                reads.note(what, code)
-        return answer
+        if reads.carries((tensor, *args)) and not is_unread(tensor, *args, **kwargs):
+            reads.note(what, code)
+        return method(tensor, *args, **kwargs)
 
     return read
-
-
-def _is_followed(answer: Any) -> bool:
-    """Whether what a method answers are tensors, as a stand-in's does, so that Python knows no value yet."""
-    leaves = tree_leaves(answer)
-    return bool(leaves) and all(isinstance(leaf, Tensor) for leaf in leaves)
 
 
 def _measuring(method: Callable[..., Any], reads: ValueReads) -> Callable[..., Any]:

@@ -14,6 +14,21 @@ OWN: Final = {"torch", "onnxwright"}
 """Packages whose modules are not the user's."""
 
 
+_UNREAD: Final = "__onnxwright_unread__"
+
+
+def without_reading(function: Callable[..., Any], applies: Callable[..., bool]) -> Callable[..., Any]:
+    """Returns a function that says for which arguments it computes by operators what another one reads in Python."""
+    setattr(function, _UNREAD, applies)
+    return function
+
+
+def unread_by(function: Callable[..., Any]) -> Callable[..., bool]:
+    """Returns what a function has said of that; nothing, where it has not."""
+    unread: Callable[..., bool] = getattr(function, _UNREAD, lambda *_, **__: False)
+    return unread
+
+
 @contextlib.contextmanager
 def replaced(place: str, made: Callable[[Any], Callable[..., Any]]) -> Iterator[None]:
     """Has what is made of a function stand in its place, and wherever the user's modules have imported it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -46,10 +47,11 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
     progress = progress or Silence()
     request.check()
     engines = ready_engines(request.engines)
-    with staged(request.out, is_forced=request.is_forced) as folder:
+    with staged(request.out, is_forced=request.is_forced) as folder, contextlib.ExitStack() as meanwhile:
         with progress.stage("load"):
             source = load_request(_with_outputs(request, folder))
             _tell(source, progress)
+            meanwhile.enter_context(_as_written(source))
         with progress.stage("examine"):
             memory.check(source, candidates=len(engines), available=environment.free_memory())
             source = replace(source, findings=(*source.findings, *examined(source)))
@@ -73,6 +75,15 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             journal = [outcome.journal for outcome in outcomes]
             package(folder, _manifest(bench, chosen, journal, made, kept), tokenizer_source=source.folder)
     return Package.open(request.out)
+
+
+def _as_written(source: Source) -> contextlib.AbstractContextManager[None]:
+    """Has parts that `torch.compile` has wrapped be as they were."""
+    if source.module is None:
+        return contextlib.nullcontext()
+    from onnxwright.pytorch.uncompiled import parts_as_written
+
+    return parts_as_written(source.module)
 
 
 def _with_outputs(request: Request, folder: Path) -> Request:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from onnxwright.discovery import offered
 from onnxwright.errors import UsageError, accepted
-from onnxwright.pytorch.replacing import replaced
+from onnxwright.pytorch.replacing import replaced, without_reading
 from onnxwright.repairs import Exporter, Repair, Seen
 from onnxwright.routes import Exported
 from onnxwright.source import Source
@@ -41,6 +41,8 @@ class Twin:
     """What an exporter's error says where a call of it is to blame that can't be seen otherwise."""
     is_taken: bool = False
     """Whether exporters take the operator, and get it wrong at times: where another is refused, it isn't to blame."""
+    is_unread: bool = False
+    """Whether it answers tensors where the operator reads their values in Python."""
     is_compiled: bool = False
     """Whether TorchScript may compile it in place of the operator; it is right for all arguments then."""
 
@@ -141,7 +143,7 @@ def _stand_in(twin: Twin, own: Callable[..., Any] | None) -> Callable[..., Any]:
             return own(*args, **kwargs)
         return twin.compute(*args, **kwargs) if twin.applies(*args, **kwargs) else own(*args, **kwargs)
 
-    return stand_in
+    return without_reading(stand_in, twin.applies) if twin.is_unread else stand_in
 
 
 REPAIR = Operators()

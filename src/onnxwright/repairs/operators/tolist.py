@@ -15,4 +15,4 @@ def _is_row(counts: Tensor) -> bool:
     return counts.dim() == 1 and not counts.is_floating_point() and not counts.is_complex()
 
 
-TWIN = Twin("tolist", ("torch.Tensor.tolist",), _tolist, _is_row)
+TWIN = Twin("tolist", ("torch.Tensor.tolist",), _tolist, _is_row, is_unread=True)
