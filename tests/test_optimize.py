@@ -13,7 +13,7 @@ import onnxwright as ow
 from onnxwright.cli import app
 from onnxwright.manifest import Latency
 from onnxwright.stages.inspect import inspect
-from onnxwright.stages.optimize import is_worth_it
+from onnxwright.stages.optimize import compared, is_worth_it
 
 CLUTTERED = """
 <ir_version: 10, opset_import: ["" : 18]>
@@ -105,6 +105,18 @@ def latency(speedup, low, high):
 )
 def test_a_plan_is_kept_only_where_it_is_faster_somewhere_and_slower_nowhere(speedups, is_kept):
     assert is_worth_it([latency(*one) for one in speedups]) is is_kept
+
+
+@pytest.mark.parametrize(
+    ("speedups", "told"),
+    [
+        ([(1.5, 1.4, 1.6), (1.0, 0.9, 1.1)], "not the fastest"),
+        ([(1.5, 1.4, 1.6), (0.9, 0.8, 0.95)], "slower"),
+        ([(1.3, 0.9, 1.6)], "no faster"),
+    ],
+)
+def test_a_plan_that_is_not_kept_is_called_what_it_was_measured_to_be(speedups, told):
+    assert compared([latency(*one) for one in speedups]) == told
 
 
 def test_a_package_that_was_optimized_can_be_moved(cluttered, tmp_path):

@@ -172,7 +172,7 @@ class Rewritten(msgspec.Struct, frozen=True):
 
     plan: str
     nodes: int
-    outcome: Literal["kept", "slower", "no faster", "not measured", "not shown right", "refused"]
+    outcome: Literal["kept", "not the fastest", "slower", "no faster", "not measured", "not shown right", "refused"]
     message: str = ""
     latencies: tuple[Latency, ...] = ()
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from onnxwright import backends, environment
 from onnxwright.backends import Options, Session
@@ -132,9 +132,9 @@ class _Bench:
 
 
 def _for_engine(bench: _Bench) -> Optimized:
-    import onnx_ir as ir
+    from onnxwright.graph.reading import read_model
 
-    candidates = _measured(bench, list(_candidates(bench, ir.load(bench.file))))
+    candidates = _measured(bench, list(_candidates(bench, read_model(bench.file))))
     ranked = sorted((one for one in candidates if _is_worth_a_proof(bench, one)), key=lambda one: -one.gain)
     refuted: dict[str, str] = {}
     for one in ranked[:_MOST_PROOFS]:
@@ -195,11 +195,11 @@ def _is_worth_a_proof(bench: _Bench, one: _Candidate) -> bool:
 
 def _without_rules(bench: _Bench, one: _Candidate) -> Iterator[_Candidate]:
     """What a plan makes without the rules that need a proof, which one that fails is most likely to lie in."""
-    import onnx_ir as ir
+    from onnxwright.graph.reading import read_model
 
     plan = one.plan.without_doubt()
     if plan != one.plan:
-        (tried,) = _measured(bench, [_made(bench, plan, ir.load(bench.file))])
+        (tried,) = _measured(bench, [_made(bench, plan, read_model(bench.file))])
         if _is_worth_a_proof(bench, tried):
             yield tried
 
@@ -235,7 +235,14 @@ def _row(one: _Candidate, kept: _Candidate | None, refuted: Mapping[str, str], *
         return Rewritten(one.plan.name, one.nodes, "refused", one.refusal)
     if not is_measured:
         return Rewritten(one.plan.name, one.nodes, "not measured")
-    return Rewritten(one.plan.name, one.nodes, "slower" if one.gain < 1.0 else "no faster", latencies=one.latencies)
+    return Rewritten(one.plan.name, one.nodes, compared(one.latencies), latencies=one.latencies)
+
+
+def compared(latencies: Sequence[Latency]) -> Literal["not the fastest", "slower", "no faster"]:
+    """What is said of a plan by its speed alone, where another one is kept or none is."""
+    if is_worth_it(latencies):
+        return "not the fastest"
+    return "slower" if any(one.speedup_interval[1] < 1.0 for one in latencies) else "no faster"
 
 
 def _told(kept: _Candidate | None, candidates: Sequence[_Candidate], *, is_measured: bool) -> str:

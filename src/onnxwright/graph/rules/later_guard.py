@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from onnxscript.rewriter import MatchResult
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from onnxwright.graph.rules import Rule
-from onnxwright.graph.rules.constants import number
+from onnxwright.graph.rules.nan_guard import held_to_zero
 
 
 class _Later(RewriteRuleClassBase):
@@ -26,12 +25,9 @@ class _Later(RewriteRuleClassBase):
 
     def check(self, context: Any, scores: Any, zero: Any, axis: Any, **_: Any) -> MatchResult:
         """Declines another replacement than zero, and a softmax over another axis than the last."""
-        result = MatchResult()
-        given = number(zero)
-        if given is None or given != 0 or np.isnan(given):
-            return result.fail("NaN is replaced by something else than zero.", zero)
+        result = held_to_zero(zero)
         last = {-1} if scores.shape is None else {-1, scores.shape.rank() - 1}
-        if axis.as_int() not in last:
+        if result and axis.as_int() not in last:
             return result.fail("The softmax isn't taken over the last axis.", scores)
         return result
 

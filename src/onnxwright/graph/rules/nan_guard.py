@@ -10,11 +10,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 from onnxscript.rewriter import MatchResult
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from onnxwright.graph.rules import Rule
 from onnxwright.graph.rules.constants import number
+
+
+def held_to_zero(replacement: ir.Value) -> MatchResult:
+    """Declines what NaN is replaced by, unless it is zero."""
+    result = MatchResult()
+    given = number(replacement)
+    if given is None or given != 0 or np.isnan(given):
+        return result.fail("NaN is replaced by something else than zero.", replacement)
+    return result
 
 
 class _Guard(RewriteRuleClassBase):
@@ -25,11 +35,7 @@ class _Guard(RewriteRuleClassBase):
 
     def check(self, context: Any, zero: Any, **_: Any) -> MatchResult:
         """Declines another replacement than zero."""
-        result = MatchResult()
-        given = number(zero)
-        if given is None or given != 0 or np.isnan(given):
-            return result.fail("NaN is replaced by something else than zero.", zero)
-        return result
+        return held_to_zero(zero)
 
     def rewrite(self, op: Any, scores: Any, axis: Any, **_: Any) -> Any:
         """Leaves the softmax."""
