@@ -7,11 +7,13 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 import onnxwright as ow
+from onnxwright.artifact import write_manifest
 from onnxwright.cli import app
-from onnxwright.manifest import Latency
+from onnxwright.manifest import Default, Latency
 from onnxwright.stages.inspect import inspect
 from onnxwright.stages.optimize import compared, is_worth_it
 
@@ -126,6 +128,24 @@ def test_a_package_that_was_optimized_can_be_moved(cluttered, tmp_path):
     answered = ow.open(tmp_path / "elsewhere").session(variant="optimized").run({"x": X})
 
     assert answered["y"].shape == (3, 4)
+
+
+def test_each_engine_gets_a_variant_that_was_proven_with_it(cluttered, tmp_path):
+    made = ow.optimize(cluttered, tmp_path / "out", measure=False, proof="quick", engine=["onnxruntime", "openvino"])
+    optimized = replace(made.manifest.variants["optimized"], engines={})
+    only = {name: proof for name, proof in made.manifest.variants["optimized"].engines.items() if name == "onnxruntime"}
+    variants = {"fp32": made.manifest.variants["fp32"], "optimized": replace(optimized, engines=only)}
+    write_manifest(made.folder, replace(made.manifest, variants=variants, default=Default("optimized", "onnxruntime")))
+
+    package = ow.open(made.folder)
+    proofs = ow.prove(made.folder)
+
+    assert package.engines() == ["onnxruntime", "openvino"]
+    assert {name: proof.verdict for name, proof in proofs.items()} == {"onnxruntime": "proven", "openvino": "proven"}
+    assert package.session().ran.sha256 == package.manifest.variants["optimized"].sha256
+    assert package.session(engine="openvino").ran.sha256 == package.manifest.variants["fp32"].sha256
+    with pytest.raises(ow.EngineError, match="engine 'openvino': not proven for this package"):
+        package.session(engine="openvino", variant="optimized")
 
 
 def test_only_the_outputs_that_are_named_stay(cluttered, tmp_path):

@@ -141,10 +141,13 @@ class Package:
     def engines(self, variant: str | None = None) -> list[str]:
         """Returns the engines with which a variant was proven and that are available here, the default one first.
 
+        Unless told, of every variant.
+
         Raises:
             EngineError: when there is none.
         """
-        proofs = _proofs(self._variant(variant))
+        asked = self.manifest.variants if variant is None else [variant]
+        proofs = {name: proof for one in asked for name, proof in _proofs(self._variant(one)).items()}
         first = _first_available(self.manifest.default.engine, proofs)
         known = backends.engines()
         rest = [name for name in proofs if name != first and name in known and known[name].available() is None]

@@ -150,7 +150,7 @@ def _manifest(
     return Manifest(
         signature=source.signature,
         profile={dim: (sizes.least, sizes.usual, sizes.most) for dim, sizes in source.profile.items()},
-        proof=chosen.proof,
+        proof=made.by_name[made.default.variant].proof,
         findings=tuple(dict.fromkeys((*source.findings, *chosen.journal.findings, *_left_out(chosen)))),
         attempts=tuple(journal),
         variants=dict(made.by_name),
