@@ -51,7 +51,7 @@ def one(name: str, *, repair_seconds: float) -> dict[str, Any]:
     except ValueError as refusal:
         return {"name": name, "outcome": "not runnable", "reason": str(refusal)[:200]}
     begun = time.perf_counter()
-    options: dict[str, Any] = {"measure": False, "proof": "quick", "engine": "onnxruntime"}
+    options: dict[str, Any] = {"measure": False, "engine": "onnxruntime"}
     with tempfile.TemporaryDirectory() as folder:
         try:
             package = ow.convert(

@@ -361,6 +361,44 @@ class Deep(nn.Module):
         return x
 
 
+class Choosing(nn.Module):
+    """Picks the greater of two numbers that are as far from each other as `gap` says."""
+
+    def __init__(self, gap):
+        super().__init__()
+        self.gap = gap
+
+    def forward(self, x):
+        pair = torch.stack([x, x * (1.0 + self.gap)], -1)
+        return pair.topk(1, -1).indices[..., 0].to(torch.float32)
+
+
+def prove_choosing(gap, is_wrong):
+    inputs = {"x": torch.randn(2, 16, generator=torch.Generator().manual_seed(0))}
+    source = load(Choosing(gap), example_inputs=inputs, dims={"x": DIMS["x"]}, ranges=RANGES)
+    reference = reference_of(source, threads=1)
+
+    def answer(feeds):
+        (answered,) = reference.session.run(feeds).values()
+        return {"output": 1.0 - answered if is_wrong(feeds["x"].shape) else answered}
+
+    return judge(source, reference, FunctionSession(answer), seconds=30.0)
+
+
+def test_a_choice_that_rounding_makes_is_no_error_where_hardly_any_is_made_otherwise():
+    proof = prove_choosing(2e-6, lambda shape: shape == (4, 29))
+
+    assert proof.verdict == "proven"
+    assert "ties" in codes(proof)
+
+
+@pytest.mark.parametrize(
+    ("gap", "is_wrong"), [(0.5, lambda shape: shape == (4, 29)), (2e-6, lambda shape: shape[1] > 20)]
+)
+def test_a_choice_that_is_clear_or_often_made_otherwise_is_an_error(gap, is_wrong):
+    assert prove_choosing(gap, is_wrong).verdict != "proven"
+
+
 def prove_deep(width, candidate):
     inputs = {"x": torch.randn(3, 8, 20, generator=torch.Generator().manual_seed(0))}
     source = load(Deep(14, width), example_inputs=inputs, dims={"x": {0: "batch"}}, ranges={"batch": (1, 2, 4)})

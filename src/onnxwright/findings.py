@@ -219,7 +219,8 @@ KINDS: Final[dict[str, Kind]] = {
     "ties": Kind(
         "Choice among equal elements",
         "`topk`, `sort` and the like pick among equal elements, and PyTorch does not define which. Where unusual "
-        "values (all zero, say) tie, an answer that differs tells nothing.",
+        "values (all zero, say) tie, an answer that differs tells nothing. Nor does one among many that agree, where "
+        "the elements differ by rounding alone.",
         "Nothing; or break ties in the module, with a small number for each place.",
     ),
     "invalid-graph": Kind(

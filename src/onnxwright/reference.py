@@ -37,8 +37,8 @@ class Reference:
     twin: Twin
     origin: str
     order: Twin | None = None
-    has_ties: Callable[[Tensors], bool] = lambda _: False
-    """Whether it picks among equal elements, as of a `topk`, on some feeds."""
+    has_ties: Callable[..., bool] = lambda _, **__: False
+    """Whether it picks among equal elements, as of a `topk`, on some feeds; with `is_close`, among almost equal ones."""
 
     @property
     def label(self) -> str:

@@ -29,6 +29,35 @@ def test_equal_elements_are_ties_where_something_picks_among_them(pick):
     assert tied.is_found
 
 
+CLOSE = torch.tensor([[3.0, 1.0, 1.000001], [5.0, 6.0, 4.0]])
+
+
+@pytest.mark.parametrize(
+    ("pick", "is_close"),
+    [
+        (lambda x: x.topk(2), True),
+        (lambda x: x.sort(), True),
+        (lambda x: x.min(dim=1), True),
+        (lambda x: x.argmin(), True),
+        (lambda x: x.argmax(1), False),
+        (lambda x: x.topk(1), False),
+    ],
+)
+def test_elements_that_differ_by_rounding_are_close_where_something_picks_among_them(pick, is_close):
+    with Ties() as watch:
+        pick(CLOSE)
+
+    assert not watch.is_found
+    assert watch.is_close is is_close
+
+
+def test_equal_elements_are_not_close():
+    with Ties() as watch:
+        TIED.sort()
+
+    assert not watch.is_close
+
+
 def test_equal_elements_below_those_that_are_picked_are_no_ties():
     with Ties() as watch:
         TIED.topk(1)

@@ -28,6 +28,8 @@ _HEAVY_SHARE = 0.01
 """A size that takes more than this share of the time is tried with one regime of values only."""
 
 
+_LONE = 12
+"""A point is alone with being wrong when so many sizes agree for each that doesn't."""
 _MANY_WRONG = 24
 _REGIME_DRAWS = 4
 """How often values that were wrong somewhere are drawn to show them right: they may be right by chance."""
@@ -249,7 +251,7 @@ class Bench:
         ruling = self.judge.rule(found, point.feeds, expected, answered, tally.held_to)
         if ruling.hidden and not point.values.is_extreme:
             self.judge.note_hidden(ruling, f"{in_sizes(point.sizes)}, {point.values.name} values")
-        is_open = ruling.is_right is None or (not ruling.is_right and self._tells_nothing(point, answered))
+        is_open = ruling.is_right is None or (not ruling.is_right and self._tells_nothing(point, answered, tally))
         if is_open:
             tally.leave_open(point.sizes, point.values.name)
             return
@@ -263,12 +265,16 @@ class Bench:
         if is_telling and (key not in tally.worst or found[output] > tally.worst[key].error):
             tally.worst[key] = Worst(found[output], ruling.limits[output], output, point.sizes, point.values.name)
 
-    def _tells_nothing(self, point: _Point, answered: Tensors) -> bool:
-        """Whether unusual values make a difference that may well be rounding, or a choice among equal elements."""
+    def _tells_nothing(self, point: _Point, answered: Tensors, tally: Tally) -> bool:
+        """Whether unusual values make a difference that may well be rounding, or a choice among equal elements.
+
+        Of usual values, that is said only where rounding chooses among almost equal elements, and hardly ever.
+        """
+        where = f"{in_sizes(point.sizes)}, {point.values.name} values"
         if not point.values.is_extreme:
-            return False
-        is_small = is_negligible(point.expected, answered, point.feeds)
-        return is_small or self.judge.is_tie(point.feeds, f"{in_sizes(point.sizes)}, {point.values.name} values")
+            is_lone = _LONE * (len(tally.failed) + 1) <= len(tally.agreed)
+            return is_lone and self.judge.is_tie(point.feeds, where, is_close=True)
+        return is_negligible(point.expected, answered, point.feeds) or self.judge.is_tie(point.feeds, where)
 
 
 def key_of(sizes: Mapping[str, int]) -> Key:

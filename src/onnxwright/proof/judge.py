@@ -108,11 +108,12 @@ class Judge:
         """Takes in that nothing can be told at a place where the model should be able to."""
         self._notice("ill-conditioned", f"{ruling.hidden}, so that nothing smaller can be told", where)
 
-    def is_tie(self, feeds: Tensors, where: str) -> bool:
-        """Whether the reference picks among equal elements on these feeds, which PyTorch does as it likes."""
-        is_tie = self._reference.has_ties(feeds)
+    def is_tie(self, feeds: Tensors, where: str, *, is_close: bool = False) -> bool:
+        """Whether the reference picks among equal elements on these feeds, or almost equal ones, as rounding has it."""
+        is_tie = self._reference.has_ties(feeds, is_close=is_close)
         if is_tie:
-            self._notice("ties", "PyTorch picks among equal elements, which it does not define", where)
+            told = "elements that differ by rounding alone" if is_close else "equal elements, which it does not define"
+            self._notice("ties", f"PyTorch picks among {told}", where, key=str(is_close))
         return is_tie
 
     def _is_unsteady(self, feeds: Tensors, expected: Tensors) -> bool:

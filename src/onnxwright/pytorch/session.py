@@ -100,12 +100,12 @@ class PyTorchSession:
         finally:
             self._pristine.restore()
 
-    def has_ties(self, feeds: Tensors) -> bool:
-        """Whether the module picks among equal elements, as of a `topk` or an unstable `sort`."""
+    def has_ties(self, feeds: Tensors, *, is_close: bool = False) -> bool:
+        """Whether the module picks among equal elements, as of a `topk`; or among almost equal ones, if asked so."""
         watch = Ties()
         with contextlib.suppress(ForwardError), self._from_first_state(), watch:
             self._unguarded.run(feeds)
-        return watch.is_found
+        return watch.is_close if is_close else watch.is_found
 
     def depends_on_chance(self, feeds: Tensors) -> bool:
         """Whether numbers that torch's random generators give reach an output, or are read by Python."""

@@ -1,4 +1,4 @@
-"""Whether a module picks among equal elements: which one, PyTorch does not define."""
+"""Whether a module picks among equal elements, of which PyTorch does not define one, or among almost equal ones."""
 
 from __future__ import annotations
 
@@ -17,12 +17,22 @@ _PICKING = {
 }
 
 
+_CHOOSING = {torch.ops.aten.max.dim: True, torch.ops.aten.min.dim: False}
+_CHOOSING |= {torch.ops.aten.argmax.default: True, torch.ops.aten.argmin.default: False}
+"""What takes the first of equal elements: it matters only where rounding makes them differ."""
+_CLOSE = 1e-5
+"""Elements that differ by less, relative to the greatest one, may change places in another order of evaluation."""
+
+
 class Ties(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
-    """Looks at every operator that picks or orders elements while it is entered; `is_found` says whether two tied."""
+    """Looks at every operator that picks or orders elements while it is entered.
+
+    `is_found` says whether two tied, `is_close` whether two differed by no more than rounding.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
-        self.is_found = False
+        self.is_found = self.is_close = False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -34,15 +44,30 @@ class Ties(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves 
         elif func in _SORTING:
             (dim,) = _given(args, kwargs, ("dim",), (-1,))
             self._look(args[0], dim, None)
+        elif func in _CHOOSING:
+            (dim,) = _given(args, kwargs, ("dim",), (None,))
+            flat = args[0] if dim is not None else args[0].flatten()
+            self.is_close |= _closest(flat, dim if dim is not None else 0, 2, is_descending=_CHOOSING[func])[1]
         elif func in _PICKING:
             self._look(args[0], _given(args, kwargs, _PICKING[func], (None, -1)[-len(_PICKING[func]) :])[-1], None)
         return func(*args, **kwargs)
 
     def _look(self, tensor: Tensor, dim: int, count: int | None, *, is_descending: bool = False) -> None:
-        if tensor.dim() == 0 or self.is_found:
-            return
-        ordered = tensor.sort(dim, descending=is_descending).values.movedim(dim, -1)[..., :count]
-        self.is_found = bool((ordered[..., 1:] == ordered[..., :-1]).any())
+        is_tied, is_close = _closest(tensor, dim, count, is_descending=is_descending)
+        self.is_found |= is_tied
+        self.is_close |= is_close
+
+
+def _closest(tensor: Tensor, dim: int, count: int | None, *, is_descending: bool) -> tuple[bool, bool]:
+    """Whether two of the first so many elements are equal, and whether two are almost equal."""
+    if tensor.dim() == 0 or not tensor.numel():
+        return False, False
+    ordered = tensor.sort(dim, descending=is_descending).values.movedim(dim, -1)[..., :count]
+    gaps = (ordered[..., 1:] - ordered[..., :-1]).abs()
+    is_close = (
+        (gaps > 0) & (gaps <= _CLOSE * ordered.abs().amax(-1, keepdim=True)) if tensor.is_floating_point() else gaps < 0
+    )
+    return bool((ordered[..., 1:] == ordered[..., :-1]).any()), bool(is_close.any())
 
 
 def _given(args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str], default: Sequence[Any]) -> list[Any]:
