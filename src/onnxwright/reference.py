@@ -38,7 +38,7 @@ class Reference:
     origin: str
     order: Twin | None = None
     has_ties: Callable[..., bool] = lambda _, **__: False
-    """Whether it picks among equal elements, as of a `topk`, on some feeds; with `is_close`, among almost equal ones."""
+    """Whether it picks among equal elements, as of a `topk`, on feeds; with `is_close`, among almost equal ones."""
 
     @property
     def label(self) -> str:

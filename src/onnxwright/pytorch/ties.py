@@ -63,11 +63,12 @@ def _closest(tensor: Tensor, dim: int, count: int | None, *, is_descending: bool
     if tensor.dim() == 0 or not tensor.numel():
         return False, False
     ordered = tensor.sort(dim, descending=is_descending).values.movedim(dim, -1)[..., :count]
+    is_tied = bool((ordered[..., 1:] == ordered[..., :-1]).any())
+    if not tensor.is_floating_point():
+        return is_tied, False
     gaps = (ordered[..., 1:] - ordered[..., :-1]).abs()
-    is_close = (
-        (gaps > 0) & (gaps <= _CLOSE * ordered.abs().amax(-1, keepdim=True)) if tensor.is_floating_point() else gaps < 0
-    )
-    return bool((ordered[..., 1:] == ordered[..., :-1]).any()), bool(is_close.any())
+    is_close = (gaps > 0) & (gaps <= _CLOSE * ordered.abs().amax(-1, keepdim=True))
+    return is_tied, bool(is_close.any())
 
 
 def _given(args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str], default: Sequence[Any]) -> list[Any]:
