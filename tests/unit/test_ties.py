@@ -51,9 +51,12 @@ def test_elements_that_differ_by_rounding_are_close_where_something_picks_among_
     assert watch.is_close is is_close
 
 
-def test_equal_elements_are_not_close():
+@pytest.mark.parametrize("masked", [-float("inf"), torch.finfo(torch.float32).min])
+def test_elements_that_are_equal_or_masked_are_not_close(masked):
     with Ties() as watch:
         TIED.sort()
+        torch.tensor([[3.0, 1.0, masked, masked], [masked, 5.0, 6.0, 4.0]]).sort()
+        torch.tensor([[3, 1, 2]]).sort()
 
     assert not watch.is_close
 
