@@ -150,6 +150,15 @@ def test_weights_on_a_grid_for_each_channel_are_snapped_to_it():
     assert np.array_equal(snapped, module.grid(module.line.weight).detach().numpy())
 
 
+def test_where_torch_has_other_passes_the_exporter_writes_the_weights(monkeypatch):
+    monkeypatch.delattr(torch._C, "_jit_pass_onnx_deduplicate_initializers")
+
+    with weights_left_out(Everything()) as left_out:
+        assert not hasattr(torch._C, "_jit_pass_onnx_deduplicate_initializers")
+
+    assert left_out == {}
+
+
 def test_the_exporter_is_as_it_was_afterwards():
     before = torch._C._jit_pass_onnx_deduplicate_initializers
 

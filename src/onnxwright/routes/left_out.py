@@ -20,6 +20,9 @@ _LEAST_BYTES: Final = 1024
 """Smaller ones are written: they may be shapes and axes, by which the exporter knows the shapes of others."""
 
 
+_PASSES: Final = ("_jit_pass_onnx_graph_shape_type_inference", "_jit_pass_onnx_deduplicate_initializers")
+
+
 @contextlib.contextmanager
 def weights_left_out(module: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Has the exporter write an empty tensor in place of each large weight, and yields those it has left out, by name.
@@ -27,6 +30,9 @@ def weights_left_out(module: nn.Module) -> Iterator[dict[str, Tensor]]:
     Buffers are copied: they are put back to what they were before the export, which may have changed them.
     """
     left_out: dict[str, Tensor] = {}
+    if not all(hasattr(_C, name) for name in _PASSES):
+        yield left_out  # a version of torch with other passes writes its weights itself
+        return
     written = _storages(module.buffers())
     infer, last_pass = _C._jit_pass_onnx_graph_shape_type_inference, _C._jit_pass_onnx_deduplicate_initializers
 
