@@ -121,6 +121,18 @@ def test_a_plan_that_is_not_kept_is_called_what_it_was_measured_to_be(speedups, 
     assert compared([latency(*one) for one in speedups]) == told
 
 
+def test_plans_for_which_there_is_no_memory_are_told(cluttered, tmp_path, monkeypatch):
+    monkeypatch.setattr("onnxwright.stages.optimize._COPIES", 1 << 60)
+
+    package = ow.optimize(cluttered, tmp_path / "out", **QUICK)
+
+    record = package.manifest.optimizations["onnxruntime"]
+    assert "the graph as exported stays" in record.told
+    assert {(one.outcome, one.message) for one in record.plans} == {
+        ("not measured", "no memory for one more copy of the weights")
+    }
+
+
 def test_a_package_that_was_optimized_can_be_moved(cluttered, tmp_path):
     ow.optimize(cluttered, tmp_path / "out", **QUICK)
     shutil.move(tmp_path / "out", tmp_path / "elsewhere")

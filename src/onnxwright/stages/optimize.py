@@ -41,6 +41,8 @@ _SECONDS: Final = 12.0
 _LEAST_GAIN: Final = 1.02
 """A plan that gains less over all sizes isn't worth a file."""
 _MOST_PROOFS: Final = 4
+_COPIES: Final = 3
+"""So often an engine may hold the weights while it loads a graph."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,12 @@ class _Bench:
             save_model(model, file)
             return backends.engine(self.engine).prepare(file, Options(environment.cores()))
 
+    def has_room(self) -> bool:
+        """Whether one more copy of the weights fits into memory, and what an engine makes of them."""
+        size = sum(file.stat().st_size for file in self.file.parent.iterdir())
+        free = environment.free_memory()
+        return free is None or free > _COPIES * size
+
     def proven(self, session: Session) -> Proof:
         """Holds a session against the reference."""
         source, request = self.chosen.source or self.bench.source, self.bench.request
@@ -147,27 +155,30 @@ def _for_engine(bench: _Bench) -> Optimized:
 
 
 def _candidates(bench: _Bench, model: onnx_ir.Model) -> Iterator[_Candidate]:
-    """What the plans make of a graph, each graph once."""
+    """What the plans make of a graph, each graph once; loaded into the engine as long as there is memory for that."""
     from onnxwright.graph.optimizing import plans
     from onnxwright.graph.targets import target
 
-    seen = []
+    seen: list[dict[str, int]] = []
     for plan in plans(model, target(bench.engine)):
         made = _made(bench, plan, model)
         if made.trace.after not in seen and (made.trace.hits or made.trace.steps):
             seen.append(made.trace.after)
-            yield made
+            yield _loaded(bench, made) if bench.has_room() else made
 
 
 def _made(bench: _Bench, plan: Plan, model: onnx_ir.Model) -> _Candidate:
     from onnxwright.graph.optimizing import apply
     from onnxwright.graph.targets import target
 
-    made, trace = apply(model, plan, target(bench.engine))
+    return _Candidate(plan, *apply(model, plan, target(bench.engine)))
+
+
+def _loaded(bench: _Bench, one: _Candidate) -> _Candidate:
     try:
-        return _Candidate(plan, made, trace, bench.prepared(made))
+        return replace(one, session=bench.prepared(one.model))
     except EngineError as refusal:
-        return _Candidate(plan, made, trace, refusal=str(refusal))
+        return replace(one, refusal=str(refusal))
 
 
 def _measured(bench: _Bench, candidates: Sequence[_Candidate]) -> list[_Candidate]:
@@ -199,7 +210,7 @@ def _without_rules(bench: _Bench, one: _Candidate) -> Iterator[_Candidate]:
 
     plan = one.plan.without_doubt()
     if plan != one.plan:
-        (tried,) = _measured(bench, [_made(bench, plan, read_model(bench.file))])
+        (tried,) = _measured(bench, [_loaded(bench, _made(bench, plan, read_model(bench.file)))])
         if _is_worth_a_proof(bench, tried):
             yield tried
 
@@ -231,8 +242,10 @@ def _row(one: _Candidate, kept: _Candidate | None, refuted: Mapping[str, str], *
         return Rewritten(one.plan.name, one.nodes, "kept", latencies=one.latencies)
     if one.plan.name in refuted:
         return Rewritten(one.plan.name, one.nodes, "not shown right", refuted[one.plan.name], one.latencies)
-    if one.session is None:
+    if one.refusal:
         return Rewritten(one.plan.name, one.nodes, "refused", one.refusal)
+    if one.session is None:
+        return Rewritten(one.plan.name, one.nodes, "not measured", "no memory for one more copy of the weights")
     if not is_measured:
         return Rewritten(one.plan.name, one.nodes, "not measured")
     return Rewritten(one.plan.name, one.nodes, compared(one.latencies), latencies=one.latencies)
