@@ -21,7 +21,9 @@ _CHOOSING = {torch.ops.aten.max.dim: True, torch.ops.aten.min.dim: False}
 _CHOOSING |= {torch.ops.aten.argmax.default: True, torch.ops.aten.argmin.default: False}
 """What takes the first of equal elements: it matters only where rounding makes them differ."""
 _CLOSE = 1e-5
-"""Elements that differ by less, relative to the greater, may change places in another order of evaluation."""
+"""Elements that differ by less, relative to the greatest of their row, may change places in another order of sums."""
+_MASKING = 1e4
+"""Larger numbers are there to mask others."""
 
 
 class Ties(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
@@ -70,7 +72,8 @@ def _closest(tensor: Tensor, dim: int, count: int | None, *, is_descending: bool
     if not tensor.is_floating_point():
         return is_tied, False
     gaps, sizes = (ordered[..., 1:] - ordered[..., :-1]).abs(), ordered.abs()
-    is_close = (gaps > 0) & (gaps <= _CLOSE * torch.maximum(sizes[..., 1:], sizes[..., :-1])) & gaps.isfinite()
+    largest = sizes.where(sizes < _MASKING, torch.zeros_like(sizes)).amax(-1, keepdim=True)
+    is_close = (gaps > 0) & (gaps <= _CLOSE * largest)
     return is_tied, bool(is_close.any())
 
 

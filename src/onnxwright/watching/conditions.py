@@ -158,7 +158,7 @@ def conditions_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int])
     # What can't run on fake tensors (numpy, a branch on a value) ends the run; the conditions until then count.
     whereabouts = Whereabouts(module)
     environment.guards = guards = _Placed(whereabouts)
-    with Pristine(module), evaluation(module), whereabouts, _unlogged(), tolerated(), mode, torch.no_grad():
+    with Pristine(module), evaluation(module), whereabouts, unlogged(), tolerated(), mode, torch.no_grad():
         function(*fakes)
     return list(dict.fromkeys(translated(environment, zip(guards, guards.places, strict=True), symbols)))
 
@@ -177,7 +177,7 @@ class _Placed(list[Any]):
 
 
 @contextlib.contextmanager
-def _unlogged() -> Iterator[None]:
+def unlogged() -> Iterator[None]:
     """Keeps torch from logging what its fake tensors can't follow, with the whole stack."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

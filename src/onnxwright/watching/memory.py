@@ -72,6 +72,7 @@ def peak_of_call(source: Source, sizes: Mapping[str, int]) -> int | None:
     from onnxwright.dtypes import to_torch
     from onnxwright.pytorch.live import LiveBytes
     from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation
+    from onnxwright.watching.conditions import unlogged
 
     assert source.module is not None
     signature = source.signature
@@ -81,7 +82,7 @@ def peak_of_call(source: Source, sizes: Mapping[str, int]) -> int | None:
     with config.patch(fake_tensor_allow_unsafe_data_ptr_access=False):
         fakes = FakeTensorMode(allow_non_fake_inputs=True)
     try:
-        with evaluation(source.module), torch.no_grad(), fakes, live:
+        with evaluation(source.module), torch.no_grad(), unlogged(), fakes, live:
             inputs = [torch.empty(spec.resolve(sizes), dtype=to_torch(spec.dtype)) for spec in signature.inputs]
             function(*inputs)
     except (Exception, SystemExit):  # noqa: BLE001 - a user's forward may raise anything on tensors without numbers

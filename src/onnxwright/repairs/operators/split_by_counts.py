@@ -12,7 +12,9 @@ from onnxwright.repairs.operators import Twin
 
 def _split(tensor: Tensor, counts: Sequence[Tensor | int], dim: int = 0) -> tuple[Tensor, ...]:
     axis = dim % tensor.dim()
-    places = torch.ones_like(tensor.movedim(axis, 0).reshape(tensor.shape[axis], -1)[:, 0]).cumsum(0).to(torch.int64)
+    moved = tensor.movedim(axis, 0)
+    first = moved.flatten(1)[:, 0] if moved.dim() > 1 else moved
+    places = torch.ones_like(first, dtype=torch.int64).cumsum(0)
     ends = torch.stack([torch.as_tensor(count).to(torch.int64) for count in counts]).cumsum(0)
     piece = (places[:, None] > ends[None]).sum(1)
     return tuple(tensor.index_select(axis, (piece == place).nonzero().squeeze(1)) for place in range(len(counts)))
