@@ -1,5 +1,6 @@
 """The proof itself: it passes what is right, catches what is planted, and says where."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -373,7 +374,8 @@ class Choosing(nn.Module):
         return pair.topk(1, -1).indices[..., 0].to(torch.float32)
 
 
-def prove_choosing(gap, is_wrong):
+def prove_choosing(gap, is_wrong, *, is_noise=False):
+    """Proves a candidate that chooses otherwise where `is_wrong`, as PyTorch in float64 does too if it `is_noise`."""
     inputs = {"x": torch.randn(2, 16, generator=torch.Generator().manual_seed(0))}
     source = load(Choosing(gap), example_inputs=inputs, dims={"x": DIMS["x"]}, ranges=RANGES)
     reference = reference_of(source, threads=1)
@@ -382,11 +384,14 @@ def prove_choosing(gap, is_wrong):
         (answered,) = reference.session.run(feeds).values()
         return {"output": 1.0 - answered if is_wrong(feeds["x"].shape) else answered}
 
+    if is_noise:
+        reference = dataclasses.replace(reference, twin=FunctionSession(answer), order=None)
     return judge(source, reference, FunctionSession(answer), seconds=30.0)
 
 
-def test_a_choice_that_rounding_makes_is_no_error_where_hardly_any_is_made_otherwise():
-    proof = prove_choosing(2e-6, lambda shape: shape == (4, 29))
+@pytest.mark.parametrize("is_noise", [False, True])
+def test_a_choice_that_rounding_makes_is_no_error_where_hardly_any_is_made_otherwise(is_noise):
+    proof = prove_choosing(2e-6, lambda shape: shape == (4, 29), is_noise=is_noise)
 
     assert proof.verdict == "proven"
     assert "ties" in codes(proof)
@@ -395,8 +400,12 @@ def test_a_choice_that_rounding_makes_is_no_error_where_hardly_any_is_made_other
 @pytest.mark.parametrize(
     ("gap", "is_wrong"), [(0.5, lambda shape: shape == (4, 29)), (2e-6, lambda shape: shape[1] > 20)]
 )
-def test_a_choice_that_is_clear_or_often_made_otherwise_is_an_error(gap, is_wrong):
-    assert prove_choosing(gap, is_wrong).verdict != "proven"
+@pytest.mark.parametrize("is_noise", [False, True])
+def test_a_choice_that_is_clear_or_often_made_otherwise_is_an_error(gap, is_wrong, is_noise):
+    proof = prove_choosing(gap, is_wrong, is_noise=is_noise)
+
+    assert proof.verdict != "proven"
+    assert ("ill-conditioned" in codes(proof)) is is_noise
 
 
 def prove_deep(width, candidate):

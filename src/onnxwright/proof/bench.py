@@ -15,7 +15,7 @@ from onnxwright.errors import ForwardError
 from onnxwright.manifest import Failure, Worst
 from onnxwright.profile import Profile
 from onnxwright.proof.box import Box, contains
-from onnxwright.proof.judge import Judge, difference, errors, is_negligible
+from onnxwright.proof.judge import Judge, Ruling, difference, errors, is_negligible
 from onnxwright.proof.lattice import Sizes, volume
 from onnxwright.reference import Reference
 from onnxwright.samples import TYPICAL, Sampler, Values
@@ -52,6 +52,14 @@ class _Point:
     seed: int = 0
 
 
+class _Hidden(NamedTuple):
+    """A point at which the reference's own noise hides what a candidate does; whether rounding made a choice there."""
+
+    ruling: Ruling
+    where: str
+    is_close: bool
+
+
 @dataclass
 class Tally:
     """What came of one candidate so far, by size, held to the limits of its class."""
@@ -63,6 +71,8 @@ class Tally:
     regimes: dict[str, dict[Key, bool | None]] = field(default_factory=dict)
     """What came of each regime of values at each size; None where nothing could be told."""
     points: int = 0
+    hidden: list[_Hidden] = field(default_factory=list)
+    """Where usual values told nothing."""
 
     def note(self, sizes: Sizes, values: str) -> None:
         """Takes in one point that agrees; a size, and a regime there, agrees only while all of its points do."""
@@ -250,7 +260,9 @@ class Bench:
         found = errors(expected, answered)
         ruling = self.judge.rule(found, point.feeds, expected, answered, tally.held_to)
         if ruling.hidden and not point.values.is_extreme:
-            self.judge.note_hidden(ruling, f"{in_sizes(point.sizes)}, {point.values.name} values")
+            where = f"{in_sizes(point.sizes)}, {point.values.name} values"
+            is_close = self.judge.is_tie(point.feeds, where, is_close=True)
+            tally.hidden.append(_Hidden(ruling, where, is_close))
         is_open = ruling.is_right is None or (not ruling.is_right and self._tells_nothing(point, answered, tally))
         if is_open:
             tally.leave_open(point.sizes, point.values.name)
@@ -264,6 +276,12 @@ class Bench:
         is_telling = ruling.limits[output] <= max(MOST_LIMIT, tally.held_to.least)
         if is_telling and (key not in tally.worst or found[output] > tally.worst[key].error):
             tally.worst[key] = Worst(found[output], ruling.limits[output], output, point.sizes, point.values.name)
+
+    def tell_hidden(self, tally: Tally) -> None:
+        """Says where nothing could be told; not where rounding chose among almost equal elements, and hardly ever."""
+        is_rare = all(one.is_close for one in tally.hidden) and _LONE * len(tally.hidden) <= len(tally.agreed)
+        for one in () if is_rare else tally.hidden:
+            self.judge.note_hidden(one.ruling, one.where)
 
     def _tells_nothing(self, point: _Point, answered: Tensors, tally: Tally) -> bool:
         """Whether unusual values make a difference that may well be rounding, or a choice among equal elements.

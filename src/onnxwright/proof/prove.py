@@ -127,6 +127,7 @@ def _try_lattice(bench: Bench, plan: Plan) -> None:
 def _conclude(bench: Bench, name: str, session: Session, box: Box | None, plan: Plan) -> Proof:
     tally = bench.tallies[name]
     assert box is None or not any(contains(box, one) for one in bench.failed(tally))
+    bench.tell_hidden(tally)
     findings = [*bench.judge.findings, *_told(bench, tally, box, plan), *_wrong_values(tally, box, plan)]
     verdict = _verdict(tally, box, findings, plan)
     ran = session.ran
