@@ -17,6 +17,7 @@ import itertools
 import multiprocessing
 import os
 import random
+import re
 import signal
 import tempfile
 import time
@@ -232,7 +233,12 @@ def work(name: str, how: str, core: int, there: Connection) -> None:
         found = STEPS[how](name)
     except BaseException as problem:  # noqa: BLE001 - an exporter raises anything
         found = {"name": name, "outcome": "crashed", "reason": f"{type(problem).__name__}: {problem}"[:500]}
-    there.send(found)
+    there.send({key: without_folders(value) if key == "reason" else value for key, value in found.items()})
+
+
+def without_folders(text: str) -> str:
+    """Returns a text that names files by what lies below the folder of libraries, or by their names alone."""
+    return re.sub(r"/[^\s'\"]*?/site-packages/|/tmp/[^\s'\"]*/", "", text)
 
 
 def done(steps: Iterable[tuple[str, str]], workers: int, seconds: float) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -91,6 +91,11 @@ CALLS = {
         lambda: X.movedim((0, 1), (-1, 0)),
         lambda: torch.moveaxis(X, source=2, destination=-4),
     ],
+    "full_like": [
+        lambda: torch.full_like(X, True),
+        lambda: torch.full_like(PLACES, fill_value=False, dtype=torch.bool),
+        lambda: torch.full_like(X, 2.5),
+    ],
     "scatter": [
         lambda: (X > 0).scatter(-1, PLACES, False),
         lambda: torch.scatter(X > 0, 2, PLACES, value=True),
