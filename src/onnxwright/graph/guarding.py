@@ -11,9 +11,8 @@ import onnx_ir as ir
 
 from onnxwright.errors import SourceError
 from onnxwright.graph.targets import CONTRIB, RMS_NORM
+from onnxwright.graph.weights import as_inputs, left_out
 
-_LARGEST: Final = 1000
-"""Bytes of a tensor that is checked with its numbers; one that is larger is checked by its type and shape."""
 _LONGEST: Final = 300
 
 
@@ -43,10 +42,10 @@ def refuse_gaps(model: ir.Model) -> None:
 
 def invalidity(model: ir.Model) -> str:
     """Returns what the ONNX checker says against a graph, nothing where it is valid; weights are left out."""
-    with _without_weights(model), _with_known_operators(model):
+    with left_out(model.graph), _with_known_operators(model):
         proto = ir.to_proto(model)
     try:
-        onnx.checker.check_model(proto, full_check=True)
+        onnx.checker.check_model(as_inputs(proto), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
         return " ".join(str(problem).split())[:_LONGEST]
     return ""
@@ -120,30 +119,6 @@ def _without_origin(model: ir.Model) -> Iterator[ir.Value]:
     for value in (*used, *ends):
         if value is not None and value.producer() is None and value not in held:
             yield value
-
-
-@contextlib.contextmanager
-def _without_weights(model: ir.Model) -> Iterator[None]:
-    """Makes inputs of large initializers meanwhile: what has more than 2 GiB can't be checked otherwise."""
-    graph, count = model.graph, len(model.graph.inputs)
-    held = [(value, value.const_value) for value in graph.initializers.values() if _is_large(value.const_value)]
-    for value, tensor in held:
-        del graph.initializers[str(value.name)]
-        value.shape = value.shape or ir.Shape(tensor.shape.numpy() if tensor is not None else ())
-        value.dtype = value.dtype or (tensor.dtype if tensor is not None else ir.DataType.UNDEFINED)
-        value.const_value = None
-    graph.inputs.extend(value for value, _ in held if value not in graph.inputs)
-    try:
-        yield
-    finally:
-        del graph.inputs[count:]
-        for value, tensor in held:
-            value.const_value = tensor
-            graph.initializers.add(value)
-
-
-def _is_large(tensor: ir.TensorProtocol | None) -> bool:
-    return tensor is None or tensor.nbytes > _LARGEST or isinstance(tensor, ir.ExternalTensor)
 
 
 @contextlib.contextmanager
