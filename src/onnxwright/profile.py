@@ -66,6 +66,10 @@ class Profile(Mapping[str, Range]):
                 raise ProfileError(f"range for dim '{dim}': the model has no such dim; {has}.")
         return Profile({**self._ranges, **ranges})
 
+    def within(self, box: Mapping[str, tuple[int, int]]) -> Profile:
+        """Returns the profile of a box of sizes: its dims, and the usual sizes or what lies nearest to them there."""
+        return Profile({dim: (low, min(max(self[dim].usual, low), high), high) for dim, (low, high) in box.items()})
+
 
 def _ordered(dim: str, sizes: tuple[int, int, int]) -> Range:
     if [type(size) for size in sizes] != [int, int, int]:

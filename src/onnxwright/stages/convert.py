@@ -25,7 +25,7 @@ from onnxwright.source import Source
 from onnxwright.stages.attempt import GIVEN, Outcome, Workbench
 from onnxwright.stages.examine import asked_of, examined, rows_of, with_compared_numbers
 from onnxwright.stages.load import load
-from onnxwright.stages.optimize import narrowed, optimize
+from onnxwright.stages.optimize import optimize
 from onnxwright.stages.package import package
 from onnxwright.stages.repair import best, repair_all
 from onnxwright.stages.repro import save_first, tell_repro
@@ -134,7 +134,7 @@ def _keep(file: Path, place: Path) -> None:
 
 def _keep_evidence(bench: Workbench, chosen: Outcome) -> Evidence:
     shown = [chosen.proof, *(proof for proof in chosen.proofs.values() if proof.verdict != "failed")]
-    ranges = [narrowed(bench.source.profile, proof) for proof in shown]
+    ranges = [bench.source.profile.within(proof.range) for proof in shown]
     source = chosen.source or bench.source
     kept = evidence.collect(bench.reference, source.sampler, ranges, chosen.proof.tolerance.limits)
     file = bench.folder / EVIDENCE

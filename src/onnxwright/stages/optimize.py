@@ -20,7 +20,6 @@ from onnxwright import backends, environment
 from onnxwright.backends import Options, Session
 from onnxwright.errors import EngineError
 from onnxwright.manifest import Latency, Optimization, Proof, Rewritten
-from onnxwright.profile import Profile
 from onnxwright.progress import Progress
 from onnxwright.proof.prove import prove
 from onnxwright.rewrites import Trace
@@ -187,7 +186,7 @@ def _measured(bench: _Bench, candidates: Sequence[_Candidate]) -> list[_Candidat
     if not bench.bench.request.is_measured or not sessions:
         return list(candidates)
     source = bench.bench.source
-    shapes = measuring.shapes(narrowed(source.profile, bench.shown))
+    shapes = measuring.shapes(source.profile.within(bench.shown.range))
     feeds = [(sizes, source.sampler.draw(sizes, TYPICAL, seed=bench.bench.request.seed)) for sizes in shapes]
     given = backends.engine(bench.engine).prepare(bench.file, Options(environment.cores()))
     plan = measuring.Plan(seconds=_SECONDS, seed=bench.bench.request.seed)
@@ -276,9 +275,3 @@ def _why(proof: Proof | None, tried: _Candidate) -> str:
         return tried.refusal
     told = [found.message for found in proof.findings if found.code in {"outputs-differ", "values-differ"}]
     return " ".join(told) or f"shown for {in_sizes({dim: high for dim, (_, high) in proof.range.items()})} at most."
-
-
-def narrowed(profile: Profile, proof: Proof) -> Profile:
-    """Returns the profile within the range of a proof."""
-    ranges = proof.range.items()
-    return Profile({dim: (low, min(max(profile[dim].usual, low), high), high) for dim, (low, high) in ranges})

@@ -17,7 +17,7 @@ from onnxwright.manifest import Default, EngineProof, Measurement, Optimization,
 from onnxwright.samples import TYPICAL
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
-from onnxwright.stages.optimize import Optimized, narrowed
+from onnxwright.stages.optimize import Optimized
 
 GRAPH: Final = "onnx/model.onnx"
 EXPORTED: Final = "fp32"
@@ -83,7 +83,7 @@ def _written(bench: Workbench, name: str, one: Optimized, precision: str) -> Var
 def measured(bench: Workbench, made: Variants) -> Variants:
     """Measures variants beside the reference; returns them with that, the fastest at the usual size as the default."""
     source, seed, variants = bench.source, bench.request.seed, made.by_name
-    sizes = measuring.shapes(narrowed(source.profile, variants[EXPORTED].proof))
+    sizes = measuring.shapes(source.profile.within(variants[EXPORTED].proof.range))
     feeds = [(one, source.sampler.draw(one, TYPICAL, seed=seed)) for one in sizes]
     runners = {str(one): one for one in _runners(variants)}
     with _baseline(bench) as baseline:
