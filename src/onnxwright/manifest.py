@@ -191,6 +191,31 @@ class Optimization(msgspec.Struct, frozen=True):
     trace: Trace
 
 
+class Accuracy(msgspec.Struct, frozen=True):
+    """How much worse a variant answers samples than the reference does, by the measure that its task has.
+
+    `told` says what the loss is; its interval holds with 95 % confidence. Both are None where the loss is infinite: an
+    answer that is not finite, or has another shape, as `message` says. With labels the loss is `reference_metric` less
+    `metric`.
+    """
+
+    measure: str
+    told: str
+    loss: float | None
+    interval: tuple[float, float] | None
+    samples: int
+    parts: dict[str, float] = {}
+    is_labelled: bool = False
+    metric: float | None = None
+    reference_metric: float | None = None
+    message: str = ""
+
+    @property
+    def amount(self) -> float:
+        """The loss as a number, infinite where it is None."""
+        return math.inf if self.loss is None else self.loss
+
+
 class Variant(msgspec.Struct, frozen=True):
     """One graph of the package: its file, precision and digest, what was proven of it and measured on it."""
 

@@ -16,11 +16,11 @@ ROOT = Path(onnxwright.__path__[0])
 # Low to high. A module imports from its own layer and from those below; a package counts as one entry.
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
-    "staging settings progress excerpts words isolation approach rewrites wire",
+    "staging settings progress excerpts words isolation approach rewrites wire estimates",
     "backends": "backends",
     "modules": "pytorch",
     "graphs": "graph",
-    "artefacts and sources": "artifact text activations tasks source loaders given reference evidence proof",
+    "artefacts and sources": "artifact text activations tasks losses source loaders given reference evidence proof",
     "steps": "pipelines watching routes repairs",
     "verbs": "stages reports",
     "surface": "api cli __init__",
@@ -30,7 +30,7 @@ LAYER = {entry: layer for layer, entries in LAYERS.items() for entry in entries.
 
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "jinja2", "matplotlib"}
 # Packages whose every module is imported to find out what is there, also where no heavy library is installed.
-PLUGINS = {"backends", "tasks"}
+PLUGINS = {"backends", "tasks", "losses"}
 EXITS = {"print", "exit", "quit", "sys.exit", "os._exit", "SystemExit"}
 MACHINE = {"os.environ", "os.getenv", "os.cpu_count", "os.sched_getaffinity", "multiprocessing.cpu_count"}
 

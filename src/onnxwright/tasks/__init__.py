@@ -20,13 +20,19 @@ INPUT_DIMS: Mapping[str, tuple[str, ...]] = {
 """The named dims of the inputs that Hugging Face text models share."""
 
 
+IDS: Final = "input_ids"
+"""The input that holds the tokens of a text."""
+
 MASK: Final = "attention_mask"
 """The input without which a padded row has another answer."""
 
+SEGMENT: Final = "token_type_ids"
+"""The input that tells of which text of a pair each token is."""
+
 ENCODED: Mapping[str, str] = {
-    "input_ids": "ids",
+    IDS: "ids",
     MASK: "attention_mask",
-    "token_type_ids": "type_ids",
+    SEGMENT: "type_ids",
 }
 """The inputs that a tokenizer fills, and the field of an `Encoding` that each takes."""
 

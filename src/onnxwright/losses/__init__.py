@@ -1,0 +1,249 @@
+"""What accuracy a variant of a model loses: one measure a file, each offering `LOSS`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import msgspec
+import numpy as np
+
+from onnxwright.backends import Array, Tensors
+from onnxwright.discovery import offered
+from onnxwright.dtypes import is_float
+from onnxwright.errors import UsageError
+from onnxwright.estimates import Interval, Statistic, bootstrap, everything
+from onnxwright.manifest import Accuracy
+from onnxwright.signature import Signature
+from onnxwright.tasks import MASK
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a model's answers are for: its task, its tensors, and what the task knows of the model (its labels, say)."""
+
+    task: str | None
+    signature: Signature
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answers to samples; the first axis of each tensor counts rows."""
+
+    purpose: Purpose
+    outputs: Sequence[Tensors]
+    feeds: Sequence[Tensors]
+
+    def rows(self, output: str) -> Iterator[Array]:
+        """Yields each row of one output in float64, without the places that the mask leaves out."""
+        for array, kept in self._arrays(output):
+            for row in range(len(array)):
+                yield _widened(array[row] if kept is None else array[row][kept[row]])
+
+    def samples(self, output: str) -> Iterator[Array]:
+        """Yields what one output holds of each sample, widened and flat, without the places that the mask leaves out.
+
+        This asks for no axis of rows.
+        """
+        for array, kept in self._arrays(output):
+            yield _widened(array if kept is None else array[kept]).reshape(-1)
+
+    def fed(self, name: str) -> Iterator[Array]:
+        """Yields each row of one input, without the places that the mask leaves out."""
+        for feeds in self.feeds:
+            for row in range(len(feeds[name])):
+                yield feeds[name][row][feeds[MASK][row] == 1] if MASK in feeds else feeds[name][row]
+
+    def _arrays(self, output: str) -> Iterator[tuple[Array, Array | None]]:
+        for outputs, feeds in zip(self.outputs, self.feeds, strict=True):
+            yield outputs[output], _kept(self.purpose.signature, output, outputs[output], feeds)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A loss with its interval, and further numbers that say what it consists of."""
+
+    loss: float
+    interval: Interval | None
+    parts: Mapping[str, float]
+
+
+class Kind(Protocol):
+    """A row of the table: which models it is for, and what their loss is."""
+
+    name: str
+    told: str
+    """What the number is, in one sentence without a full stop."""
+    budget: float
+    """How much may be lost, unless a user says otherwise."""
+    is_general: bool
+    """Whether it serves where nothing is known of a model's answers."""
+
+    def fits(self, purpose: Purpose) -> bool:
+        """Whether it tells what the answers are for."""
+
+    def estimate(self, expected: Answers, answered: Answers) -> Estimate:
+        """Compares answers that have the same shapes and are finite."""
+
+    def scores(self, answers: Answers, labels: Sequence[Any]) -> Mapping[str, Statistic]:
+        """Returns the metrics of the task by name, the first being the one that counts; each takes labels' indices.
+
+        Raises:
+            UsageError: when the labels are not what the task takes, or it takes none.
+        """
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How much worse a variant of one model answers than the reference."""
+
+    kind: Kind
+    purpose: Purpose
+
+    @property
+    def name(self) -> str:
+        """The name of the measure."""
+        return self.kind.name
+
+    @property
+    def told(self) -> str:
+        """What the number is, in one sentence."""
+        return self.kind.told
+
+    @property
+    def budget(self) -> float:
+        """How much may be lost, unless a user says otherwise."""
+        return self.kind.budget
+
+    def fits(self, task: str | None, signature: Signature) -> bool:
+        """Whether the measure tells what the answers of such a model are for."""
+        return self.kind.fits(Purpose(task, signature, self.purpose.options))
+
+    def compare(
+        self,
+        expected: Sequence[Tensors],
+        answered: Sequence[Tensors],
+        feeds: Sequence[Tensors],
+        labels: Sequence[Any] = (),
+    ) -> Accuracy:
+        """Holds answers to samples against the reference's; each element is what belongs to one sample.
+
+        With labels, the loss is the task's own metric of the reference less that of the answers. Where an answer isn't
+        finite or has another shape, the loss is infinite and the message says why.
+
+        Raises:
+            UsageError: for no samples, or labels that don't fit the task.
+        """
+        if not expected:
+            raise UsageError("samples: none to judge a variant by. Give at least two.")
+        reference, candidate = (Answers(self.purpose, outputs, feeds) for outputs in (expected, answered))
+        reason = _difference(reference, candidate)
+        if reason:
+            return Accuracy(self.name, self.told, None, None, len(expected), message=reason)
+        found = self._accuracy(self.kind.estimate(reference, candidate), len(expected))
+        return self._labelled(found, reference, candidate, labels) if labels else found
+
+    def _accuracy(self, found: Estimate, samples: int) -> Accuracy:
+        if not math.isfinite(found.loss):
+            return Accuracy(self.name, self.told, None, None, samples, message="the loss is beyond all numbers.")
+        return Accuracy(self.name, self.told, found.loss, found.interval, samples, _finite(found.parts))
+
+    def _labelled(self, agreed: Accuracy, reference: Answers, candidate: Answers, labels: Sequence[Any]) -> Accuracy:
+        """Replaces a loss by the difference of the task's metric, with the interval of a paired bootstrap."""
+        if agreed.loss is None:
+            return agreed
+        right, found = (self.kind.scores(answers, labels) for answers in (reference, candidate))
+        metric, *others = right
+        whole = everything(len(labels))
+        differences = {name: right[name](whole) - found[name](whole) for name in right}
+        return msgspec.structs.replace(
+            agreed,
+            told=f"the reference's {metric} less the variant's, on labelled samples",
+            loss=differences[metric],
+            interval=bootstrap(lambda chosen: right[metric](chosen) - found[metric](chosen), len(labels)),
+            samples=len(labels),
+            parts={
+                **{f"{name} lost": differences[name] for name in others},
+                f"loss of {self.name}": agreed.loss,
+                **agreed.parts,
+            },
+            is_labelled=True,
+            metric=found[metric](whole),
+            reference_metric=right[metric](whole),
+        )
+
+
+def kinds() -> dict[str, Kind]:
+    """Returns every measure, by name."""
+    return cast(dict[str, Kind], offered(__name__, "LOSS"))
+
+
+def loss_of(task: str | None, signature: Signature, options: Mapping[str, Any] | None = None) -> Loss:
+    """Returns what accuracy means for a model: what its task says of it, else the error of its numbers."""
+    purpose = Purpose(task, signature, options or {})
+    known = sorted(kinds().values(), key=lambda kind: kind.is_general)
+    return Loss(next(kind for kind in known if kind.fits(purpose)), purpose)
+
+
+def no_metric(kind: Kind, labels: Sequence[Any]) -> UsageError:
+    """Returns the refusal of labels where a measure has no use for them."""
+    return UsageError(
+        f"labels: {len(labels)} given, and the measure '{kind.name}' ({kind.told}) takes none. Leave them out, or name "
+        "the task with --task."
+    )
+
+
+def _finite(parts: Mapping[str, float]) -> dict[str, float]:
+    """Leaves out parts that samples don't tell, as a rank correlation where all are equal."""
+    return {name: float(part) for name, part in parts.items() if math.isfinite(part)}
+
+
+def _widened(array: Array) -> Array:
+    """Returns floats and complex numbers in the type with the most digits; whole numbers have theirs already."""
+    if array.dtype.kind in "iub":
+        return array
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+
+
+def _kept(signature: Signature, output: str, array: Array, feeds: Tensors) -> Array | None:
+    """Returns which places of an output count, where it has one for each of the mask's; else None."""
+    if MASK not in feeds:
+        return None
+    axes = next((spec.shape for spec in signature.outputs if spec.name == output), ())
+    is_sequence = len(axes) > 1 and isinstance(axes[1], str) and array.shape[:2] == feeds[MASK].shape
+    return np.asarray(feeds[MASK] == 1) if is_sequence else None
+
+
+def _difference(reference: Answers, candidate: Answers) -> str:
+    """Says why answers can't be compared with the reference's, "" where they can."""
+    if len(reference.outputs) != len(candidate.outputs):
+        return f"expected answers to {len(reference.outputs)} samples, got {len(candidate.outputs)}."
+    pairs = zip(reference.outputs, candidate.outputs, reference.feeds, strict=True)
+    for number, (expected, answered, feeds) in enumerate(pairs):
+        for name, array in expected.items():
+            if name not in answered:
+                return f"sample {number}: the answer has no output '{name}'."
+            kept = _kept(reference.purpose.signature, name, array, feeds)
+            reason = _array_difference(array, answered[name], kept)
+            if reason:
+                return f"sample {number}, output '{name}': {reason}"
+    return ""
+
+
+def _array_difference(expected: Array, answered: Array, kept: Array | None) -> str:
+    if expected.shape != answered.shape:
+        return f"expected the shape {list(expected.shape)}, got {list(answered.shape)}."
+    if not is_float(expected.dtype.name):
+        return ""
+    if not is_float(answered.dtype.name):
+        return f"expected {expected.dtype.name}, got {answered.dtype.name}."
+    right, found = (array if kept is None else array[kept] for array in (expected, answered))
+    finite = np.isfinite(right)
+    if not np.isfinite(found[finite]).all():
+        return "NaN or infinity where the reference answers numbers."
+    if not np.array_equal(right[~finite], found[~finite], equal_nan=True):
+        return "the reference answers NaN or infinity, the variant something else."
+    return ""

@@ -1,0 +1,88 @@
+"""Question answering: answers should stay the same stretch of the context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwright.backends import Array
+from onnxwright.errors import UsageError
+from onnxwright.estimates import Statistic, mean_of, wilson
+from onnxwright.losses import Answers, Estimate, Kind, Purpose
+from onnxwright.tasks import SEGMENT, task
+
+Span = tuple[int, int]
+"""The first and the last token of an answer, counted without padding."""
+
+_TASK = "question-answering"
+
+
+class Spans:
+    """The share of samples whose likeliest span is another: the one that the sum of both logits favours."""
+
+    name = "spans"
+    told = "the share of answers that are another span than the reference's"
+    budget = 0.01
+    is_general = False
+
+    def fits(self, purpose: Purpose) -> bool:
+        """Whether the task is question answering."""
+        return purpose.task == _TASK and set(_outputs()) <= set(purpose.signature.output_names)
+
+    def estimate(self, expected: Answers, answered: Answers) -> Estimate:
+        """Counts changed spans, and how many tokens they share."""
+        pairs = list(zip(_spans(expected), _spans(answered), strict=True))
+        changed = np.array([right != found for right, found in pairs])
+        overlaps = [_overlap(right, found) for right, found in pairs]
+        return Estimate(
+            loss=float(changed.mean()),
+            interval=wilson(int(changed.sum()), len(changed)),
+            parts={"token F1": float(np.mean(overlaps))},
+        )
+
+    def scores(self, answers: Answers, labels: Sequence[Any]) -> Mapping[str, Statistic]:
+        """Returns exact match and F1 of tokens; a label is the list of spans of which each is right."""
+        found = list(_spans(answers))
+        if len(found) != len(labels):
+            raise UsageError(f"labels: expected one for each of {len(found)} samples, got {len(labels)}.")
+        wanted = [[(int(first), int(last)) for first, last in spans] for spans in labels]
+        pairs = list(zip(found, wanted, strict=True))
+        exact = np.array([span in spans for span, spans in pairs], np.float64)
+        shared = np.array([max((_overlap(span, one) for one in spans), default=0.0) for span, spans in pairs])
+        return {"exact match": mean_of(exact), "token F1": mean_of(shared)}
+
+
+LOSS: Kind = Spans()
+
+
+def _outputs() -> tuple[str, str]:
+    start, end = task(_TASK).outputs()
+    return start, end
+
+
+def _spans(answers: Answers) -> Iterator[Span]:
+    """Yields the likeliest span of each row: within the second text, where token types say which that is."""
+    start, end = _outputs()
+    starts, ends = list(answers.rows(start)), list(answers.rows(end))
+    has_types = SEGMENT in answers.purpose.signature.input_names
+    contexts = [types == 1 for types in answers.fed(SEGMENT)] if has_types else [np.ones(len(row)) for row in starts]
+    longest = answers.purpose.options.get("max_answer_tokens", max(map(len, starts)))
+    for first, last, context in zip(starts, ends, contexts, strict=True):
+        yield _likeliest(first, last, context.astype(bool), longest)
+
+
+def _likeliest(starts: Array, ends: Array, context: Array, longest: int) -> Span:
+    considered = context if context.any() else np.ones(len(starts), bool)
+    length = len(starts)
+    is_span = np.tril(np.triu(np.ones((length, length), bool)), longest - 1) & np.outer(considered, considered)
+    scores = np.where(is_span, starts[:, np.newaxis] + ends, -np.inf)
+    first, last = np.unravel_index(scores.argmax(), scores.shape)
+    return int(first), int(last)
+
+
+def _overlap(one: Span, other: Span) -> float:
+    """Returns the F1 of the tokens of two spans."""
+    shared = max(0, min(one[1], other[1]) - max(one[0], other[0]) + 1)
+    return 2.0 * shared / (one[1] - one[0] + other[1] - other[0] + 2)

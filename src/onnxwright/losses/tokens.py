@@ -1,0 +1,90 @@
+"""Token classification: tokens should keep their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final
+
+import numpy as np
+
+from onnxwright.activations import softmax
+from onnxwright.backends import Array
+from onnxwright.errors import UsageError
+from onnxwright.estimates import Statistic, bootstrap, ratio_of, widest, wilson
+from onnxwright.losses import Answers, Estimate, Kind, Purpose
+from onnxwright.losses.labels import names_of
+from onnxwright.tasks import LOGITS
+
+UNLABELLED: Final = -100
+"""What stands in labels where a token has none: special tokens, and all of a word but its first."""
+_OUTSIDE: Final = "O"
+
+
+class Tokens:
+    """The share of tokens with another label, padding left out."""
+
+    name = "tokens"
+    told = "the share of tokens that get another label than from the reference"
+    budget = 0.01
+    is_general = False
+
+    def fits(self, purpose: Purpose) -> bool:
+        """Whether the task labels tokens."""
+        return purpose.task == "token-classification" and LOGITS in purpose.signature.output_names
+
+    def estimate(self, expected: Answers, answered: Answers) -> Estimate:
+        """Counts changed labels.
+
+        Tokens of one text depend on each other, so whole texts are drawn for the interval; as none is wide where no
+        label changed, it is no narrower than that of as many tokens by themselves.
+        """
+        pairs = list(zip(expected.rows(LOGITS), answered.rows(LOGITS), strict=True))
+        changed = np.array([(one.argmax(axis=-1) != other.argmax(axis=-1)).sum() for one, other in pairs])
+        tokens = np.array([len(one) for one, _ in pairs])
+        shifts = np.concatenate([np.abs(softmax(one) - softmax(other)).sum(axis=-1) / 2.0 for one, other in pairs])
+        share = ratio_of(changed, tokens)
+        return Estimate(
+            loss=share(np.arange(len(pairs))),
+            interval=widest(bootstrap(share, len(pairs)), wilson(int(changed.sum()), int(tokens.sum()))),
+            parts={"mean probability shift": float(shifts.mean()), "samples changed": float((changed > 0).mean())},
+        )
+
+    def scores(self, answers: Answers, labels: Sequence[Any]) -> Mapping[str, Statistic]:
+        """Returns the F1 of whole entities and the accuracy of tokens; of models without `O` the accuracy alone.
+
+        The labels of a sample are one number a token, `UNLABELLED` where it has none.
+        """
+        found = [logits.argmax(axis=-1) for logits in answers.rows(LOGITS)]
+        wanted = [np.asarray(given) for given in labels]
+        if [len(given) for given in wanted] != [len(numbers) for numbers in found]:
+            raise UsageError(
+                f"labels: expected one for each token of {len(found)} samples, got other numbers of them for "
+                f"{len(wanted)}."
+            )
+        places = [given != UNLABELLED for given in wanted]
+        read = [(numbers[at], given[at]) for numbers, given, at in zip(found, wanted, places, strict=True)]
+        right = np.array([(numbers == given).sum() for numbers, given in read])
+        accuracy = {"token accuracy": ratio_of(right, np.array([at.sum() for at in places]))}
+        names = names_of(answers.purpose, next(answers.rows(LOGITS)).shape[-1])
+        return {"entity F1": _f1(read, names), **accuracy} if _OUTSIDE in names else accuracy
+
+
+LOSS: Kind = Tokens()
+
+
+def _f1(read: Sequence[tuple[Array, Array]], names: Sequence[str]) -> Statistic:
+    """Returns the F1 of entities: those that are found where they are, with their kind."""
+    pairs = [tuple(set(_entities([names[number] for number in row])) for row in both) for both in read]
+    agreed = np.array([2 * len(found & wanted) for found, wanted in pairs])
+    return ratio_of(agreed, np.array([len(found) + len(wanted) for found, wanted in pairs]))
+
+
+def _entities(labels: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """Yields first token, the one after the last, and kind of each entity; `B-` begins another of the same kind."""
+    kinds = [label.split("-", 1)[-1] if label.startswith(("B-", "I-")) else label for label in labels]
+    begun = np.cumsum([label.startswith("B-") for label in labels])
+    for (kind, _), group in groupby(range(len(labels)), key=lambda place: (kinds[place], begun[place])):
+        places = list(group)
+        if kind != _OUTSIDE:
+            yield places[0], places[-1] + 1, kind
