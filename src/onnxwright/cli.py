@@ -291,7 +291,7 @@ def run(
 ) -> None:
     """Answer texts with a package: one JSON line each, in order. Needs no PyTorch."""
     from onnxwright import environment
-    from onnxwright.stages.run import read_texts
+    from onnxwright.records import read_texts
     from onnxwright.stages.run import run as answer
 
     if (file is None) == (not text):

@@ -267,6 +267,39 @@ KINDS: Final[dict[str, Kind]] = {
         "The checkpoint holds weights of a head that the task doesn't use.",
         "Nothing, if the task is the one you want.",
     ),
+    "built-in-samples": Kind(
+        "Judged on built-in samples",
+        "Accuracy was judged on texts that come with onnxwright: some 150, of many kinds, most of them in English. "
+        "What a variant loses on texts of another language, length or subject may be more.",
+        "Give samples of your own with `--samples`.",
+    ),
+    "drawn-samples": Kind(
+        "Judged on random inputs",
+        "Accuracy was judged on random inputs. No model was trained for those: values on the way reach other ranges "
+        "than in use, and answers are closer to each other or farther apart, so that the loss may be another.",
+        "Give samples of your own with `--samples`.",
+    ),
+    "few-samples": Kind(
+        "Few samples",
+        "There are so few different samples that a loss they show may be far from the true one, as its interval says.",
+        "Give more samples: some hundred.",
+    ),
+    "samples-cut": Kind(
+        "Samples cut to the range",
+        "Some samples are longer than the profile, the tokenizer or the task allows; what lies beyond was cut off.",
+        "Nothing, if such inputs are cut in use too; else widen the range.",
+    ),
+    "foreign-samples": Kind(
+        "Samples in another language",
+        "The tokenizer doesn't know many pieces of the samples, or takes them apart letter by letter, so that they are "
+        "not in a language that the model was made for, and show little of what it loses in use.",
+        "Give samples of the kind that the model is used on.",
+    ),
+    "constant-output": Kind(
+        "Same answer to every sample",
+        "The reference answers all samples alike, or with zeros only, so that agreeing with it shows little.",
+        "Check the samples, the task and the weights.",
+    ),
     "skipped-output": Kind(
         "Output that is not a tensor",
         "The module returns something that a graph can't.",

@@ -98,7 +98,7 @@ class Pipeline:
 
     def _encode(self, texts: Sequence[Text]) -> list[Encoding]:
         prompt, is_lowercase = self.options.get("prompt", ""), self.options.get("is_lowercase", False)
-        prepared = [_prepare(text, prompt, is_lowercase=is_lowercase) for text in texts]
+        prepared = [prepare(text, prompt, is_lowercase=is_lowercase) for text in texts]
         encodings = self.tokenizer.encode(prepared, max_length=self.max_length, cut=self.task.cut)
         for number, encoding in enumerate(encodings):
             if not len(encoding):
@@ -223,7 +223,8 @@ def _named_parts(given: Mapping[Any, Any], number: int) -> tuple[Any, ...]:
     )
 
 
-def _prepare(text: Text, prompt: str, *, is_lowercase: bool) -> Text:
+def prepare(text: Text, prompt: str, *, is_lowercase: bool) -> Text:
+    """Returns a text as its model wants it: after a prompt, in lower case; pairs stay as they are."""
     if isinstance(text, tuple) or not (prompt or is_lowercase):
         return text
     return (prompt + text).lower() if is_lowercase else prompt + text

@@ -25,6 +25,11 @@ _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token"
 _NO_LIMIT = 10**9
 
 
+def built_in() -> list[str]:
+    """Returns texts of many kinds and some languages, for whoever has none: a word to several sentences each."""
+    return (Path(__file__).parent / "corpus.txt").read_text(encoding="utf-8").splitlines()
+
+
 @dataclass(frozen=True)
 class Encoding:
     """The tokens of one text or pair; each tuple has one entry a token, padding included.
@@ -104,6 +109,11 @@ class Tokenizer:
     def padding(self) -> Padding:
         """How short texts are filled up."""
         return self._padding
+
+    @property
+    def unknown(self) -> int | None:
+        """The id of the token that stands for what the vocabulary lacks; None where nothing is lacking."""
+        return None if self._unknown is None else self._raw.token_to_id(self._unknown)
 
     def encode(
         self, texts: Sequence[Text], *, max_length: int | None = None, cut: Cut = "longest_first"

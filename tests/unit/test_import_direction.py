@@ -21,7 +21,7 @@ LAYERS = {
     "modules": "pytorch",
     "graphs": "graph",
     "artefacts and sources": "artifact text activations tasks losses source loaders given reference evidence proof",
-    "steps": "pipelines watching routes repairs",
+    "steps": "pipelines records corpus watching routes repairs",
     "verbs": "stages reports",
     "surface": "api cli __init__",
 }

@@ -8,8 +8,9 @@ import pytest
 from onnxwright.artifact import Package
 from onnxwright.errors import EngineError, OutOfRangeError, SourceError, UsageError
 from onnxwright.pipelines import Answer, pipeline
+from onnxwright.records import read_texts
 from onnxwright.signature import Signature, TensorSpec
-from onnxwright.stages.run import read_texts, run
+from onnxwright.stages.run import run
 from onnxwright.text import Tokenizer
 
 RAGGED = [f"{'word ' * (number * 7 % 13)}{number}" for number in range(11)]

@@ -25,6 +25,7 @@ from onnxwright.signature import Signature, TensorSpec
 from onnxwright.source import Source
 from onnxwright.tasks import INPUT_DIMS, Task, task, tasks
 from onnxwright.tasks.embedding import SENTENCE_EMBEDDING
+from onnxwright.text import built_in
 
 _DOWNLOADED: Final = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja", "*.py", "LICENSE*")
 _EXAMPLE_SIZES: Final = {"batch": 2, "sequence": 13}
@@ -215,7 +216,7 @@ def _longest(config: Any) -> int:
 def _text_rows(tokenizer: Any | None, texts: Sequence[str]) -> TextRows | None:
     if tokenizer is None or tokenizer.pad_token is None:
         return None
-    lines = texts or (Path(__file__).parents[1] / "corpus.txt").read_text(encoding="utf-8").splitlines()
+    lines = texts or built_in()
     specials = tokenizer.num_special_tokens_to_add(pair=False)
 
     def rows(count: int, length: int, rng: np.random.Generator) -> Mapping[str, Any]:

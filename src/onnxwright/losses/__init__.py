@@ -15,9 +15,11 @@ from onnxwright.discovery import offered
 from onnxwright.dtypes import is_float
 from onnxwright.errors import UsageError
 from onnxwright.estimates import Interval, Statistic, bootstrap, everything
+from onnxwright.findings import Finding
 from onnxwright.manifest import Accuracy
 from onnxwright.signature import Signature
 from onnxwright.tasks import MASK
+from onnxwright.text import Encoding
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,27 @@ class Kind(Protocol):
     def estimate(self, expected: Answers, answered: Answers) -> Estimate:
         """Compares answers that have the same shapes and are finite."""
 
+    def aligned(self, given: Given, encoding: Encoding, purpose: Purpose) -> Any:
+        """Returns the label of a text as `scores` takes it, given how the text was cut into tokens.
+
+        Raises:
+            UsageError: for a label that the model doesn't know, or that doesn't belong to the text.
+        """
+
     def scores(self, answers: Answers, labels: Sequence[Any]) -> Mapping[str, Statistic]:
         """Returns the metrics of the task by name, the first being the one that counts; each takes labels' indices.
 
         Raises:
             UsageError: when the labels are not what the task takes, or it takes none.
         """
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a user says of one text or pair: its label, and its words where the label is one for each of them."""
+
+    label: Any
+    words: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -146,6 +163,15 @@ class Loss:
         found = self._accuracy(self.kind.estimate(reference, candidate), len(expected))
         return self._labelled(found, reference, candidate, labels) if labels else found
 
+    def blind_spots(self, expected: Sequence[Tensors]) -> tuple[Finding, ...]:
+        """Tells of outputs that are the same for all samples, or zero throughout, so that agreeing shows little."""
+        told = ((name, _sameness([outputs[name] for outputs in expected])) for name in expected[0])
+        return tuple(
+            Finding("constant-output", f"Output '{name}' of the reference is {same} for all samples.")
+            for name, same in told
+            if same
+        )
+
     def _accuracy(self, found: Estimate, samples: int) -> Accuracy:
         if not math.isfinite(found.loss):
             return Accuracy(self.name, self.told, None, None, samples, message="the loss is beyond all numbers.")
@@ -188,12 +214,36 @@ def loss_of(task: str | None, signature: Signature, options: Mapping[str, Any] |
     return Loss(next(kind for kind in known if kind.fits(purpose)), purpose)
 
 
+def numbers(labels: Sequence[Any]) -> Array:
+    """Returns labels that are numbers.
+
+    Raises:
+        UsageError: naming one that isn't.
+    """
+    for label in labels:
+        try:
+            is_number = math.isfinite(float(label))
+        except (TypeError, ValueError):
+            is_number = False
+        if not is_number:
+            raise UsageError(f"label {label!r}: expected a number, as '0.75'.")
+    return np.array([float(label) for label in labels])
+
+
 def no_metric(kind: Kind, labels: Sequence[Any]) -> UsageError:
     """Returns the refusal of labels where a measure has no use for them."""
     return UsageError(
         f"labels: {len(labels)} given, and the measure '{kind.name}' ({kind.told}) takes none. Leave them out, or name "
         "the task with --task."
     )
+
+
+def _sameness(arrays: Sequence[Array]) -> str:
+    if not any(array.any() for array in arrays):
+        return "zero"
+    first = arrays[0]
+    is_same = len(arrays) > 1 and all(np.array_equal(array, first) for array in arrays)
+    return "the same" if is_same else ""
 
 
 def _finite(parts: Mapping[str, float]) -> dict[str, float]:

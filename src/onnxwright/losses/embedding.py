@@ -1,5 +1,7 @@
 """Embedding: vectors should point where the reference's point, and rank texts as it does."""
 
+# ruff: noqa: ARG002 - the arguments are those of the protocol
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +12,9 @@ import numpy as np
 from onnxwright.backends import Array
 from onnxwright.errors import UsageError
 from onnxwright.estimates import Statistic, bootstrap, mean_of, spearman
-from onnxwright.losses import Answers, Estimate, Kind, Purpose
+from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose, numbers
 from onnxwright.tasks.embedding import HIDDEN_STATES, SENTENCE_EMBEDDING
+from onnxwright.text import Encoding
 
 
 class Embedding:
@@ -41,6 +44,10 @@ class Embedding:
             parts={"least cosine": 1.0 - float(losses.max()), **_ranking(right, found)},
         )
 
+    def aligned(self, given: Given, encoding: Encoding, purpose: Purpose) -> Any:
+        """Returns the label as it is."""
+        return given.label
+
     def scores(self, answers: Answers, labels: Sequence[Any]) -> Mapping[str, Statistic]:
         """Returns Spearman's correlation of the cosines of pairs with their labels; two samples in a row are a pair."""
         vectors = _vectors(answers)
@@ -50,7 +57,7 @@ class Embedding:
                 'Give {"text": …, "text_pair": …, "label": …} a line.'
             )
         cosines = (vectors[0::2] * vectors[1::2]).sum(axis=-1)
-        wanted = np.array(labels, dtype=np.float64)
+        wanted = numbers(labels)
         return {"Spearman correlation": lambda chosen: spearman(cosines[chosen], wanted[chosen])}
 
 

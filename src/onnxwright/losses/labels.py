@@ -1,5 +1,7 @@
 """Classification: texts should keep their labels."""
 
+# ruff: noqa: ARG002 - the arguments are those of the protocol
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +13,9 @@ from onnxwright.activations import ACTIVATIONS
 from onnxwright.backends import Array
 from onnxwright.errors import UsageError, accepted
 from onnxwright.estimates import Statistic, mean_of, wilson
-from onnxwright.losses import Answers, Estimate, Kind, Purpose
+from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose
 from onnxwright.tasks import LOGITS
+from onnxwright.text import Encoding
 
 
 class Labels:
@@ -39,6 +42,10 @@ class Labels:
             interval=wilson(int(is_changed.sum()), len(is_changed)),
             parts={"mean probability shift": float(distances.mean()), "largest probability shift": distances.max()},
         )
+
+    def aligned(self, given: Given, encoding: Encoding, purpose: Purpose) -> Any:
+        """Returns the label as it is."""
+        return given.label
 
     def scores(self, answers: Answers, labels: Sequence[Any]) -> Mapping[str, Statistic]:
         """Returns the accuracy; a label is a name or a number, or a list of them where labels don't exclude others."""

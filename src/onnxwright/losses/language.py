@@ -13,8 +13,9 @@ import numpy as np
 
 from onnxwright.backends import Array
 from onnxwright.estimates import Statistic, bootstrap, everything
-from onnxwright.losses import Answers, Estimate, Kind, Purpose, no_metric
+from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose, no_metric
 from onnxwright.tasks import IDS, LOGITS
+from onnxwright.text import Encoding
 
 
 class Language:
@@ -59,6 +60,10 @@ class Language:
             "likeliest token kept": agreed / tokens,
         }
         return Estimate(lost(whole), bootstrap(lost, len(table)), parts)
+
+    def aligned(self, given: Given, encoding: Encoding, purpose: Purpose) -> Any:
+        """Returns the label as it is."""
+        return given.label
 
     def scores(self, answers: Answers, labels: Sequence[Any]) -> Mapping[str, Statistic]:
         """Refuses labels: the next tokens are those."""

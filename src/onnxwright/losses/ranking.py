@@ -1,5 +1,7 @@
 """Reranking: passages should keep their order."""
 
+# ruff: noqa: ARG002 - the arguments are those of the protocol
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +13,9 @@ from onnxwright.activations import ACTIVATIONS
 from onnxwright.backends import Array
 from onnxwright.errors import UsageError
 from onnxwright.estimates import Statistic, bootstrap, spearman
-from onnxwright.losses import Answers, Estimate, Kind, Purpose
+from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose, numbers
 from onnxwright.tasks import LOGITS
+from onnxwright.text import Encoding
 
 
 class Ranking:
@@ -43,12 +46,16 @@ class Ranking:
             parts={"ranking": spearman(right, found), "mean score shift": float(shifts.mean())},
         )
 
+    def aligned(self, given: Given, encoding: Encoding, purpose: Purpose) -> Any:
+        """Returns the label as it is."""
+        return given.label
+
     def scores(self, answers: Answers, labels: Sequence[Any]) -> Mapping[str, Statistic]:
         """Returns Spearman's correlation of the scores with their labels."""
         found = _scores(answers)
         if len(found) != len(labels):
             raise UsageError(f"labels: expected one for each of {len(found)} samples, got {len(labels)}.")
-        wanted = np.array(labels, dtype=np.float64)
+        wanted = numbers(labels)
         return {"Spearman correlation": lambda chosen: spearman(found[chosen], wanted[chosen])}
 
 

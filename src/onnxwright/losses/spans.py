@@ -1,7 +1,10 @@
 """Question answering: answers should stay the same stretch of the context."""
 
+# ruff: noqa: ARG002 - the arguments are those of the protocol
+
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,8 +13,9 @@ import numpy as np
 from onnxwright.backends import Array
 from onnxwright.errors import UsageError
 from onnxwright.estimates import Statistic, mean_of, wilson
-from onnxwright.losses import Answers, Estimate, Kind, Purpose
+from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose
 from onnxwright.tasks import SEGMENT, task
+from onnxwright.text import Encoding
 
 Span = tuple[int, int]
 """The first and the last token of an answer, counted without padding."""
@@ -42,6 +46,19 @@ class Spans:
             parts={"token F1": float(np.mean(overlaps))},
         )
 
+    def aligned(self, given: Given, encoding: Encoding, purpose: Purpose) -> Any:
+        """Returns the spans of tokens that hold one of the right answers.
+
+        A label is an answer, several of them, or `{"text": […], "answer_start": […]}`; without places, an answer is
+        right wherever it stands in the context.
+        """
+        context = encoding.texts[-1]
+        return [
+            (tokens[0], tokens[-1])
+            for start, end in _stretches(given.label, context)
+            if (tokens := _tokens(encoding, start, end))
+        ]
+
     def scores(self, answers: Answers, labels: Sequence[Any]) -> Mapping[str, Statistic]:
         """Returns exact match and F1 of tokens; a label is the list of spans of which each is right."""
         found = list(_spans(answers))
@@ -55,6 +72,27 @@ class Spans:
 
 
 LOSS: Kind = Spans()
+
+
+def _stretches(label: Any, context: str) -> Iterator[tuple[int, int]]:
+    """Yields where the context holds each answer: the first place and the one after the last."""
+    places: Sequence[int] | None = None
+    if isinstance(label, Mapping):
+        label, places = label.get("text"), label.get("answer_start")
+    answers = [label] if isinstance(label, str) else label
+    if not isinstance(answers, list) or not all(isinstance(answer, str) and answer for answer in answers):
+        raise UsageError(f"label {label!r}: expected an answer that stands in the context, or a list of answers.")
+    for number, answer in enumerate(answers):
+        starts = [places[number]] if places else [found.start() for found in re.finditer(re.escape(answer), context)]
+        if not starts or any(context[start : start + len(answer)] != answer for start in starts):
+            raise UsageError(f"label {answer!r}: doesn't stand in its context '{context[:40]}…'. Correct one of them.")
+        yield from ((start, start + len(answer)) for start in starts)
+
+
+def _tokens(encoding: Encoding, start: int, end: int) -> list[int]:
+    """Returns the tokens of a stretch of the context; none where it was cut off."""
+    columns = zip(encoding.offsets, encoding.sequence_ids, strict=True)
+    return [token for token, ((first, last), text) in enumerate(columns) if text == 1 and first < end and last > start]
 
 
 def _outputs() -> tuple[str, str]:

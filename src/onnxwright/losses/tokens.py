@@ -12,9 +12,10 @@ from onnxwright.activations import softmax
 from onnxwright.backends import Array
 from onnxwright.errors import UsageError
 from onnxwright.estimates import Statistic, bootstrap, ratio_of, widest, wilson
-from onnxwright.losses import Answers, Estimate, Kind, Purpose
-from onnxwright.losses.labels import names_of
+from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose
+from onnxwright.losses.labels import names_of, number_of
 from onnxwright.tasks import LOGITS
+from onnxwright.text import Encoding
 
 UNLABELLED: Final = -100
 """What stands in labels where a token has none: special tokens, and all of a word but its first."""
@@ -50,6 +51,19 @@ class Tokens:
             parts={"mean probability shift": float(shifts.mean()), "samples changed": float((changed > 0).mean())},
         )
 
+    def aligned(self, given: Given, encoding: Encoding, purpose: Purpose) -> Any:
+        """Returns the number of each token's label, `UNLABELLED` where it has none.
+
+        A label is a list: of one label for each word, which its first token gets, or of entities as
+        `{"start", "end", "label"}`, by places in the text.
+        """
+        if not isinstance(given.label, list):
+            raise UsageError(f"label {given.label!r}: expected a list, of a label for each word or of entities.")
+        names = purpose.options.get("labels", ())
+        if given.words:
+            return _of_words(given, encoding, names)
+        return _of_entities(given.label, encoding, names)
+
     def scores(self, answers: Answers, labels: Sequence[Any]) -> Mapping[str, Statistic]:
         """Returns the F1 of whole entities and the accuracy of tokens; of models without `O` the accuracy alone.
 
@@ -71,6 +85,48 @@ class Tokens:
 
 
 LOSS: Kind = Tokens()
+
+
+def _of_words(given: Given, encoding: Encoding, names: Sequence[str]) -> list[int]:
+    if len(given.label) != len(given.words):
+        raise UsageError(f"labels: expected one for each of {len(given.words)} words, got {len(given.label)}.")
+    ends = np.cumsum([len(word) + 1 for word in given.words])
+    starts = dict(zip([0, *ends[:-1].tolist()], given.label, strict=True))
+    return [
+        number_of(starts[start], names) if not is_special and end > start and start in starts else UNLABELLED
+        for (start, end), is_special in zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+    ]
+
+
+def _of_entities(entities: Sequence[Any], encoding: Encoding, names: Sequence[str]) -> list[int]:
+    outside = number_of(_OUTSIDE, names)
+    numbers = [UNLABELLED if is_special else outside for is_special in encoding.special_tokens_mask]
+    for entity in entities:
+        start, end, kind = _entity(entity, encoding.texts[0])
+        inside = [
+            token
+            for token, (first, last) in enumerate(encoding.offsets)
+            if numbers[token] != UNLABELLED and first < end and last > start
+        ]
+        for place, token in enumerate(inside):
+            numbers[token] = number_of(_name(kind, names, is_first=place == 0), names)
+    return numbers
+
+
+def _entity(entity: Any, text: str) -> tuple[int, int, str]:
+    is_whole = isinstance(entity, Mapping) and {"start", "end", "label"} <= entity.keys()
+    if not is_whole or not 0 <= entity["start"] < entity["end"] <= len(text):
+        raise UsageError(
+            f'label {entity!r}: expected an entity as {{"start", "end", "label"}}, by places in its text of '
+            f"{len(text)} characters."
+        )
+    return entity["start"], entity["end"], str(entity["label"])
+
+
+def _name(kind: str, names: Sequence[str], *, is_first: bool) -> str:
+    """Returns the name of a token's label in an entity of that kind: with `B-` or `I-` where the model has such."""
+    wanted = (f"B-{kind}", f"I-{kind}") if is_first else (f"I-{kind}", f"B-{kind}")
+    return next((name for name in wanted if name in names), kind)
 
 
 def _f1(read: Sequence[tuple[Array, Array]], names: Sequence[str]) -> Statistic:

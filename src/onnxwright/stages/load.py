@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from onnxwright import environment, tasks
 from onnxwright.errors import MissingExtraError, SourceError, UsageError
+from onnxwright.records import ARRAYS, read_arrays, read_records
 from onnxwright.source import Source
-from onnxwright.stages.run import read_texts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,21 +75,12 @@ def read_samples(file: Path | None) -> tuple[list[str], dict[str, Any]]:
         return [], {}
     if not file.is_file():
         raise UsageError(f"samples '{file}': no such file. Give texts, one a line, or an .npz with one array an input.")
-    if file.suffix == ".npz":
-        try:
-            with np.load(file, allow_pickle=False) as saved:
-                return [], dict(saved)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
-            raise UsageError(f"samples '{file}': not an .npz file of plain arrays: {problem}") from problem
-    texts = [text for one in read_texts(file) if (text := _words(one).strip())]
+    if file.suffix == ARRAYS:
+        return [], read_arrays(file)
+    texts = [" ".join(record.texts).strip() for record in read_records(file)]
     if not texts:
         raise UsageError(f"samples '{file}': no text in it; expected one a line.")
     return texts, {}
-
-
-def _words(given: Any) -> str:
-    parts = given.values() if isinstance(given, Mapping) else given if isinstance(given, (tuple, list)) else [given]
-    return " ".join(map(str, parts))
 
 
 def _load_named(text: str, ranges: Ranges, task: str, texts: Sequence[str], *, is_code_trusted: bool) -> Source:
