@@ -34,8 +34,10 @@ _DRAWN: Final = 64
 _BATCH: Final = "batch"
 _DRAWS: Final = 8
 
+_ROOM: Final = 8
+"""So many tokens are left for a second text at least, special ones included; the first has no more than bytes."""
 _UNKNOWN: Final = 0.05
-_CHARACTERS_OF_A_TOKEN: Final = 1.7
+_CHARACTERS_OF_A_TOKEN: Final = 1.4
 """Of a language that a tokenizer was made for, tokens have more characters than that."""
 
 
@@ -99,7 +101,7 @@ def corpus_of(
     stock = _gather(source, samples, known, seed)
     calibrating, judging, different = _split(stock, count, seed)
     if different < FEW:
-        message = f"There are {different} different samples, of which {len(judging)} judge."
+        message = f"There are {different} different samples in both halves together."
         stock = replace(stock, findings=(*stock.findings, Finding("few-samples", message)))
     calibration, judged = (_calls(half, stock, source.signature.inputs) for half in (calibrating, judging))
     for call in (*calibration, *judged):
@@ -131,10 +133,8 @@ def _split(stock: _Stock, count: int, seed: int) -> tuple[Sequence[_Sample], Seq
     for sample in stock.samples:
         alike.setdefault(sample.key, []).append(sample)
     if len(alike) < 2:
-        told = "one sample is" if len(stock.samples) == 1 else f"all {len(stock.samples)} samples are the same: this is"
-        raise UsageError(
-            f"samples: {told} too little to make a variant and to judge it. Give more, and different ones."
-        )
+        told = f"all {len(stock.samples)} are the same" if len(stock.samples) > 1 else "there is one"
+        raise UsageError(f"samples: {told}; expected some to make a variant, and others to judge it. Give more.")
     order = [list(alike)[place] for place in np.random.default_rng(seed).permutation(len(alike))][:count]
     halves = order[: len(order) // 2], order[len(order) // 2 :]
     calibrating, judging = ([sample for key in half for sample in alike[key]] for half in halves)
@@ -191,14 +191,20 @@ def _between(least: int, most: int, rng: np.random.Generator) -> int:
 
 
 def _of_built_in(source: Source, tokenizer: Tokenizer) -> _Stock:
-    texts = built_in()
     is_pair = task(str(source.task)).is_pair
-    records = [Record(pair) for pair in itertools.pairwise(texts)] if is_pair else [Record((text,)) for text in texts]
-    kind = "pairs of built-in texts" if is_pair else "built-in texts"
-    origin = f"{len(records)} {kind}"
-    stock = _encoded(source, tokenizer, records, origin)
+    texts = _pairs(_longest(source, tokenizer)) if is_pair else [(text,) for text in built_in()]
+    origin = f"{len(texts)} {'pairs of ' if is_pair else ''}built-in texts"
+    stock = _encoded(source, tokenizer, [Record(each) for each in texts], origin)
     message = f"No samples were given: a variant is made with and judged on {origin}, not on yours."
     return replace(stock, findings=(Finding("built-in-samples", message), *stock.findings))
+
+
+def _pairs(tokens: int) -> list[tuple[str, str]]:
+    """Pairs each short built-in text with a long one, where the short one leaves room for it among so many tokens."""
+    texts = sorted(built_in(), key=len)
+    half = len(texts) // 2
+    pairs = zip(texts[:half], texts[-half:], strict=True)
+    return [(first, second) for first, second in pairs if len(first.encode()) + _ROOM <= tokens]
 
 
 def _labelled(records: Sequence[Record], labels: Sequence[Any] | None) -> Sequence[Record]:
