@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from onnxwright import findings, repairs
+from onnxwright import findings, losses, repairs
 
-PAGES = {"findings.md": findings.page, "repairs.md": repairs.page}
+PAGES = {"findings.md": findings.page, "losses.md": losses.page, "repairs.md": repairs.page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -433,6 +433,31 @@ def aligned(folder, task, texts, label, words=(), **options):
     return loss.kind.aligned(Given(label, words), encoding, loss.purpose)
 
 
+def test_a_token_that_begins_with_a_space_is_of_the_word_behind_it():
+    from onnxwright.losses import Given
+    from onnxwright.text import Encoding
+
+    source = text_source(None, "token-classification", options={"labels": NER})
+    loss = loss_of(source.task, source.signature, source.task_options)
+    encoding = Encoding(
+        texts=("anna lives",),
+        ids=(2, 5, 6, 7, 8),
+        attention_mask=(1,) * 5,
+        type_ids=(0,) * 5,
+        offsets=((0, 0), (0, 3), (3, 4), (4, 9), (9, 10)),
+        word_ids=(None, 0, 0, 1, 1),
+        sequence_ids=(None, 0, 0, 0, 0),
+        special_tokens_mask=(1, 0, 0, 0, 0),
+        pieces=("<s>", "ann", "a", " live", "s"),
+        is_truncated=False,
+        decoder="".join,
+    )
+
+    found = loss.kind.aligned(Given(["B-PER", "O"], ["anna", "lives"]), encoding, loss.purpose)
+
+    assert found == [UNLABELLED, 1, UNLABELLED, 0, UNLABELLED]
+
+
 def test_entities_label_the_tokens_they_cover(folder):
     label = [{"start": 0, "end": 9, "label": "PER"}, {"start": 22, "end": 27, "label": "LOC"}]
 

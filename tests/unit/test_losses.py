@@ -212,6 +212,47 @@ def test_no_samples_are_refused():
         loss("labels").compare([], [], [])
 
 
+def test_a_reference_that_is_no_number_is_told():
+    right = expected("embedding")
+    right[0]["sentence_embedding"][0, 0] = np.nan
+
+    found = loss("embedding").compare(right, right, feeds())
+
+    assert found.loss is None
+    assert "the reference itself answers NaN or infinity" in found.message
+
+
+def test_answers_that_show_little_are_told():
+    right = [{"y": np.ones((1, 3)), "z": np.zeros((1, length, 2))} for length in LENGTHS]
+
+    same, zero = loss("relative").blind_spots(right)
+
+    assert (same.code, same.message) == ("constant-output", "Output 'y' of the reference is the same for all samples.")
+    assert zero.message == "Output 'z' of the reference is zero for all samples."
+    assert loss("relative").blind_spots(expected("relative")) == ()
+    assert loss("relative").blind_spots(right[:1])[0].message.startswith("Output 'z'")
+
+
+def test_a_wrong_token_vector_shows_beside_a_right_pooled_one():
+    right = expected("embedding")
+    wrong = [{**one, "last_hidden_state": -one["last_hidden_state"]} for one in right]
+
+    found = loss("embedding").compare(right, wrong, feeds())
+
+    assert found.loss == 0.0
+    assert found.parts["mean cosine of tokens"] == pytest.approx(-1.0)
+
+
+def test_tokens_that_are_ruled_out_do_not_count():
+    right = expected("language")
+    for one in right:
+        one["logits"][..., 3] = -np.inf
+    fed = [{**one, "input_ids": np.where(one["input_ids"] == 3, 4, one["input_ids"])} for one in feeds()]
+
+    assert loss("language").compare(right, right, fed).loss == 0.0
+    assert loss("language").compare(right, noisy(right, 1.0), fed).loss > 0.01
+
+
 def test_the_loss_of_an_embedding_is_one_minus_the_cosine():
     right = [{"sentence_embedding": np.array([[1.0, 0.0]]), "last_hidden_state": np.ones((1, 3, 2))}] * 2
     wrong = [{**right[0], "sentence_embedding": 7 * np.array([[0.8, 0.6]])}, right[1]]

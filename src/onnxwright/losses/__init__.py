@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 import numpy as np
@@ -81,6 +81,10 @@ class Kind(Protocol):
     """What the number is, in one sentence without a full stop."""
     budget: float
     """How much may be lost, unless a user says otherwise."""
+    serves: str
+    """Which models it is for, in words."""
+    labelled: str
+    """Which metric counts where samples have labels, in words."""
     is_general: bool
     """Whether it serves where nothing is known of a model's answers."""
 
@@ -174,7 +178,7 @@ class Loss:
 
     def _accuracy(self, found: Estimate, samples: int) -> Accuracy:
         if not math.isfinite(found.loss):
-            return Accuracy(self.name, self.told, None, None, samples, message="the loss is beyond all numbers.")
+            return Accuracy(self.name, self.told, None, None, samples, message=_NO_NUMBER)
         return Accuracy(self.name, self.told, found.loss, found.interval, samples, _finite(found.parts))
 
     def _labelled(self, agreed: Accuracy, reference: Answers, candidate: Answers, labels: Sequence[Any]) -> Accuracy:
@@ -202,9 +206,43 @@ class Loss:
         )
 
 
+_NO_NUMBER: Final = "no number says it: the reference itself answers NaN or infinity, or the loss is beyond numbers."
+
+
 def kinds() -> dict[str, Kind]:
     """Returns every measure, by name."""
     return cast(dict[str, Kind], offered(__name__, "LOSS"))
+
+
+def page() -> str:
+    """Returns the documentation page of all measures, in Markdown."""
+    rows = (
+        f"| `{kind.name}` | {kind.serves} | {kind.told} | {kind.budget:g} | {kind.labelled} |"
+        for kind in kinds().values()
+    )
+    return "\n".join([_HEAD, *rows, ""])
+
+
+_HEAD: Final = """# What accuracy a variant loses
+
+A variant in a lower precision answers otherwise than the reference, by design. How much worse it is for what the model
+is used for is one number, the loss, which `--max-accuracy-loss` bounds: 0 is as good as the reference, whatever the
+scale of its outputs. The task says which measure it is.
+
+It is taken on samples: your own (`--samples FILE`), else texts that come with onnxwright, or random inputs where a
+model takes no text; a finding tells of the last two. A seeded shuffle deals them into two halves that share no sample:
+one calibrates, the other judges. A text is one line, or in a `.jsonl` a string, a pair, or a mapping with `text` (and
+`text_pair`), `question` and `context`, `query` and `passage`, or `tokens`; axis 0 of the arrays of an `.npz` counts
+samples. Padding never counts. The interval beside a loss holds with 95 % confidence: Wilson's for shares, else the
+percentile bootstrap over samples. Where an answer is not finite or has another shape, the loss is infinite.
+
+With labels (`--labels FILE`, one a line, or `label` beside each text) the loss is the metric of the task: that of the
+reference less that of the variant, with the interval of a paired bootstrap.
+
+This page is written by `make docs` from `src/onnxwright/losses/`.
+
+| measure | serves | the loss is | may be, unless told | with labels, of which |
+|---|---|---|---|---|"""
 
 
 def loss_of(task: str | None, signature: Signature, options: Mapping[str, Any] | None = None) -> Loss:

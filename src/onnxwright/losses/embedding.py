@@ -23,6 +23,8 @@ class Embedding:
     name = "embedding"
     told = "one minus the mean cosine of each vector with the reference's"
     budget = 1e-3
+    serves = "models that make one vector of a text"
+    labelled = "Spearman's correlation of cosines with scores, one for each pair of texts"
     is_general = False
 
     def fits(self, purpose: Purpose) -> bool:
@@ -36,12 +38,11 @@ class Embedding:
         sample that lies nearest stays the same.
         """
         right, found = _vectors(expected), _vectors(answered)
-        cosines = (right * found).sum(axis=-1)
-        losses = np.where((right == found).all(axis=-1), 0.0, np.maximum(1.0 - cosines, 0.0))
+        losses = _losses(right, found)
         return Estimate(
             loss=float(losses.mean()),
             interval=bootstrap(mean_of(losses), len(losses)),
-            parts={"least cosine": 1.0 - float(losses.max()), **_ranking(right, found)},
+            parts={"least cosine": 1.0 - float(losses.max()), **_ranking(right, found), **_tokens(expected, answered)},
         )
 
     def aligned(self, given: Given, encoding: Encoding, purpose: Purpose) -> Any:
@@ -73,8 +74,27 @@ def _vectors(answers: Answers) -> Array:
         vectors = np.stack(list(answers.rows(SENTENCE_EMBEDDING)))
     else:
         vectors = np.stack([states.mean(axis=0) for states in answers.rows(HIDDEN_STATES)])
+    return _directions(vectors)
+
+
+def _directions(vectors: Array) -> Array:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0))
+
+
+def _losses(right: Array, found: Array) -> Array:
+    """Returns one minus the cosine of each pair of directions; 0 where they are equal to the last digit."""
+    losses = np.maximum(1.0 - (right * found).sum(axis=-1), 0.0)
+    return np.asarray(np.where((right == found).all(axis=-1), 0.0, losses))
+
+
+def _tokens(expected: Answers, answered: Answers) -> dict[str, float]:
+    """Compares the vectors of tokens, where the graph answers them beside the pooled one."""
+    if not {HIDDEN_STATES, SENTENCE_EMBEDDING} <= set(expected.purpose.signature.output_names):
+        return {}
+    pairs = zip(expected.rows(HIDDEN_STATES), answered.rows(HIDDEN_STATES), strict=True)
+    losses = [_losses(_directions(right), _directions(found)) for right, found in pairs]
+    return {"mean cosine of tokens": 1.0 - float(np.concatenate(losses).mean())}
 
 
 def _ranking(right: Array, found: Array) -> dict[str, float]:

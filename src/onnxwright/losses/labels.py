@@ -24,6 +24,8 @@ class Labels:
     name = "labels"
     told = "the share of samples that get another label than from the reference"
     budget = 0.01
+    serves = "classification that is no regression"
+    labelled = "accuracy; a label is a name or a number, a list where labels don't exclude each other"
     is_general = False
 
     def fits(self, purpose: Purpose) -> bool:

@@ -28,6 +28,8 @@ class Language:
     name = "language"
     told = "the perplexity over the reference's, less one: on the samples or on its own words, whichever is greater"
     budget = 0.01
+    serves = "text generation"
+    labelled = "none: the next tokens are the labels"
     is_general = False
 
     def fits(self, purpose: Purpose) -> bool:
@@ -77,7 +79,10 @@ def _sums(right: Array, found: Array, ids: Array) -> tuple[float, float, float, 
     """Sums over the next tokens: surprise by the reference and by the answers, divergence, agreement, and count."""
     expected, answered = _log_shares(right[:-1]), _log_shares(found[:-1])
     at = (np.arange(len(expected)), ids[1:].astype(np.int64))
-    divergence = (np.exp(expected) * (expected - answered)).sum()
+    is_possible = np.isfinite(expected)
+    divergence = (
+        np.exp(expected) * np.subtract(expected, answered, out=np.zeros_like(expected), where=is_possible)
+    ).sum()
     agreed = (expected.argmax(axis=-1) == answered.argmax(axis=-1)).sum()
     return -expected[at].sum(), -answered[at].sum(), float(divergence), float(agreed), len(expected)
 

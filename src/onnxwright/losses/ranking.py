@@ -24,6 +24,8 @@ class Ranking:
     name = "ranking"
     told = "the share of pairs of samples that stand in another order than with the reference"
     budget = 0.01
+    serves = "reranking"
+    labelled = "Spearman's correlation of scores with labels"
     is_general = False
 
     def fits(self, purpose: Purpose) -> bool:

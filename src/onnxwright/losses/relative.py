@@ -25,6 +25,8 @@ class Relative:
     name = "relative"
     told = "the greatest error of an output: root mean square over the reference's own, or share of whole numbers wrong"
     budget = 0.01
+    serves = "everything else, regression among it"
+    labelled = "none"
     is_general = True
 
     def fits(self, purpose: Purpose) -> bool:
@@ -56,18 +58,18 @@ _FILLED: Final = 1e4
 
 
 def _error(name: str, expected: Answers, answered: Answers) -> Statistic:
-    pairs = list(zip(expected.samples(name), answered.samples(name), strict=True))
+    pairs = zip(expected.samples(name), answered.samples(name), strict=True)
     if expected.outputs[0][name].dtype.kind in "iub":
-        differing = np.array([(right != found).sum() for right, found in pairs])
-        return ratio_of(differing, np.array([right.size for right, _ in pairs]))
-    usual = _usual([right for right, _ in pairs])
+        differing, sizes = np.array([((right != found).sum(), right.size) for right, found in pairs]).T
+        return ratio_of(differing, sizes)
+    usual = float(np.median([_usual(right) for right in expected.samples(name)]))
     errors, scales = np.array([_squares(right, found, usual) for right, found in pairs]).T
     ratio = ratio_of(errors, scales)
     return lambda chosen: _root(ratio(chosen), error=errors[chosen].sum())
 
 
-def _usual(samples: Sequence[Array]) -> float:
-    magnitudes = np.abs(np.concatenate(samples))
+def _usual(sample: Array) -> float:
+    magnitudes = np.abs(sample)
     counted = magnitudes[np.isfinite(magnitudes) & (magnitudes > 0)]
     return float(np.median(counted)) if counted.size else 0.0
 

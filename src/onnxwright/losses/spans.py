@@ -29,6 +29,8 @@ class Spans:
     name = "spans"
     told = "the share of answers that are another span than the reference's"
     budget = 0.01
+    serves = "question answering"
+    labelled = "exact match; an answer, a list of answers, or `text` and `answer_start`"
     is_general = False
 
     def fits(self, purpose: Purpose) -> bool:

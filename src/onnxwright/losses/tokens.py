@@ -28,6 +28,11 @@ class Tokens:
     name = "tokens"
     told = "the share of tokens that get another label than from the reference"
     budget = 0.01
+    serves = "token classification"
+    labelled = (
+        "F1 of entities, or token accuracy where no label is `O`; a label for each of `tokens`, or entities with "
+        "`start`, `end` and `label`"
+    )
     is_general = False
 
     def fits(self, purpose: Purpose) -> bool:
@@ -90,12 +95,15 @@ LOSS: Kind = Tokens()
 def _of_words(given: Given, encoding: Encoding, names: Sequence[str]) -> list[int]:
     if len(given.label) != len(given.words):
         raise UsageError(f"labels: expected one for each of {len(given.words)} words, got {len(given.label)}.")
-    ends = np.cumsum([len(word) + 1 for word in given.words])
-    starts = dict(zip([0, *ends[:-1].tolist()], given.label, strict=True))
-    return [
-        number_of(starts[start], names) if not is_special and end > start and start in starts else UNLABELLED
-        for (start, end), is_special in zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
-    ]
+    numbers = [UNLABELLED] * len(encoding)
+    start = 0
+    for word, label in zip(given.words, given.label, strict=True):
+        number = number_of(label, names)
+        token = next(_inside(encoding, start, start + len(word)), None)
+        if token is not None:
+            numbers[token] = number
+        start += len(word) + 1
+    return numbers
 
 
 def _of_entities(entities: Sequence[Any], encoding: Encoding, names: Sequence[str]) -> list[int]:
@@ -103,14 +111,16 @@ def _of_entities(entities: Sequence[Any], encoding: Encoding, names: Sequence[st
     numbers = [UNLABELLED if is_special else outside for is_special in encoding.special_tokens_mask]
     for entity in entities:
         start, end, kind = _entity(entity, encoding.texts[0])
-        inside = [
-            token
-            for token, (first, last) in enumerate(encoding.offsets)
-            if numbers[token] != UNLABELLED and first < end and last > start
-        ]
-        for place, token in enumerate(inside):
+        for place, token in enumerate(_inside(encoding, start, end)):
             numbers[token] = number_of(_name(kind, names, is_first=place == 0), names)
     return numbers
+
+
+def _inside(encoding: Encoding, start: int, end: int) -> Iterator[int]:
+    """Yields the tokens of a stretch of the text; a token may begin with the space before it."""
+    for token, (first, last) in enumerate(encoding.offsets):
+        if not encoding.special_tokens_mask[token] and first < end and last > start:
+            yield token
 
 
 def _entity(entity: Any, text: str) -> tuple[int, int, str]:
