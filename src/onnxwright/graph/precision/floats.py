@@ -58,12 +58,25 @@ def lowered(
     refuse_gaps(model)
     copy = cloned(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
+    for node in copy.graph:
+        node.name = named(node)  # what a node gives may get another name
     infer_types(copy)
+    _drop_idle_casts(copy.graph)
     found = reasons(copy, format_, ranges, kept)
     _Lowering(copy, format_, found, keeps_io=keeps_io).run()
     carry_provenance(model, copy)
     _refuse_broken(model, copy, format_, keeps_io=keeps_io)
     return Lowered(copy, {named(node): reason for node, reason in found.items()})
+
+
+def _drop_idle_casts(graph: ir.Graph) -> None:
+    """Drops casts of float32 to float32."""
+    for node in [node for node in graph if node.op_type == "Cast" and not node.domain]:
+        given, output = node.inputs[0], node.outputs[0]
+        is_idle = given is not None and given.dtype == FLOAT == output.dtype
+        if given is not None and is_idle and not output.is_graph_output():
+            output.replace_all_uses_with(given)
+            graph.remove(node, safe=True)
 
 
 def _refuse_broken(before: ir.Model, after: ir.Model, format_: Format, *, keeps_io: bool) -> None:
@@ -104,7 +117,7 @@ class _Lowering:
     def __init__(self, model: ir.Model, format_: Format, kept: Mapping[ir.Node, str], *, keeps_io: bool) -> None:
         self._graph, self._format, self._kept, self._keeps_io = model.graph, format_, kept, keeps_io
         self._names = {str(value.name) for value in _values(model)}
-        self._inner = _used_as_answers(model)
+        self._narrowing = {node for node in model.graph if node not in kept and _narrows(node, format_)}
         self._places = {node: self._places_of(node, model.opset_imports) for node in model.graph}
         self._low = {
             node.outputs[place] for node, found in self._places.items() for place in found.outputs
@@ -139,11 +152,11 @@ class _Lowering:
     def _uses(self, value: ir.Value) -> tuple[list[_Use], list[_Use]]:
         """Where a value is used in the lower type, and where in float32; what takes either is left out."""
         low: list[_Use] = []
-        wide = list(self._inner.get(value, ()))
+        wide: list[_Use] = []
         for user, place in value.uses():
             if user not in self._places or user in self._kept:
                 wide.append(_Use(user, place))
-            elif self._narrows(user) or place in self._places[user].inputs:
+            elif user in self._narrowing or place in self._places[user].inputs:
                 low.append(_Use(user, place))
             elif not is_indifferent(user):
                 wide.append(_Use(user, place))
@@ -205,7 +218,7 @@ class _Lowering:
     def _hand_on(self, value: ir.Value, other: ir.Value, uses: list[_Use]) -> None:
         """Has uses take a value in the type that they want; casts to that type become superfluous."""
         for use in uses:
-            if isinstance(use.user, ir.Node) and self._narrows(use.user):
+            if isinstance(use.user, ir.Node) and use.user in self._narrowing:
                 self._skip(use.user, other)
             elif isinstance(use.user, ir.Graph) and use.user is self._graph and other is not value:
                 self._rename(use, value, other)
@@ -215,13 +228,12 @@ class _Lowering:
     def _skip(self, cast: ir.Node, value: ir.Value) -> None:
         """Drops a cast to the lower type of what has it already."""
         output = cast.outputs[0]
-        if cast is value.producer() or output.is_graph_output():
-            if cast is not value.producer():
-                cast.replace_input_with(0, value)
+        if cast is value.producer():
+            return
+        if output.is_graph_output():
+            cast.replace_input_with(0, value)
             return
         output.replace_all_uses_with(value)
-        for use in self._inner.pop(output, ()):
-            use.take(value)
         self._graph.remove(cast, safe=True)
 
     def _rename(self, use: _Use, value: ir.Value, other: ir.Value) -> None:
@@ -233,7 +245,7 @@ class _Lowering:
 
     def _narrowed(self, value: ir.Value, low: list[_Use]) -> ir.Value:
         """The value in the lower type: of a cast that is there already, or of a new one."""
-        there = next((use.user for use in low if isinstance(use.user, ir.Node) and self._narrows(use.user)), None)
+        there = next((use.user for use in low if isinstance(use.user, ir.Node) and use.user in self._narrowing), None)
         if there is None:
             return self._cast(value, self._format.dtype)
         self._graph.remove(there)
@@ -265,11 +277,6 @@ class _Lowering:
         else:
             node.attributes[attribute] = ir.AttrInt64(attribute, int(self._format.dtype))
 
-    def _narrows(self, node: ir.Node) -> bool:
-        """Whether a node of the graph is a cast of float32 to the lower type."""
-        is_there = node in self._places and node.op_type == "Cast" and not node.domain and node not in self._kept
-        return is_there and node.attributes.get_int("to") == self._format.dtype
-
     def _free(self, name: str) -> str:
         """A name that no value has."""
         found, number = name, 2
@@ -286,6 +293,13 @@ def _widens(node: ir.Node | None) -> bool:
     return node.inputs[0] is not None and node.inputs[0].dtype not in {None, FLOAT}
 
 
+def _narrows(node: ir.Node, format_: Format) -> bool:
+    """Whether a node casts float32 to the lower type."""
+    if node.op_type != "Cast" or node.domain or node.attributes.get_int("to") != format_.dtype:
+        return False
+    return node.inputs[0] is not None and node.inputs[0].dtype == FLOAT
+
+
 def _values(model: ir.Model) -> list[ir.Value]:
     return [
         value
@@ -296,12 +310,3 @@ def _values(model: ir.Model) -> list[ir.Value]:
             *(value for node in graph for value in node.outputs),
         )
     ]
-
-
-def _used_as_answers(model: ir.Model) -> dict[ir.Value, list[_Use]]:
-    """Where inner graphs answer values, some of which may be of the graph around them."""
-    found: dict[ir.Value, list[_Use]] = {}
-    for graph in model.graphs():
-        for place, value in enumerate(graph.outputs if graph is not model.graph else ()):
-            found.setdefault(value, []).append(_Use(graph, place))
-    return found

@@ -32,12 +32,12 @@ class Grown:
 def grown(lower: Lower, is_right: Judge, *, suspects: Sequence[str] = (), most_trials: int = 48) -> Grown:
     """Keeps the fewest nodes in float32 with which the lowered graph is judged right.
 
-    First parts are tried, by the module that nodes come from, then the nodes of the guilty ones. `suspects` are names of
-    nodes that are tried before all others. Of the parts in order the first so many are kept, and how many are needed is
-    found by bisection: the last of these is guilty, stays kept, and the search goes on for another one. A judgement
-    that doesn't get better with more in float32 may make it keep more than is needed; what is returned was judged as
-    it is. When the trials are used up, all that was last judged right with stays kept. Where even a graph that is all
-    float32 is judged wrong, `is_right` is false.
+    First parts are tried, by the module that nodes come from, then the nodes of the guilty ones; `suspects` are names
+    of nodes that are tried before all others. Of the parts in order the first so many are kept, and how many are
+    needed is found by bisection: the last of these is guilty and stays kept, and the search goes on for another one.
+    What is returned was judged as it is; a judgement that doesn't get better with more in float32 may make it keep more
+    than is needed. When the trials are used up, the least that was judged right stays kept. Where even a graph that is
+    all float32 is judged wrong, `is_right` is false.
     """
     search = _Search(lower, is_right, most_trials)
     first = lower({})
