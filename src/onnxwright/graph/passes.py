@@ -103,7 +103,7 @@ class _Bench:
 
     def run(self, one: Pass) -> bool:
         """Runs a pass, keeps what it made or takes it back, and says whether the graph is another one."""
-        log, copy = Log(), self._copy or _cloned(self.model)
+        log, copy = Log(), self._copy or cloned(self.model)
         self._copy = None
         count, setback = _attempt(one, self.model, copy, log)
         if setback is not None:
@@ -119,8 +119,8 @@ class _Bench:
         return bool(count)
 
 
-def _cloned(model: ir.Model) -> ir.Model:
-    """A copy that shares tensors and nothing else; `clone` alone shares the types of values, which can be changed."""
+def cloned(model: ir.Model) -> ir.Model:
+    """Returns a copy that shares tensors and nothing else; `clone` alone shares types of values, which can change."""
     copy = model.clone()
     for graph in copy.graphs():
         for value in (*graph.inputs, *(value for node in graph for value in node.outputs)):
@@ -133,7 +133,7 @@ def _without_defaults(model: ir.Model) -> tuple[ir.Model, dict[str, ir.TensorPro
     """A copy in which initializers that callers may replace are inputs only, and their numbers."""
     held = {str(value.name): value.const_value for value in model.graph.inputs if value.is_initializer()}
     defaults = {name: tensor for name, tensor in held.items() if tensor is not None}
-    copy = _cloned(model) if defaults else model
+    copy = cloned(model) if defaults else model
     for value in copy.graph.inputs:
         if value.name in defaults:
             del copy.graph.initializers[value.name]

@@ -1,0 +1,1 @@
+"""Graphs in lower precision: pure functions on `onnx_ir.Model`."""
