@@ -16,7 +16,7 @@ from onnxwright.proof.prove import Plan, prove
 from onnxwright.reference import reference_of
 from onnxwright.stages.export import export
 from onnxwright.stages.load import load
-from onnxwright.tolerance import LEAST_LIMIT, MOST_LIMIT, distance
+from onnxwright.tolerance import LEAST_LIMIT, MOST_LIMIT, distance, lower_precision
 
 DIMS = {"x": {0: "batch", 1: "sequence"}, "mask": {0: "batch", 1: "sequence"}}
 RANGES = {"batch": (1, 4, 8), "sequence": (1, 16, 64)}
@@ -485,10 +485,10 @@ def in_half(feeds, answered):
 
 def test_a_candidate_in_a_lower_type_is_held_to_what_that_type_can(source, reference):
     as_if_full = judge(source, reference, spoiled(reference, in_half))
-    as_half = judge(source, reference, spoiled(reference, in_half), lower={"it": "float16"})
-    wrong = judge(source, reference, spoiled(reference, turned), lower={"it": "float16"})
+    as_half = judge(source, reference, spoiled(reference, in_half), classes={"it": lower_precision("float16")})
+    wrong = judge(source, reference, spoiled(reference, turned), classes={"it": lower_precision("float16")})
     miscounted = judge(
-        source, reference, spoiled(reference, lambda _, a: a["lengths"].__iadd__(1)), lower={"it": "int8"}
+        source, reference, spoiled(reference, lambda _, a: a["lengths"].__iadd__(1)), classes={"it": lower_precision("int8")}
     )
 
     assert as_if_full.verdict != "proven"

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnxwright.api import convert, convert_to_onnx, open, optimize, prove  # noqa: A004 - the word of the contract
+    from onnxwright.api import convert, convert_to_onnx, open, optimize, prove, quantize  # noqa: A004 - the word of the contract
     from onnxwright.artifact import Package, PackageSession
     from onnxwright.errors import (
         EngineError,
@@ -45,6 +45,7 @@ _HOMES = {
     "open": "api",
     "pipeline": "pipelines",
     "optimize": "api",
+    "quantize": "api",
     "prove": "api",
 }
 
@@ -67,6 +68,7 @@ __all__ = [
     "convert_to_onnx",
     "open",
     "optimize",
+    "quantize",
     "pipeline",
     "prove",
 ]

@@ -29,6 +29,9 @@ def convert(
     device: str = "cpu",
     engine: str | Sequence[str] = "auto",
     precision: str = "auto",
+    max_accuracy_loss: float | None = None,
+    labels: str | Path | None = None,
+    search_seconds: float = 300.0,
     samples: str | Path | None = None,
     seed: int = 0,
     proof: str = "normal",
@@ -47,7 +50,8 @@ def convert(
     usual and most for named dims; the others get their defaults. `proof` is quick, normal or thorough. Where outputs
     differ, the folder `save_repro` gets the first node that answers otherwise, its inputs, and a script that shows it.
     Attempts are made until one is proven on the whole profile, for about `repair_seconds`; `replay` makes one of a
-    journal alone (`"trace@18; piecewise=sequence > 8"`).
+    journal alone (`"trace@18; piecewise=sequence > 8"`). `precision` and what belongs to it are as for `quantize`, but
+    that `auto` lowers it only where `max_accuracy_loss` is given.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.
@@ -68,6 +72,9 @@ def convert(
         device=device,
         engines=(engine,) if isinstance(engine, str) else tuple(engine),
         precision=precision,
+        max_loss=max_accuracy_loss,
+        labels=None if labels is None else environment.at_home(labels),
+        search_seconds=search_seconds,
         samples=None if samples is None else environment.at_home(samples),
         seed=seed,
         proof=proof,
@@ -122,6 +129,64 @@ def optimize(
         is_measured=measure,
         is_optimized=True,
         outputs=tuple(outputs),
+        is_forced=force,
+    )
+    return run(request, progress)
+
+
+def quantize(
+    source: str | Path | nn.Module,
+    out: str | Path,
+    *,
+    precision: str = "auto",
+    max_accuracy_loss: float | None = None,
+    labels: str | Path | None = None,
+    search_seconds: float = 300.0,
+    example_inputs: Any = None,
+    dims: Mapping[str, Mapping[int, str]] | None = None,
+    profile: Mapping[str, tuple[int, int, int]] | None = None,
+    engine: str | Sequence[str] = "auto",
+    samples: str | Path | None = None,
+    seed: int = 0,
+    proof: str = "normal",
+    measure: bool = True,
+    trust_remote_code: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Package:
+    """Lowers the precision for each engine, and returns a package with the fastest that stays within a budget.
+
+    `source` is an `.onnx` file or a package, whose graph is the reference itself, or what `convert` takes, which is
+    converted first. `precision` is `auto`, a family of recipes (`fp16`, `bf16`, `int8`, `weights`) or one recipe.
+    `max_accuracy_loss` bounds the loss on `samples`, of which one half calibrates and the other judges; what it is
+    depends on the task (`docs/losses.md`), and with `labels` it is the task's own metric. After `search_seconds` no
+    more recipe is tried for an engine.
+
+    Raises:
+        UsageError: when an argument, a file or the machine is at fault.
+        ModelError: when the model can't be run, exported or proven, or nothing of the precision that is named stays
+            within the budget. Nothing is written then.
+    """
+    from onnxwright.stages.convert import convert as run
+    from onnxwright.stages.request import Request
+
+    request = Request(
+        source=source,
+        out=environment.at_home(out),
+        example_inputs=example_inputs,
+        dims=dims,
+        ranges=dict(profile or {}),
+        engines=(engine,) if isinstance(engine, str) else tuple(engine),
+        precision=precision,
+        max_loss=max_accuracy_loss,
+        labels=None if labels is None else environment.at_home(labels),
+        search_seconds=search_seconds,
+        is_quantized=True,
+        samples=None if samples is None else environment.at_home(samples),
+        seed=seed,
+        proof=proof,
+        is_measured=measure,
+        is_code_trusted=trust_remote_code,
         is_forced=force,
     )
     return run(request, progress)

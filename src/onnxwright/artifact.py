@@ -135,7 +135,7 @@ class Package:
         file = self.file(variant)
         self._check_unaltered(file, chosen)
         self._check_range(proofs[name])
-        session = backend.prepare(file, Options(threads=threads or environment.cores()))
+        session = backend.prepare(file, Options(threads or environment.cores(), chosen.execution))
         return PackageSession(session, self.signature, proofs[name])
 
     def engines(self, variant: str | None = None) -> list[str]:

@@ -53,6 +53,27 @@ DimRanges = Annotated[list[str] | None, typer.Option(metavar="NAME=MIN:OPT:MAX",
 Samples = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Your own inputs: texts, one a line, or an .npz file.")
 ]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="auto, fp32, bf16, fp16, int8, weights, or one recipe of these, as int8-dynamic; auto lowers the precision "
+        "only within a --max-accuracy-loss."
+    ),
+]
+MostLoss = Annotated[
+    float | None,
+    typer.Option(
+        "--max-accuracy-loss",
+        metavar="LOSS",
+        help="How much accuracy a lower precision may lose on the samples, as 0.001; what it is depends on the task.",
+    ),
+]
+Labels = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The label of each sample, one a line: loss is in the task's metric.")
+]
+SearchTime = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="After so long no more recipe is tried for an engine.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the samples; the same seed, the same proof.")]
 Proving = Annotated[str, typer.Option(help="How long to prove: quick, normal or thorough.")]
 Repro = Annotated[
@@ -87,7 +108,10 @@ def convert(
     ] = None,
     device: Annotated[str, typer.Option(help="Where PyTorch runs: cpu or cuda.")] = "cpu",
     engine: Engines = None,
-    precision: Annotated[str, typer.Option(help="auto or fp32.")] = "auto",
+    precision: Precision = "auto",
+    max_accuracy_loss: MostLoss = None,
+    labels: Labels = None,
+    search_time: SearchTime = 300.0,
     samples: Samples = None,
     seed: Seed = 0,
     proof: Proving = "normal",
@@ -120,6 +144,9 @@ def convert(
         device=device,
         engine=engine or ["auto"],
         precision=precision,
+        max_accuracy_loss=max_accuracy_loss,
+        labels=labels,
+        search_seconds=search_time,
         samples=samples,
         seed=seed,
         proof=proof,
@@ -252,6 +279,58 @@ def optimize(
         seed=seed,
         proof=proof,
         measure=measure,
+        force=force,
+        progress=_Stages(),
+    )
+    _print(look(package.folder).text, {"package": str(out), **_builtins(package.manifest)}, as_json=as_json)
+
+
+@app.command()
+def quantize(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="A .onnx file, a package, or what convert takes, which is converted first."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The package folder to write.")],
+    precision: Precision = "auto",
+    max_accuracy_loss: MostLoss = None,
+    labels: Labels = None,
+    search_time: SearchTime = 300.0,
+    engine: Engines = None,
+    batch: BatchRange = None,
+    sequence: SequenceRange = None,
+    dim: DimRanges = None,
+    samples: Samples = None,
+    seed: Seed = 0,
+    proof: Proving = "normal",
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Keep the fastest; else the first within the budget.")
+    ] = True,
+    trust_remote_code: Trust = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Lower the precision of a model for each engine: the fastest that stays within an accuracy budget.
+
+    For example: onnxwright quantize model.onnx -o ./my-package --precision int8 --max-accuracy-loss 0.01
+    """
+    from onnxwright.api import quantize as work
+    from onnxwright.stages.inspect import inspect as look
+
+    package = _with_journal(work)(
+        source,
+        out,
+        precision=precision,
+        max_accuracy_loss=max_accuracy_loss,
+        labels=labels,
+        search_seconds=search_time,
+        profile=_ranges(batch, sequence, dim or []),
+        engine=engine or ["auto"],
+        samples=samples,
+        seed=seed,
+        proof=proof,
+        measure=measure,
+        trust_remote_code=trust_remote_code,
         force=force,
         progress=_Stages(),
     )

@@ -216,8 +216,69 @@ class Accuracy(msgspec.Struct, frozen=True):
         return math.inf if self.loss is None else self.loss
 
 
+class Neighbours(msgspec.Struct, frozen=True):
+    """How far the answer for a row depends on the other rows of its batch: the loss that this alone makes."""
+
+    loss: float | None
+    told: str
+
+
+Came = Literal[
+    "kept", "not the fastest", "slower", "no faster", "not measured", "over budget", "not shown right", "refused"
+]
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One way to lower the precision for an engine: what it loses, what it gains, what came of it.
+
+    `kept` are the nodes that stay in float32, each with why. `calibrated` is the loss on the samples that the variant
+    was made with, `judged` on the others, None where it wasn't a choice any more. Latencies are relative to the graph
+    as exported in the same engine.
+    """
+
+    recipe: str
+    execution: str
+    outcome: Came
+    message: str = ""
+    kept: dict[str, str] = {}
+    calibrated: Accuracy | None = None
+    judged: Accuracy | None = None
+    neighbours: Neighbours | None = None
+    latencies: tuple[Latency, ...] = ()
+    size: int = 0
+
+    @property
+    def name(self) -> str:
+        """The recipe, and the type in which the engine executes what is left in float32, if that is another."""
+        return self.recipe if self.execution == "float32" else f"{self.recipe} in {self.execution}"
+
+
+class Quantization(msgspec.Struct, frozen=True):
+    """What was tried to lower a graph's precision for an engine within a budget, and what that led to.
+
+    `variant` is the variant that came of it, None where the graph as exported stays.
+    """
+
+    told: str
+    variant: str | None
+    asked: str
+    budget: float
+    measure: str
+    samples: str
+    calibrating: int
+    judging: int
+    is_measured: bool
+    candidates: tuple[Candidate, ...]
+    instructions: tuple[str, ...] = ()
+    """What the processor has that the speed of whole numbers and short floats hangs on."""
+
+
 class Variant(msgspec.Struct, frozen=True):
-    """One graph of the package: its file, precision and digest, what was proven of it and measured on it."""
+    """One graph of the package: its file, precision and digest, what was proven of it and measured on it.
+
+    An engine executes what is in float32 in `execution`; `accuracy` is what is lost on samples, of a variant in a
+    lower precision.
+    """
 
     file: str
     precision: str
@@ -225,6 +286,8 @@ class Variant(msgspec.Struct, frozen=True):
     proof: Proof
     engines: dict[str, EngineProof] = {}
     measurements: tuple[Measurement, ...] = ()
+    execution: str = "float32"
+    accuracy: Accuracy | None = None
 
 
 class Default(msgspec.Struct, frozen=True):
@@ -265,6 +328,8 @@ class Manifest(msgspec.Struct, frozen=True):
     task_options: dict[str, Any] = {}
     evidence: Evidence | None = None
     optimizations: dict[str, Optimization] = {}
+    """By engine."""
+    quantizations: dict[str, Quantization] = {}
     """By engine."""
     schema: int = SCHEMA
 

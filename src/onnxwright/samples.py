@@ -37,6 +37,12 @@ class Values(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether rounding can drown what a model computes from such values: they are there to show branches."""
         return abs(self.scale) != 1.0 or self.is_constant or self.is_sparse
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether a model is used with such values: spread as in the example, or text, padded on one side or not."""
+        is_odd = self.is_extreme or self.scale != 1.0 or self.is_whole or self.is_repeated or bool(self.numbers)
+        return not is_odd and self.padding in {None, "right", "left"}
+
 
 TYPICAL: Final = Values("typical")
 PADDED_RIGHT: Final = Values("padded right", padding="right")

@@ -36,6 +36,9 @@ _FLOAT32_ROUNDOFF = 2.0**-24
 _LOWER_MULTIPLE = 8.0
 _LEAST_ROUNDOFFS = 4.0
 _MOST_LOWER = 5e-2
+_OVERALL_MULTIPLE = 4.0
+_LEAST_OVERALL = 1e-2
+_MOST_OVERALL = 0.5
 
 _BLOCK = 1 << 17
 """So many elements are widened at once; of columns eight times as many are sorted, unwidened."""
@@ -53,6 +56,10 @@ class ToleranceClass:
     least: float
     most: float
     scale: float = 1.0
+    is_overall: bool = False
+    """Whether the error is that of a whole tensor (`overall_distance`)."""
+    is_for_usual: bool = False
+    """Whether it says nothing of values that a model isn't used with, but that the answer is finite."""
 
     def floor(self, noise: float) -> float:
         """Returns the noise that is to be expected in this class where float32 shows so much."""
@@ -80,7 +87,37 @@ def lower_precision(dtype: str) -> ToleranceClass:
     """
     roundoff = ROUNDOFFS[dtype]
     scale = roundoff / _FLOAT32_ROUNDOFF
-    return ToleranceClass("lower-precision", _LOWER_MULTIPLE, _LEAST_ROUNDOFFS * roundoff, _MOST_LOWER, scale)
+    return ToleranceClass("lower-precision", _LOWER_MULTIPLE, _LEAST_ROUNDOFFS * roundoff, _MOST_LOWER, scale, is_for_usual=True)
+
+
+def quantized(error: float) -> ToleranceClass:
+    """Returns the class of candidates that compute in int8, of which each element may well be off by a few steps.
+
+    They are held to so many times the `overall_distance` that they have on samples of usual size: the steps are chosen
+    by samples, and other values are rounded more coarsely. The limit is never above one half.
+    """
+    limit = min(_MOST_OVERALL, max(_LEAST_OVERALL, _OVERALL_MULTIPLE * error))
+    return ToleranceClass("lower-precision", 0.0, limit, limit, is_overall=True, is_for_usual=True)
+
+
+def overall_distance(reference: Array, candidate: Array) -> float:
+    """Returns the error of a whole tensor: the root of the mean square of the errors over that of the reference.
+
+    What is not finite has to be equal; other types than floats are 0 or infinity apart, as for `distance`.
+    """
+    if not is_float(reference.dtype.name) or reference.shape != candidate.shape or reference.dtype != candidate.dtype:
+        return distance(reference, candidate)
+    squares = errors = 0.0
+    for expected, answered in _blocks(reference, candidate):
+        finite = np.isfinite(expected)
+        is_same = np.array_equal(expected[~finite], answered[~finite], equal_nan=True)
+        if not is_same or not np.isfinite(answered[finite]).all():
+            return math.inf
+        squares += float((np.abs(expected[finite]) ** 2).sum())
+        errors += float((np.abs(answered[finite] - expected[finite]) ** 2).sum())
+    if errors == 0.0:
+        return 0.0
+    return math.sqrt(errors / squares) if squares > 0 else math.inf
 
 
 def distance(reference: Array, candidate: Array) -> float:

@@ -21,7 +21,7 @@ LAYERS = {
     "modules": "pytorch",
     "graphs": "graph",
     "artefacts and sources": "artifact text activations tasks losses source loaders given reference evidence proof",
-    "steps": "pipelines records corpus watching routes repairs",
+    "steps": "pipelines records corpus watching routes repairs recipes",
     "verbs": "stages reports",
     "surface": "api cli __init__",
 }
@@ -30,7 +30,7 @@ LAYER = {entry: layer for layer, entries in LAYERS.items() for entry in entries.
 
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "jinja2", "matplotlib"}
 # Packages whose every module is imported to find out what is there, also where no heavy library is installed.
-PLUGINS = {"backends", "tasks", "losses"}
+PLUGINS = {"backends", "tasks", "losses", "recipes"}
 EXITS = {"print", "exit", "quit", "sys.exit", "os._exit", "SystemExit"}
 MACHINE = {"os.environ", "os.getenv", "os.cpu_count", "os.sched_getaffinity", "multiprocessing.cpu_count"}
 

@@ -19,7 +19,7 @@ from onnxwright.proof.judge import Judge, Ruling, difference, errors, is_negligi
 from onnxwright.proof.lattice import Sizes, volume
 from onnxwright.reference import Reference
 from onnxwright.samples import TYPICAL, Sampler, Values
-from onnxwright.tolerance import MOST_LIMIT, SAME_PRECISION, ToleranceClass, lower_precision
+from onnxwright.tolerance import MOST_LIMIT, SAME_PRECISION, ToleranceClass
 from onnxwright.words import in_sizes
 
 Key = tuple[int, ...]
@@ -140,10 +140,10 @@ class Bench:
         self._cheapest = math.inf
         self._regimes = itertools.cycle(sampler.regimes[1:])
 
-    def hold_to_lower(self, precisions: Mapping[str, str]) -> None:
-        """Holds candidates, by name, to the wider limits of the lower type in which they compute."""
-        for name, precision in precisions.items():
-            self.tallies[name].held_to = lower_precision(precision)
+    def hold_to(self, classes: Mapping[str, ToleranceClass]) -> None:
+        """Holds candidates, by name, to the wider limits of a class."""
+        for name, held_to in classes.items():
+            self.tallies[name].held_to = held_to
 
     def is_over(self) -> bool:
         """Whether the time is used up, or nothing that is tried could change anything."""
@@ -257,13 +257,14 @@ class Bench:
         except Exception as problem:  # noqa: BLE001 - runtimes raise types of their own
             tally.note_failure(fail("raises", f"raises {type(problem).__name__}: {str(problem)[:300]}"))
             return
-        found = errors(expected, answered)
+        found = errors(expected, answered, tally.held_to)
         ruling = self.judge.rule(found, point.feeds, expected, answered, tally.held_to)
         if ruling.hidden and not point.values.is_extreme:
             where = f"{in_sizes(point.sizes)}, {point.values.name} values"
             is_close = self.judge.is_tie(point.feeds, where, is_close=True)
             tally.hidden.append(_Hidden(ruling, where, is_close))
-        is_open = ruling.is_right is None or (not ruling.is_right and self._tells_nothing(point, answered, tally))
+        is_beyond = tally.held_to.is_for_usual and _is_beyond(point.values, found)
+        is_open = ruling.is_right is None or (not ruling.is_right and is_beyond) or (not ruling.is_right and self._tells_nothing(point, answered, tally))
         if is_open:
             tally.leave_open(point.sizes, point.values.name)
             return
@@ -293,6 +294,11 @@ class Bench:
             is_lone = _LONE * (len(tally.failed) + 1) <= len(tally.agreed)
             return is_lone and self.judge.is_tie(point.feeds, where, is_close=True)
         return is_negligible(point.expected, answered, point.feeds) or self.judge.is_tie(point.feeds, where)
+
+
+def _is_beyond(values: Values, errors: Mapping[str, float]) -> bool:
+    """Whether values are none that a lower type is made for, and the answer to them has no more wrong than numbers."""
+    return values.is_extreme or (not values.is_usual and all(map(math.isfinite, errors.values())))
 
 
 def key_of(sizes: Mapping[str, int]) -> Key:

@@ -177,10 +177,11 @@ def _greatest(array: Array) -> float:
     return float(finite.max(initial=0.0))
 
 
-def errors(expected: Tensors, answered: Tensors) -> dict[str, float]:
+def errors(expected: Tensors, answered: Tensors, of: ToleranceClass = SAME_PRECISION) -> dict[str, float]:
     """Returns the error of each output, paired by its exact name; a missing one is infinitely wrong."""
+    between = tolerance.overall_distance if of.is_overall else tolerance.distance
     return {
-        name: tolerance.distance(array, answered[name]) if name in answered else float("inf")
+        name: between(array, answered[name]) if name in answered else float("inf")
         for name, array in expected.items()
     }
 

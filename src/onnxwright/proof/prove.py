@@ -30,6 +30,7 @@ from onnxwright.proof.lattice import (
 )
 from onnxwright.reference import Reference
 from onnxwright.samples import TYPICAL, Sampler
+from onnxwright.tolerance import ToleranceClass
 from onnxwright.words import in_sizes
 
 BUDGETS: Final = {"quick": 5.0, "normal": 12.0, "thorough": 900.0}
@@ -70,8 +71,8 @@ class Plan:
     """What it asks."""
     clock: Callable[[], float] = time.monotonic
     """What tells the seconds."""
-    lower: Mapping[str, str] = field(default_factory=dict)
-    """The candidates that compute in a lower type by design, as `{"fp16": "float16"}`: their limits are wider."""
+    classes: Mapping[str, ToleranceClass] = field(default_factory=dict)
+    """The candidates that compute in a lower type by design, and what they are held to: their limits are wider."""
 
     @property
     def whole(self) -> Box:
@@ -86,7 +87,7 @@ def prove(reference: Reference, candidates: Mapping[str, Session], sampler: Samp
     tried; where the time did not allow a corner in which several dims are at their most, a finding says so.
     """
     bench = Bench(reference, candidates, sampler, plan.profile, Limit(plan.seconds, plan.clock))
-    bench.hold_to_lower(plan.lower)
+    bench.hold_to(plan.classes)
     _try_lattice(bench, plan)
     boxes = _settle(bench, plan)
     return {name: _conclude(bench, name, session, boxes[name], plan) for name, session in candidates.items()}

@@ -27,6 +27,7 @@ from onnxwright.stages.examine import asked_of, examined, rows_of, with_compared
 from onnxwright.stages.load import load
 from onnxwright.stages.optimize import optimize
 from onnxwright.stages.package import package
+from onnxwright.stages.quantize import quantize
 from onnxwright.stages.repair import best, repair_all
 from onnxwright.stages.repro import save_first, tell_repro
 from onnxwright.stages.request import Request, ready_engines
@@ -66,7 +67,8 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
         chosen = best(outcomes, source)
         _keep(chosen.file, folder / GRAPH)
         optimized = optimize(bench, chosen, folder / GRAPH, progress) if request.is_optimized else []
-        made = variants_of(bench, chosen, optimized)
+        lowered = quantize(bench, chosen, folder / GRAPH, progress) if request.lowers_precision else []
+        made = variants_of(bench, chosen, optimized, lowered)
         if request.is_measured:
             with progress.stage("measure"):
                 made = measured(bench, made)
@@ -156,6 +158,7 @@ def _manifest(
         variants=dict(made.by_name),
         default=made.default,
         optimizations=dict(made.optimizations),
+        quantizations=dict(made.quantizations),
         lineage=tuple(_lineage(bench, chosen, made.by_name[EXPORTED])),
         environment=environment.describe(),
         task=source.task,

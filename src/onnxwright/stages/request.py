@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from onnxwright import backends, environment
 from onnxwright.approach import parse
 from onnxwright.errors import EngineError, OutputError, UsageError, accepted
 from onnxwright.proof.prove import BUDGETS
+from onnxwright.recipes import AUTO, UNCHANGED, recipes_for
 from onnxwright.repairs import repair
 from onnxwright.routes import route, routes
 from onnxwright.stages.export import DEFAULT_OPSET
@@ -19,7 +21,6 @@ from onnxwright.stages.load import require_onnx, require_torch
 if TYPE_CHECKING:
     from torch import nn
 
-PRECISIONS: Final = ("auto", "fp32")
 DEVICES: Final = ("cpu", "cuda")
 _OLDEST_OPSET: Final = 7
 """Converters of graphs know none before."""
@@ -41,6 +42,12 @@ class Request:
     device: str = "cpu"
     engines: tuple[str, ...] = ("auto",)
     precision: str = "auto"
+    max_loss: float | None = None
+    """How much accuracy may be lost; what the task's measure allows for unless given."""
+    labels: Path | None = None
+    search_seconds: float = 300.0
+    is_quantized: bool = False
+    """Whether `auto` lowers the precision; a budget says so too."""
     samples: Path | None = None
     seed: int = 0
     proof: str = "normal"
@@ -66,7 +73,8 @@ class Request:
             UsageError: naming what would be accepted.
         """
         _check_place(self.source, self.out)
-        check_word("precision", self.precision, PRECISIONS)
+        recipes_for(self.precision)
+        _check_budget(self)
         check_word("proof", self.proof, BUDGETS)
         check_empty(self.repro)
         check_word("device", self.device, DEVICES)
@@ -90,11 +98,27 @@ class Request:
             spans = "; ".join(f"{name} {one.opsets[0]} to {one.opsets[-1]}" for name, one in routes().items())
             raise UsageError(f"opset {self.opset}: no route writes it; expected one of: {spans}.")
 
+    @property
+    def lowers_precision(self) -> bool:
+        """Whether a lower precision is looked for: one is named, or a budget is given."""
+        if self.precision == UNCHANGED:
+            return False
+        return self.precision != AUTO or self.max_loss is not None or self.is_quantized
+
     def ladder(self) -> list[str]:
         """Returns the routes to try, in order."""
         if self.route != "auto":
             return [self.route]
         return [name for name, one in routes().items() if self.opset in one.opsets]
+
+
+def _check_budget(request: Request) -> None:
+    """Refuses a budget that is none, and what is said of a search where there is none."""
+    loss = request.max_loss
+    if loss is not None and not 0 <= loss < math.inf:
+        raise UsageError(f"max accuracy loss {loss}: expected a number from 0, as 0.001.")
+    if request.labels is not None and not request.lowers_precision:
+        raise UsageError("labels: judge a lower precision, and none is asked for. Give --precision or --max-accuracy-loss.")
 
 
 def _check_replay(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -13,15 +13,19 @@ from msgspec.structs import replace
 from onnxwright import backends, environment, files
 from onnxwright.backends import Options, Session
 from onnxwright.errors import EngineError
-from onnxwright.manifest import Default, EngineProof, Measurement, Optimization, Proof, Variant
+from onnxwright.manifest import Default, EngineProof, Measurement, Optimization, Proof, Quantization, Variant
+from onnxwright.recipes import AUTO
 from onnxwright.samples import TYPICAL
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.optimize import Optimized
+from onnxwright.stages.quantize import Quantized
 
 GRAPH: Final = "onnx/model.onnx"
 EXPORTED: Final = "fp32"
 OPTIMIZED: Final = "optimized"
+SHORT: Final = {"float16": "fp16", "bfloat16": "bf16", "int8": "int8", "int4": "int4"}
+"""How variants in a precision are called."""
 _TIMED_SECONDS = 12.0
 
 
@@ -43,18 +47,34 @@ class Variants:
     by_name: Mapping[str, Variant]
     default: Default
     optimizations: Mapping[str, Optimization]
+    quantizations: Mapping[str, Quantization]
+    preferred: frozenset[str] = frozenset()
+    """The variants of which one is to be used, since its precision was asked for; any where there is none."""
 
 
-def variants_of(bench: Workbench, chosen: Outcome, optimized: Sequence[Optimized]) -> Variants:
-    """Writes the graphs that were optimized beside the one as exported; the default is that one until it's measured."""
+def variants_of(
+    bench: Workbench, chosen: Outcome, optimized: Sequence[Optimized], lowered: Sequence[Quantized] = ()
+) -> Variants:
+    """Writes the graphs that were made beside the one as exported; the default is that one until it's measured."""
     exported = _exported(bench, chosen)
     found, records = {EXPORTED: exported}, {one.engine: one.record for one in optimized}
     for one in optimized:
         if one.model is not None and one.proof is not None:
-            name = OPTIMIZED if OPTIMIZED not in found else f"{OPTIMIZED}-{one.engine}"
+            name = _free(OPTIMIZED, one.engine, found)
             found[name] = _written(bench, name, one, exported.precision)
             records[one.engine] = replace(one.record, variant=name)
-    return Variants(found, _fastest({EXPORTED: exported}, {}), records)
+    quantizations = {one.engine: one.record for one in lowered}
+    for done in lowered:
+        if done.kept is not None:
+            name = _free(SHORT[done.precision], done.engine, found)
+            found[name] = _lowered(bench, name, done)
+            quantizations[done.engine] = replace(done.record, variant=name)
+    asked = frozenset(one.variant for one in quantizations.values() if one.variant and one.asked != AUTO)
+    return Variants(found, _fastest(found, {}, asked), records, quantizations, asked)
+
+
+def _free(name: str, engine: str, taken: Mapping[str, Variant]) -> str:
+    return name if name not in taken else f"{name}-{engine}"
 
 
 def _exported(bench: Workbench, chosen: Outcome) -> Variant:
@@ -80,6 +100,29 @@ def _written(bench: Workbench, name: str, one: Optimized, precision: str) -> Var
     return Variant(place, precision, files.digest(file), one.proof, engines=engines)
 
 
+def _lowered(bench: Workbench, name: str, one: Quantized) -> Variant:
+    """Writes a graph in lower precision; one that is only executed so has the file of the graph as exported."""
+    assert one.kept is not None, "written where one is kept"
+    assert one.model is not None, "it has a graph"
+    assert one.proof is not None, "and only after it was shown right"
+    from onnxwright.graph.sharing import save_variant
+
+    given = bench.folder / GRAPH
+    file = given
+    if not one.is_as_exported:
+        file = given.with_name(f"{given.stem}_{name.replace('-', '_')}.onnx")
+        save_variant(one.model, file, given)
+    return Variant(
+        file.relative_to(bench.folder).as_posix(),
+        one.precision,
+        files.digest(file),
+        one.proof,
+        engines={one.engine: EngineProof(executed=True, proof=one.proof)},
+        execution=one.kept.execution,
+        accuracy=one.kept.judged,
+    )
+
+
 def measured(bench: Workbench, made: Variants) -> Variants:
     """Measures variants beside the reference; returns them with that, the fastest at the usual size as the default."""
     source, seed, variants = bench.source, bench.request.seed, made.by_name
@@ -97,14 +140,14 @@ def measured(bench: Workbench, made: Variants) -> Variants:
         rows[runners[key].variant].append(found[key])
     told = {variant: replace(one, measurements=tuple(rows[variant])) for variant, one in variants.items()}
     by_runner = {runners[key]: one for key, one in found.items() if key in runners}
-    return dataclasses.replace(made, by_name=told, default=_fastest(variants, by_runner))
+    return dataclasses.replace(made, by_name=told, default=_fastest(variants, by_runner, made.preferred))
 
 
 def _runners(variants: Mapping[str, Variant]) -> Iterator[Runner]:
     """The variants in the engines in which they were shown right, and in the lower precisions that these offer."""
     for name, variant in variants.items():
         for engine in _shown(variant):
-            precisions = backends.engine(engine).precisions if name == EXPORTED else ("float32",)
+            precisions = backends.engine(engine).precisions if name == EXPORTED else (variant.execution,)
             yield from (Runner(name, engine, precision) for precision in precisions)
 
 
@@ -117,10 +160,17 @@ def _prepared(
             yield key, backends.engine(one.engine).prepare(bench.folder / variants[one.variant].file, options)
 
 
-def _fastest(variants: Mapping[str, Variant], found: Mapping[Runner, Measurement]) -> Default:
-    """The greatest speed-up at the usual size, where as much was shown as anywhere."""
+def _fastest(
+    variants: Mapping[str, Variant], found: Mapping[Runner, Measurement], preferred: Collection[str] = ()
+) -> Default:
+    """The greatest speed-up at the usual size, where as much was shown as anywhere, among what is preferred if any."""
     most = variants[EXPORTED].proof.extent
-    shown = ((Runner(name, engine), proof) for name, one in variants.items() for engine, proof in _shown(one).items())
+    chosen = {name: one for name, one in variants.items() if name in preferred} or variants
+    shown = (
+        (Runner(name, engine, one.execution), proof)
+        for name, one in chosen.items()
+        for engine, proof in _shown(one).items()
+    )
     widest = [runner for runner, proof in shown if proof.extent >= most]
     best = max(widest, key=lambda one: found[one].latencies[-1].speedup if one in found else 0.0)
     return Default(best.variant, best.engine)

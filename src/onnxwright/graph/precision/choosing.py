@@ -1,0 +1,153 @@
+"""Scales of products chosen by what the products then answer: for each activation, those with the least error.
+
+Where a few channels of an activation are far larger than the others, one scale for all leaves the others few steps.
+Dividing each channel by a number of its own, and multiplying the weights by it, moves the difference into the weights,
+whose columns have scales of their own. The number is `peak ** alpha / weight_peak ** (1 - alpha)`: SmoothQuant (Xiao
+and others, 2023, https://arxiv.org/abs/2211.10438, equation 4), here with the `alpha` that is best for each activation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from onnxwright.graph.precision.activations import Activation
+from onnxwright.graph.precision.products import Product
+from onnxwright.graph.precision.scales import Scale, quantized, restored
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+ALPHAS: Final = (0.35, 0.5, 0.65, 0.75, 0.85)
+SHARES: Final = (0.9, 0.75)
+"""Parts of the range that are tried in its place: what lies outside saturates, and the rest has finer steps."""
+_LEAST: Final = 1e-5
+_NEGLIGIBLE_GAIN: Final = 0.97
+"""An error has to be smaller than that part of another's to be worth a node, or saturation."""
+
+Span = tuple[float, float]
+Calibrator = Callable[[Array], Span]
+"""Which range the rows of an activation are given."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one activation is quantized: its scale, and what each channel is divided by before, if anything."""
+
+    scale: Scale
+    balance: Array | None = None
+    """float32[channels]"""
+
+
+def settings(
+    wanted: Sequence[Product],
+    seen: Mapping[str, Activation],
+    *,
+    is_symmetric: bool,
+    alphas: Sequence[float] = (),
+    calibrator: Calibrator | None = None,
+) -> dict[str, Setting]:
+    """Returns a setting for what goes into each product, by the name of the value.
+
+    `alphas` are tried for balances. Without a calibrator, the range is that of the samples or a part of it, whichever
+    errs least.
+    """
+    groups: dict[str, list[Product]] = {}
+    for one in wanted:
+        groups.setdefault(str(one.activation.name), []).append(one)
+    return {
+        name: _setting(_Group(seen[name], own, is_symmetric, calibrator), alphas) for name, own in groups.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Group:
+    """An activation, and the products that it goes into."""
+
+    seen: Activation
+    products: Sequence[Product]
+    is_symmetric: bool
+    calibrator: Calibrator | None
+
+    @property
+    def are_matrices(self) -> bool:
+        return all(one.node.op_type != "Conv" for one in self.products)
+
+    def scale(self, balance: Array | None, share: float = 1.0) -> Scale:
+        if self.calibrator is not None:
+            least, most = self.calibrator(self.seen.rows if balance is None else self.seen.rows / balance)
+        elif balance is None:
+            least, most = self.seen.least, self.seen.most
+        else:
+            balanced = self.seen.rows / balance
+            peak = float((self.seen.peaks / balance).max())
+            least = -peak if balanced.min() < 0 else 0.0
+            least, most = max(least, _scaled_least(self.seen, balance)), peak
+        return Scale.of(share * least, share * most, is_symmetric=self.is_symmetric)
+
+    def error(self, setting: Setting, answers: Sequence[Array]) -> float:
+        """The squared error of all products on the rows."""
+        rows = self.seen.rows if setting.balance is None else self.seen.rows / setting.balance
+        rounded = setting.scale.rounded(rows)
+        if not self.are_matrices:
+            return float(np.square(rounded - rows).sum())
+        weights = (rounded_weight(one, setting.balance) for one in self.products)
+        return sum(
+            float(np.square(rounded @ weight - answer).sum()) for weight, answer in zip(weights, answers, strict=True)
+        )
+
+    def answers(self) -> list[Array]:
+        return [self.seen.rows @ matrix(one) for one in self.products] if self.are_matrices else []
+
+    def balances(self, alphas: Iterable[float]) -> list[Array]:
+        if not self.are_matrices:
+            return []
+        peaks = np.maximum(self.seen.peaks, _LEAST)
+        columns = np.max([np.abs(matrix(one)).max(axis=1) for one in self.products], axis=0)
+        found = (peaks**alpha / np.maximum(columns, _LEAST) ** (1 - alpha) for alpha in alphas)
+        # Only ratios count: around 1, neither the activation nor the weights leave the range of floats.
+        return [np.asarray(one / np.exp(np.log(one).mean()), np.float32) for one in found]
+
+
+def _setting(group: _Group, alphas: Sequence[float]) -> Setting:
+    answers = group.answers()
+    best = Setting(group.scale(None))
+    least = group.error(best, answers)
+    for balance in group.balances(alphas):
+        tried = Setting(group.scale(balance), balance)
+        best, least = _better(group, tried, answers, best, least)
+    for share in SHARES if group.calibrator is None else ():
+        tried = Setting(group.scale(best.balance, share), best.balance)
+        best, least = _better(group, tried, answers, best, least)
+    return best
+
+
+def _better(
+    group: _Group, tried: Setting, answers: Sequence[Array], best: Setting, least: float
+) -> tuple[Setting, float]:
+    error = group.error(tried, answers)
+    return (tried, error) if error < _NEGLIGIBLE_GAIN * least else (best, least)
+
+
+def _scaled_least(seen: Activation, balance: Array) -> float:
+    """The least number that is to be expected of a balanced activation: no more negative than its rows, and a little."""
+    low = float((seen.rows / balance).min(initial=0.0))
+    share = seen.least / float(seen.rows.min(initial=0.0)) if seen.rows.min(initial=0.0) < 0 else 1.0
+    return low * max(1.0, share)
+
+
+def matrix(one: Product) -> Array:
+    """Returns the weights of a matrix product as float32[in, out]."""
+    tensor = one.weight.const_value
+    assert tensor is not None, "products have weights of their own"
+    array = np.asarray(tensor.numpy(), np.float32)
+    return array if one.outer == 1 else array.T
+
+
+def rounded_weight(one: Product, balance: Array | None) -> Array:
+    """Returns the weights of a matrix product as they come back from int8, as float32[in, out]."""
+    weight = matrix(one) if balance is None else matrix(one) * balance[:, None]
+    whole, scale = quantized(weight, 1)
+    return restored(whole, scale, 1)

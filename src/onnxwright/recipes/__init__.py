@@ -1,0 +1,154 @@
+"""Ways to lower the precision of a graph: one family a file, each offering `FAMILY`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
+
+import numpy as np
+
+from onnxwright.backends import Session, Tensors
+from onnxwright.discovery import offered
+from onnxwright.errors import UsageError, accepted
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+    from onnxwright.graph.precision.activations import Activation
+    from onnxwright.graph.precision.choosing import Setting
+    from onnxwright.graph.precision.observing import Ranges
+    from onnxwright.graph.precision.products import Product
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+AUTO: Final = "auto"
+UNCHANGED: Final = "fp32"
+
+
+class Lowered(NamedTuple):
+    """A graph in lower precision, and the nodes that stay as they were, each with why."""
+
+    model: onnx_ir.Model
+    kept: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What recipes work with: a graph, samples to calibrate by, and a way to run graphs as they are.
+
+    What several recipes need is measured once.
+    """
+
+    model: onnx_ir.Model
+    load: Callable[[onnx_ir.Model], Session]
+    calibration: Sequence[Tensors]
+    seed: int = 0
+    _settings: dict[str, Any] = field(default_factory=dict)
+
+    def settings_of(self, recipe: Recipe) -> Any:
+        """What a recipe's `settings` are, found once."""
+        if recipe.name not in self._settings:
+            self._settings[recipe.name] = recipe.settings(self)
+        return self._settings[recipe.name]
+
+    @functools.cached_property
+    def prepared(self) -> onnx_ir.Model:
+        """The graph, ready for int8."""
+        from onnxwright.graph.precision.integers import prepared
+
+        return prepared(self.model)
+
+    @functools.cached_property
+    def ranges(self) -> Ranges:
+        """How large the numbers on the way are on the samples."""
+        from onnxwright.graph.precision.observing import observed, ranges
+
+        return ranges(self.load(observed(self.model)), self.calibration)
+
+    @functools.cached_property
+    def products(self) -> list[Product]:
+        """The products with constant weights."""
+        from onnxwright.graph.precision.products import products
+
+        return products(self.prepared)
+
+    @functools.cached_property
+    def seen(self) -> Mapping[str, Activation]:
+        """What goes into the products, on the samples."""
+        from onnxwright.graph.precision.activations import activations, tapped
+
+        return activations(
+            self.load(tapped(self.prepared, self.products)), self.calibration, self.products, seed=self.seed
+        )
+
+
+class Recipe(Protocol):
+    """One way to lower a graph's precision."""
+
+    name: str
+    """How a user names it."""
+    is_common: bool
+    """Whether it is tried for the word of its family, and for `auto`; others only where they are named."""
+    told: str
+    """What it does, in one sentence without a full stop."""
+    precision: str
+    """The lowest type in which something is computed or held then."""
+    class_of: str
+    """Which class of tolerance its answers are held to: that of a lower type of floats, or `quantized`."""
+    executions: tuple[str, ...]
+    """The types in which an engine may execute what is left in float32."""
+
+    def refusal(self, engine: str) -> str | None:
+        """Says why an engine gains nothing from it, None where it may."""
+
+    def make(self, material: Material, kept: Mapping[str, str]) -> Lowered:
+        """Lowers a graph, but for some nodes, by name with the reason.
+
+        Raises:
+            RouteError: when it can't be done to this graph.
+            UsageError: when the samples don't serve.
+        """
+
+    def settings(self, material: Material) -> Mapping[str, Setting | None] | None:
+        """What goes into products by name, with its scale, where single products can be left out; else None."""
+
+
+class Family(NamedTuple):
+    """Recipes that lead to the same type, by the word for them all."""
+
+    name: str
+    recipes: tuple[Recipe, ...]
+
+
+def families() -> dict[str, Family]:
+    """Returns every family of recipes, by name."""
+    return cast(dict[str, Family], offered(__name__, "FAMILY"))
+
+
+def recipes() -> dict[str, Recipe]:
+    """Returns every recipe, by name."""
+    return {one.name: one for family in families().values() for one in family.recipes}
+
+
+def words() -> tuple[str, ...]:
+    """Returns what a user may say of a precision: `auto`, `fp32`, families of recipes, and single ones."""
+    return tuple(dict.fromkeys((AUTO, UNCHANGED, *families(), *recipes())))
+
+
+def recipes_for(word: str) -> list[Recipe]:
+    """Returns the recipes that a word stands for.
+
+    Raises:
+        UsageError: when it is none that is known.
+    """
+    if word == UNCHANGED:
+        return []
+    if word == AUTO:
+        return [one for one in recipes().values() if one.is_common]
+    if word in families():
+        return [one for one in families()[word].recipes if one.is_common]
+    if word not in recipes():
+        raise UsageError(f"precision '{word}' is unknown; expected {accepted(word, words())}.")
+    return [recipes()[word]]

@@ -1,0 +1,52 @@
+"""bfloat16: the graph as it is, which an engine executes in it, or the graph written in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from onnxwright.recipes import Family, Lowered, Material
+from onnxwright.recipes.fp16 import InFloats
+
+_EXECUTING = "openvino"
+"""The engine that executes float32 graphs in bfloat16 where it is told to."""
+
+
+@dataclass(frozen=True)
+class AsExecuted:
+    """The graph as it is, executed in a lower type by the engine."""
+
+    name: str
+    precision: str
+    told: str
+    is_common: bool = True
+
+    @property
+    def class_of(self) -> str:
+        """The class of its type."""
+        return self.precision
+
+    @property
+    def executions(self) -> tuple[str, ...]:
+        """The type alone."""
+        return (self.precision,)
+
+    def refusal(self, engine: str) -> str | None:
+        """Says why an engine doesn't execute a graph in another type."""
+        return None if engine == _EXECUTING else "it executes a graph in the types that are written in it."
+
+    def make(self, material: Material, kept: Mapping[str, str]) -> Lowered:  # noqa: ARG002 - nothing can be kept
+        """Returns the graph as it is."""
+        return Lowered(material.model, {})
+
+    def settings(self, material: Material) -> None:  # noqa: ARG002 - as the protocol has it
+        """None: nothing can be left out."""
+
+
+FAMILY = Family(
+    "bf16",
+    (
+        AsExecuted("bf16-execution", "bfloat16", "the graph as exported, which the engine executes in bfloat16"),
+        InFloats("bf16-graph", "bfloat16", "the graph in bfloat16, with islands in float32", is_common=False),
+    ),
+)

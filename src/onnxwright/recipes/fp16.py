@@ -1,0 +1,43 @@
+"""float16: the graph in it, with islands in float32 where numbers would overflow or vanish."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from onnxwright.recipes import Family, Lowered, Material
+
+
+@dataclass(frozen=True)
+class InFloats:
+    """The graph in a lower type; what would overflow or vanish stays in float32."""
+
+    name: str
+    precision: str
+    told: str
+    is_common: bool = True
+    executions: tuple[str, ...] = ("float32",)
+
+    @property
+    def class_of(self) -> str:
+        """The class of its type."""
+        return self.precision
+
+    def refusal(self, engine: str) -> str | None:
+        """Says why an engine can't gain from it."""
+        if self.precision == "bfloat16" and engine == "onnxruntime":
+            return "ONNX Runtime has hardly any operator in bfloat16 on the CPU."
+        return None
+
+    def make(self, material: Material, kept: Mapping[str, str]) -> Lowered:
+        """Lowers the graph as far as the samples show that it may be."""
+        from onnxwright.graph.precision.floats import lowered
+
+        found = lowered(material.model, self.precision, material.ranges, kept=kept)
+        return Lowered(found.model, found.kept)
+
+    def settings(self, material: Material) -> None:  # noqa: ARG002 - as the protocol has it
+        """None: what stays in float32 is found by islands."""
+
+
+FAMILY = Family("fp16", (InFloats("fp16", "float16", "the graph in float16, with islands in float32"),))

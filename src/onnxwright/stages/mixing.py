@@ -1,0 +1,126 @@
+"""Which products stay in float32: each is asked once what it costs in accuracy, then the costliest are left out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from onnxwright import tolerance
+from onnxwright.backends import Array, Ran, Session, Tensors
+from onnxwright.recipes import Material, Recipe
+
+_ASKED: Final = 12
+"""So many samples tell what a product costs."""
+_MARGIN: Final = 0.8
+"""The part of the budget that may be used up on the samples that a variant is made with: others lose a little more."""
+_MORE: Final = 0.15
+_RETRIES: Final = 3
+
+LossOf = Callable[[Session], float]
+"""What a session loses on the samples to calibrate by."""
+
+
+class Cost(NamedTuple):
+    """What one product costs in int8: the error that it alone makes of the outputs, for so many weights."""
+
+    name: str
+    error: float
+    size: int
+
+    @property
+    def price(self) -> float:
+        """The squared error for each weight: errors of products that don't know each other add up by their squares."""
+        return self.error**2 / self.size
+
+
+def mixes(material: Material, recipe: Recipe, loss_of: LossOf, budget: float) -> Iterator[Mapping[str, str]]:
+    """Yields which products to keep in float32, by name with why, from few to more; nothing where it's no product's.
+
+    The first is the least with which the switched graph stays within the budget.
+    """
+    settings = material.settings_of(recipe)
+    if settings is None:
+        return
+    switched = _Switched.of(material, settings)
+    costs = sorted(_costs(switched, material), key=lambda one: -one.price)
+    count = _least_count(switched, costs, lambda session: loss_of(session) <= _MARGIN * budget)
+    for _ in range(_RETRIES):
+        if count >= len(costs):
+            return
+        yield {one.name: _reason(one) for one in costs[:count]}
+        count += max(1, round(_MORE * len(costs)))
+
+
+def _reason(one: Cost) -> str:
+    return f"in int8 it alone would put the outputs off by {one.error:.2%}"
+
+
+@dataclass(frozen=True)
+class _Switched:
+    """A session in which each product can be switched to int8; `chosen` are those that are."""
+
+    session: Session
+    names: Sequence[str]
+    sizes: Mapping[str, int]
+    outputs: frozenset[str]
+    chosen: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, material: Material, settings: Mapping[str, Any]) -> _Switched:
+        from onnxwright.graph.precision.integers import with_switches
+
+        own = [one for one in material.products if one.activation.name in settings]
+        session = material.load(with_switches(material.prepared, settings))
+        outputs = frozenset(str(value.name) for value in material.model.graph.outputs)
+        return cls(session, [one.name for one in own], {one.name: one.size for one in own}, outputs)
+
+    @property
+    def ran(self) -> Ran:
+        return self.session.ran
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        import numpy as np
+
+        from onnxwright.graph.precision.integers import SWITCH
+
+        flags = {f"{name}{SWITCH}": np.asarray(name in self.chosen) for name in self.names}
+        answers = self.session.run({**feeds, **flags})
+        return {name: answers[name] for name in self.outputs}
+
+    def with_int8(self, names: frozenset[str]) -> _Switched:
+        return _Switched(self.session, self.names, self.sizes, self.outputs, names)
+
+
+def _costs(switched: _Switched, material: Material) -> Iterator[Cost]:
+    samples = material.calibration[:_ASKED]
+    right = [switched.run(one) for one in samples]
+    for name in switched.names:
+        alone = switched.with_int8(frozenset({name}))
+        errors = [_error(expected, alone.run(one)) for expected, one in zip(right, samples, strict=True)]
+        yield Cost(name, (sum(error**2 for error in errors) / len(errors)) ** 0.5, switched.sizes[name])
+
+
+def _error(expected: Tensors, answered: Tensors) -> float:
+    """The error of the worst output; whole numbers that differ are as bad as can be."""
+    found = (tolerance.overall_distance(array, answered[name]) for name, array in expected.items())
+    return min(1.0, max(found, default=0.0))
+
+
+def _least_count(switched: _Switched, costs: Sequence[Cost], is_right: Callable[[Session], bool]) -> int:
+    """How many of the costliest products have to stay, found by bisection; all where no other number will do."""
+    low, high = 0, len(costs)
+    while low < high:
+        middle = (low + high) // 2
+        rest = frozenset(one.name for one in costs[middle:])
+        if is_right(switched.with_int8(rest)):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def seconds_left(deadline: float) -> float:
+    """How long a search may still take."""
+    return deadline - time.monotonic()

@@ -1,0 +1,423 @@
+"""Lowers the precision of a graph for each engine, and keeps what stays within the budget and is faster there.
+
+```
+  recipes ──► made, with what is too costly left in float32 ──► within the budget on half of the samples?
+                                                                        │ yes
+       a variant ◄── proof ◄── within the budget on the other half? ◄── measured side by side: the fastest first
+```
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from onnxwright import backends, environment
+from onnxwright.backends import Options, Session
+from onnxwright.corpus import corpus_of
+from onnxwright.errors import EngineError, ProofError, RouteError, UsageError
+from onnxwright.findings import Finding
+from onnxwright.losses import loss_of
+from onnxwright.manifest import Accuracy, Came, Candidate, Latency, Neighbours, Proof, Quantization
+from onnxwright.progress import Progress
+from onnxwright.proof.prove import prove
+from onnxwright.recipes import AUTO, Lowered, Material, Recipe, recipes_for
+from onnxwright.samples import TYPICAL
+from onnxwright.stages import measure as measuring
+from onnxwright.stages.attempt import Outcome, Workbench
+from onnxwright.stages.examine import plan_of
+from onnxwright.stages.mixing import mixes
+from onnxwright.stages.optimize import compared, is_worth_it
+from onnxwright.stages.scoring import Scoring
+from onnxwright.tolerance import ToleranceClass, lower_precision, quantized
+from onnxwright.words import in_sizes
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+_GIVEN: Final = "as exported"
+_SECONDS: Final = 12.0
+"""For the measurement of all candidates of an engine."""
+_MOST_PROOFS: Final = 4
+_MOST_ISLANDS: Final = 16
+"""So many graphs are judged to find what has to stay in float32, where nothing foretells it."""
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What came of one engine: the record, and the graph with its proof where one was kept."""
+
+    engine: str
+    record: Quantization
+    kept: Candidate | None = None
+    model: onnx_ir.Model | None = None
+    proof: Proof | None = None
+    precision: str = "float32"
+
+    @property
+    def is_as_exported(self) -> bool:
+        """Whether the graph is the one as exported, and only executed in a lower type."""
+        return self.kept is not None and self.precision == self.kept.execution
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """One candidate on its way."""
+
+    recipe: Recipe
+    execution: str
+    came: Came = "not the fastest"
+    message: str = ""
+    lowered: Lowered | None = None
+    session: Session | None = None
+    size: int = 0
+    calibrated: Accuracy | None = None
+    error: float = 0.0
+    judged: Accuracy | None = None
+    neighbours: Neighbours | None = None
+    latencies: tuple[Latency, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def gain(self) -> float:
+        """The geometric mean of the speed-ups over all sizes."""
+        logs = [math.log(one.speedup) for one in self.latencies]
+        return math.exp(sum(logs) / len(logs)) if logs else 1.0
+
+    @property
+    def held_to(self) -> ToleranceClass:
+        return quantized(self.error) if self.recipe.class_of == "quantized" else lower_precision(self.recipe.class_of)
+
+    @property
+    def record(self) -> Candidate:
+        kept = dict(self.lowered.kept) if self.lowered is not None else {}
+        return Candidate(
+            self.recipe.name,
+            self.execution,
+            self.came,
+            self.message,
+            kept,
+            self.calibrated,
+            self.judged,
+            self.neighbours,
+            self.latencies,
+            self.size,
+        )
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """An engine, the graph as exported, the samples, and the budget."""
+
+    bench: Workbench
+    chosen: Outcome
+    file: Path
+    engine: str
+    scoring: Scoring
+    budget: float
+    deadline: float
+    material: Material
+
+    @property
+    def shown(self) -> Proof:
+        return self.chosen.proofs[self.engine]
+
+    @property
+    def is_auto(self) -> bool:
+        return self.bench.request.precision == AUTO
+
+    @property
+    def is_measured(self) -> bool:
+        return self.bench.request.is_measured
+
+    def loss(self, session: Session) -> float:
+        return self.scoring.calibrate(session)[0].amount
+
+    def prepared(self, model: onnx_ir.Model, execution: str) -> tuple[Session, int]:
+        """Loads a graph into the engine; returns how large its file is, too.
+
+        Raises:
+            EngineError: when the engine refuses it.
+        """
+        from onnxwright.graph.saving import save_model
+
+        with tempfile.TemporaryDirectory(dir=self.bench.folder) as folder:
+            file = Path(folder) / self.file.name
+            save_model(model, file)
+            size = sum(one.stat().st_size for one in Path(folder).iterdir())
+            session = backends.engine(self.engine).prepare(file, Options(environment.cores(), execution))
+            return _refuse_another(session, execution), size
+
+
+def quantize(bench: Workbench, chosen: Outcome, file: Path, progress: Progress) -> list[Quantized]:
+    """Lowers the graph in a file for each engine in which it was shown right, as the request asks.
+
+    Raises:
+        UsageError: when the samples or labels don't serve.
+        ProofError: when a precision was asked for, and nothing of it stays within the budget in any engine.
+    """
+    request = bench.request
+    source = chosen.source or bench.source
+    loss = loss_of(source.task, source.signature, source.task_options)
+    budget = loss.budget if request.max_loss is None else request.max_loss
+    corpus = corpus_of(bench.source, request.samples, request.labels, seed=request.seed)
+    with progress.stage("ask the samples"):
+        scoring = Scoring.of(loss, corpus, bench.reference.session)
+    for told in scoring.findings:
+        progress.note(told.message)
+    material = _material(bench, file, scoring)
+    found = []
+    for name in [name for name, proof in chosen.proofs.items() if proof.verdict != "failed"]:
+        deadline = time.monotonic() + request.search_seconds
+        with progress.stage(f"lower precision for {name}"):
+            found.append(_for_engine(_Bench(bench, chosen, file, name, scoring, budget, deadline, material), progress))
+            progress.note(f"{name}: {found[-1].record.told}")
+    if request.precision != AUTO and all(one.kept is None for one in found):
+        raise ProofError(_unmet(request.precision, found))
+    return found
+
+
+def samples_findings(found: Sequence[Quantized], scoring: Scoring | None) -> tuple[Finding, ...]:
+    """What is to be known of the samples by which variants were judged."""
+    return scoring.findings if found and scoring is not None else ()
+
+
+def _material(bench: Workbench, file: Path, scoring: Scoring) -> Material:
+    from onnxwright.graph.reading import read_model
+    from onnxwright.graph.saving import save_model
+
+    def load(model: onnx_ir.Model) -> Session:
+        from onnxwright.backends.onnxruntime import OnnxRuntimeSession
+
+        with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+            place = Path(folder) / file.name
+            save_model(model, place)
+            return OnnxRuntimeSession(place, Options(environment.cores()))
+
+    return Material(read_model(file), load, scoring.calibration, bench.request.seed)
+
+
+def _refuse_another(session: Session, execution: str) -> Session:
+    """Refuses an engine that executes in another type than it was told to."""
+    if execution != "float32" and session.ran.precision not in {execution, "int8"}:
+        raise EngineError(f"it was told to execute in {execution}, and does in {session.ran.precision}.")
+    return session
+
+
+def _for_engine(bench: _Bench, progress: Progress) -> Quantized:
+    tried = [one for recipe in recipes_for(bench.bench.request.precision) for one in _of_recipe(bench, recipe)]
+    for one in tried:
+        progress.note(f"{bench.engine}: {one.name}: {_told_of(one)}")
+    tried = _measured(bench, tried)
+    ready = sorted((one for one in tried if one.session is not None and not one.message), key=lambda one: -one.gain)
+    ready = [one for one in ready if not bench.is_auto or not bench.is_measured or is_worth_it(one.latencies)]
+    for one in ready[:_MOST_PROOFS]:
+        verdict = _judged(bench, one)
+        proof = None if verdict.message else _proven(bench, verdict)
+        is_shown = proof is not None and proof.verdict != "failed" and proof.extent >= bench.shown.extent
+        if proof is not None and not is_shown:
+            verdict = replace(verdict, came="not shown right", message=_why(proof))
+        tried = [verdict if other is one else other for other in tried]
+        if is_shown:
+            return _concluded(bench, tried, verdict, proof)
+    return _concluded(bench, tried, None, None)
+
+
+def _of_recipe(bench: _Bench, recipe: Recipe) -> Iterator[_Tried]:
+    """Yields what a recipe makes for the engine, once for each type that this may execute the rest in."""
+    offered = backends.engine(bench.engine).precisions
+    for execution in (one for one in recipe.executions if one in offered or one == "float32"):
+        start = _Tried(recipe, execution)
+        refusal = recipe.refusal(bench.engine)
+        if refusal is None and execution not in offered:
+            refusal = f"it doesn't execute in {execution}."
+        if refusal is not None:
+            yield replace(start, came="refused", message=refusal)
+        elif time.monotonic() > bench.deadline:
+            yield replace(start, came="not measured", message="the time for the search was used up.")
+        else:
+            yield _made(bench, start)
+
+
+def _made(bench: _Bench, start: _Tried) -> _Tried:
+    """Makes a graph that stays within the budget on the samples that calibrate it, if there is one."""
+    try:
+        found = _loaded(bench, start, {})
+        if found.calibrated is not None and found.calibrated.amount <= bench.budget:
+            return found
+        return next(_within(bench, found), _over_budget(bench, found))
+    except (EngineError, RouteError, UsageError) as refusal:
+        return replace(start, came="refused", message=str(refusal))
+
+
+def _loaded(bench: _Bench, start: _Tried, kept: Mapping[str, str]) -> _Tried:
+    return _calibrated(bench, start, start.recipe.make(bench.material, kept))
+
+
+def _calibrated(bench: _Bench, start: _Tried, lowered: Lowered) -> _Tried:
+    session, size = bench.prepared(lowered.model, start.execution)
+    accuracy, error = bench.scoring.calibrate(session)
+    return replace(start, lowered=lowered, session=session, size=size, calibrated=accuracy, error=error)
+
+
+def _within(bench: _Bench, found: _Tried) -> Iterator[_Tried]:
+    """Yields what stays within the budget once some nodes are left in float32."""
+    for kept in mixes(bench.material, found.recipe, bench.loss, bench.budget):
+        if time.monotonic() > bench.deadline:
+            return
+        tried = _loaded(bench, found, kept)
+        if tried.calibrated is not None and tried.calibrated.amount <= bench.budget:
+            yield tried
+    if bench.material.settings_of(found.recipe) is None and found.recipe.class_of != "quantized":
+        yield from _with_islands(bench, found)
+
+
+def _with_islands(bench: _Bench, found: _Tried) -> Iterator[_Tried]:
+    from onnxwright.graph.precision.islands import grown
+
+    if found.lowered is None or found.lowered.model is bench.material.model:
+        return
+
+    def is_right(model: onnx_ir.Model) -> bool:
+        if time.monotonic() > bench.deadline:
+            return False
+        return bench.loss(bench.prepared(model, found.execution)[0]) <= bench.budget
+
+    made = grown(lambda kept: found.recipe.make(bench.material, kept), is_right, most_trials=_MOST_ISLANDS)
+    if made.is_right:
+        yield _calibrated(bench, found, Lowered(made.lowered.model, made.lowered.kept))
+
+
+def _over_budget(bench: _Bench, found: _Tried) -> _Tried:
+    lost = found.calibrated.loss if found.calibrated is not None else None
+    why = found.calibrated.message if found.calibrated is not None else ""
+    told = f"it loses {lost:.2g} of the {bench.budget:.2g} that may be lost" if lost is not None else why
+    return replace(found, came="over budget", message=f"{told}; and with the costliest parts in float32 no less.")
+
+
+def _measured(bench: _Bench, tried: Sequence[_Tried]) -> list[_Tried]:
+    """The candidates with how they compare with the graph as exported, unless nothing is to be measured."""
+    sessions = {one.name: one.session for one in tried if one.session is not None and not one.message}
+    if not bench.is_measured or not sessions:
+        return list(tried)
+    source, seed = bench.bench.source, bench.bench.request.seed
+    feeds = [
+        (sizes, source.sampler.draw(sizes, TYPICAL, seed=seed))
+        for sizes in measuring.shapes(source.profile.within(bench.shown.range))
+    ]
+    given = backends.engine(bench.engine).prepare(bench.file, Options(environment.cores()))
+    plan = measuring.Plan(seconds=_SECONDS, seed=seed)
+    found = measuring.measure({_GIVEN: given, **sessions}, feeds, baseline=_GIVEN, plan=plan)
+    return [_timed(bench, one, found[one.name].latencies) if one.name in found else one for one in tried]
+
+
+def _timed(bench: _Bench, one: _Tried, latencies: tuple[Latency, ...]) -> _Tried:
+    came: Came = compared(latencies)
+    return replace(one, latencies=latencies, came=came if bench.is_auto else "not the fastest")
+
+
+def _judged(bench: _Bench, one: _Tried) -> _Tried:
+    """A candidate with what it loses on the samples that it wasn't made with, and to its neighbours."""
+    assert one.session is not None, "chosen among those that were loaded"
+    accuracy = bench.scoring.judge(one.session)
+    near = bench.scoring.neighbours(one.session, bench.bench.source, seed=bench.bench.request.seed)
+    found = replace(one, judged=accuracy, neighbours=near)
+    if accuracy.amount > bench.budget:
+        told = f"loses {accuracy.amount:.2g} on the samples that judge it, of the {bench.budget:.2g} that may be lost."
+        return replace(found, came="over budget", message=accuracy.message or told)
+    if near is not None and (near.loss is None or near.loss > bench.budget):
+        told = "more than can be told" if near.loss is None else f"{near.loss:.2g}"
+        return replace(found, came="over budget", message=f"a row loses {told} by the others in its batch.")
+    return found
+
+
+def _proven(bench: _Bench, one: _Tried) -> Proof:
+    assert one.session is not None, "chosen among those that were loaded"
+    source, request = bench.chosen.source or bench.bench.source, bench.bench.request
+    plan = plan_of(source, bench.bench.asked, proof=request.proof, seed=request.seed)
+    held = replace(plan, classes={bench.engine: one.held_to})
+    return prove(bench.bench.reference, {bench.engine: one.session}, source.sampler, held)[bench.engine]
+
+
+def _concluded(bench: _Bench, tried: Sequence[_Tried], kept: _Tried | None, proof: Proof | None) -> Quantized:
+    rows = [_row(bench, one, kept) for one in tried]
+    told = _told(bench, tried, kept)
+    scoring = bench.scoring
+    record = Quantization(
+        told=told,
+        variant=None,
+        asked=bench.bench.request.precision,
+        budget=bench.budget,
+        measure=scoring.loss.told,
+        samples=scoring.corpus.origin,
+        calibrating=len(scoring.calibration),
+        judging=len(scoring.corpus.judged),
+        is_measured=bench.is_measured,
+        candidates=tuple(rows),
+        instructions=environment.instructions(),
+    )
+    if kept is None or kept.lowered is None:
+        return Quantized(bench.engine, record)
+    row = next(row for row, one in zip(rows, tried, strict=True) if one is kept)
+    return Quantized(bench.engine, record, row, kept.lowered.model, proof, kept.recipe.precision)
+
+
+def _row(bench: _Bench, one: _Tried, kept: _Tried | None) -> Candidate:
+    if one is kept:
+        return replace(one, came="kept").record
+    if one.message or one.came in {"slower", "no faster"}:
+        return one.record
+    return replace(one, came="not the fastest" if bench.is_measured else "not measured").record
+
+
+def _told_of(one: _Tried) -> str:
+    if one.message:
+        return f"{one.came}: {one.message}"
+    lost = f"loses {one.calibrated.amount:.2g}" if one.calibrated is not None else "loses nothing"
+    kept = len(one.lowered.kept) if one.lowered is not None else 0
+    return f"{lost} on the samples that it is made with" + (f", {kept} nodes in float32" if kept else "")
+
+
+def _told(bench: _Bench, tried: Sequence[_Tried], kept: _Tried | None) -> str:
+    if kept is None:
+        reasons = "; ".join(f"{one.name} {_short(one)}" for one in tried) or "no recipe is for this engine"
+        return f"the graph as exported stays: {reasons}."
+    assert kept.judged is not None, "what is kept was judged"
+    lost = f"loses {kept.judged.amount:.2g} of the {bench.budget:.2g} that may be lost ({kept.judged.told})"
+    gains = (f"{measuring.in_words(one)} at {in_sizes(one.sizes)}" for one in kept.latencies)
+    first = f"'{kept.name}' is kept: it {lost}" + (f", and is {'; '.join(gains)}." if kept.latencies else ".")
+    others = "; ".join(f"{one.name} {_short(one)}" for one in tried if one is not kept)
+    return f"{first} Of the others: {others}." if others else first
+
+
+def _short(one: _Tried) -> str:
+    if one.came == "over budget" and one.calibrated is not None:
+        lost = one.judged if one.judged is not None else one.calibrated
+        return f"loses {lost.amount:.2g}"
+    if one.message:
+        return f"is {one.came}"
+    return f"is {one.gain:.2f}× as fast as exported" if one.latencies else "was not measured"
+
+
+def _why(proof: Proof) -> str:
+    told = [found.message for found in proof.findings if found.code in {"outputs-differ", "values-differ"}]
+    return " ".join(told) or f"shown for {in_sizes({dim: high for dim, (_, high) in proof.range.items()})} at most."
+
+
+def _unmet(word: str, found: Sequence[Quantized]) -> str:
+    lines = [
+        f"  {one.engine}: {row.name}: {row.outcome}: {row.message}" for one in found for row in one.record.candidates
+    ]
+    budget = found[0].record.budget if found else 0.0
+    return (
+        f"precision '{word}': nothing of it stays within a loss of {budget:.2g}. Allow for more with "
+        "--max-accuracy-loss, give samples of your own, or use --precision auto.\n" + "\n".join(lines)
+    )

@@ -1,0 +1,109 @@
+"""What variants lose on samples: with the half that they are made with, and with the half that judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from onnxwright import tolerance
+from onnxwright.backends import Session, Tensors
+from onnxwright.corpus import Corpus
+from onnxwright.findings import Finding
+from onnxwright.losses import Loss
+from onnxwright.manifest import Accuracy, Neighbours
+from onnxwright.samples import TEXT, TYPICAL
+from onnxwright.source import Source
+
+CALIBRATING: Final = 64
+"""So many samples calibrate at most."""
+_BATCH: Final = "batch"
+_ROWS: Final = 4
+_LONGEST: Final = 64
+"""Rows of that length at most are asked alone and together."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Samples in two halves with the reference's answers, and what loss means."""
+
+    loss: Loss
+    corpus: Corpus
+    calibration: Sequence[Tensors]
+    calibrated: Sequence[Tensors]
+    """The reference's answers to these."""
+    judged: Sequence[Tensors]
+    """Those to the other half."""
+
+    @classmethod
+    def of(cls, loss: Loss, corpus: Corpus, reference: Session) -> Scoring:
+        """Asks the reference for its answers."""
+        calibration = corpus.calibration[:CALIBRATING]
+        return cls(
+            loss,
+            corpus,
+            calibration,
+            [reference.run(one) for one in calibration],
+            [reference.run(one) for one in corpus.judged],
+        )
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is to be known of the samples, and of outputs that they tell nothing of."""
+        return (*self.corpus.findings, *self.loss.blind_spots(self.judged))
+
+    def calibrate(self, session: Session) -> tuple[Accuracy, float]:
+        """What a session loses on the half that it was made with, and the error of its worst output over all of it."""
+        answers = [session.run(one) for one in self.calibration]
+        found = self.loss.compare(self.calibrated, answers, self.calibration)
+        return found, _error(self.calibrated, answers)
+
+    def judge(self, session: Session) -> Accuracy:
+        """What a session loses on the half that judges."""
+        answers = [session.run(one) for one in self.corpus.judged]
+        return self.loss.compare(self.judged, answers, self.corpus.judged, self.corpus.labels)
+
+    def neighbours(self, session: Session, source: Source, *, seed: int) -> Neighbours | None:
+        """What a row loses by being answered together with others; None where the model takes one at a time."""
+        sizes = _together(source)
+        if sizes is None:
+            return None
+        values = TEXT if source.sampler.text is not None else TYPICAL
+        feeds = source.sampler.draw(sizes, values, seed=seed)
+        inputs, outputs = ({spec.name for spec in specs if spec.shape[:1] == (_BATCH,)} for specs in _sides(source))
+        rows = [_row(feeds, inputs, number) for number in range(sizes[_BATCH])]
+        together = session.run(feeds)
+        found = self.loss.compare(
+            [session.run(one) for one in rows],
+            [_row(together, outputs, number) for number in range(len(rows))],
+            rows,
+        )
+        return Neighbours(found.loss, f"{self.loss.told}, of {len(rows)} rows alone and in one batch")
+
+
+def _sides(source: Source) -> tuple[Sequence[object], ...]:
+    return source.signature.inputs, source.signature.outputs
+
+
+def _together(source: Source) -> dict[str, int] | None:
+    """Sizes of a small batch; none where rows can't be told apart by one dim."""
+    profile = source.profile
+    if _BATCH not in profile or profile[_BATCH].least > 1 or profile[_BATCH].most < 2:
+        return None
+    if not all(spec.shape[:1] == (_BATCH,) for spec in source.signature.outputs):
+        return None
+    sizes = {dim: max(one.least, min(one.usual, _LONGEST)) for dim, one in profile.items()}
+    return {**sizes, _BATCH: min(_ROWS, profile[_BATCH].most)}
+
+
+def _row(tensors: Tensors, batched: set[str], number: int) -> dict[str, object]:
+    return {name: array[number : number + 1] if name in batched else array for name, array in tensors.items()}
+
+
+def _error(expected: Sequence[Mapping[str, object]], answered: Sequence[Mapping[str, object]]) -> float:
+    """The root of the mean square of the errors over samples, of the worst output."""
+    by_output = (
+        [tolerance.overall_distance(one[name], other[name]) for one, other in zip(expected, answered, strict=True)]
+        for name in expected[0]
+    )
+    return max((sum(error**2 for error in errors) / len(errors)) ** 0.5 for errors in by_output)
