@@ -408,6 +408,17 @@ def test_pairs_with_scores_are_two_texts_in_a_row(folder, tmp_path):
     assert [rank / 9 for rank in ranks] == list(corpus.labels)
 
 
+def test_a_text_of_two_pairs_does_not_calibrate_where_it_judges(folder, tmp_path):
+    given = [{"text": f"cat {one}", "text_pair": "dog"} for one in WORDS[:10]]
+
+    corpus = corpus_of(text_source(folder), lines(tmp_path, "pairs.jsonl", given))
+
+    assert (len(corpus.calibration), len(corpus.judged)) == (5, 10)
+    assert not set(keys(corpus.calibration)) & set(keys(corpus.judged))
+    with pytest.raises(UsageError, match="all that one half holds is in the other too"):
+        corpus_of(text_source(folder), lines(tmp_path, "both.jsonl", [["cat", "dog"], ["dog", "cat"]]))
+
+
 def test_words_give_their_first_token_a_label(folder, tmp_path):
     source = text_source(folder, "token-classification", options={"labels": NER})
     words = ["Anna", "lives", "in", "paris."]
