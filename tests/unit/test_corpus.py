@@ -167,6 +167,27 @@ def test_prompts_and_case_are_the_tasks(folder, tmp_path):
     assert corpus.judged[0]["input_ids"].shape == (1, 4)
 
 
+def test_a_tokenizer_in_older_files_is_that_of_transformers(folder, tmp_path):
+    from dataclasses import replace
+
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, *WORDS]))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    settings = {"tokenizer_class": "BertTokenizer", "pad_token": "[PAD]", "model_max_length": 12}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    file = lines(tmp_path, "texts.txt", ["Cat sings", "dog runs . " * 9])
+    source = text_source(tmp_path)
+    with_text = replace(source, sampler=replace(source.sampler, text=lambda *_: {}))
+
+    found = corpus_of(with_text, file)
+
+    ids = [call["input_ids"][0].tolist() for call in (*found.calibration, *found.judged)]
+    assert [2, 4 + WORDS.index("cat"), 4 + WORDS.index("sings"), 3] in ids
+    assert max(map(len, ids)) == 12
+    assert not list(tmp_path.glob("tokenizer.json"))
+    with pytest.raises(UsageError, match="texts need a tokenizer, and 'tiny' has none"):
+        corpus_of(source, file)
+
+
 def test_texts_of_another_language_are_told(folder, tmp_path):
     known = [f"cat {one}" for one in WORDS]
 

@@ -327,6 +327,16 @@ def test_a_changed_token_is_one_of_all_that_are_not_padded():
     assert found.parts["samples changed"] == pytest.approx(1 / len(LENGTHS))
 
 
+def test_entities_that_change_show_beside_the_many_tokens_without():
+    right = [{"logits": 5.0 * np.eye(4)[[[0] * 18 + [1, 2]]]}] * 2
+    wrong = [right[0], {"logits": 5.0 * np.eye(4)[[[0] * 18 + [1, 0]]]}]
+
+    found = loss("tokens").compare(right, wrong, feeds((20, 20), padding=0))
+
+    assert found.loss == pytest.approx(1 / 40)
+    assert found.parts["F1 of entities"] == pytest.approx(0.5)
+
+
 def test_a_span_keeps_to_the_context_and_to_its_length():
     right, wrong = ({name: np.zeros((1, 8)) for name in ("start_logits", "end_logits")} for _ in range(2))
     right["start_logits"][0, 2] = right["end_logits"][0, 4] = 5.0

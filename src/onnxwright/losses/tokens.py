@@ -11,7 +11,7 @@ import numpy as np
 from onnxwright.activations import softmax
 from onnxwright.backends import Array
 from onnxwright.errors import UsageError
-from onnxwright.estimates import Statistic, bootstrap, ratio_of, widest, wilson
+from onnxwright.estimates import Statistic, bootstrap, everything, ratio_of, widest, wilson
 from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose
 from onnxwright.losses.labels import names_of, number_of
 from onnxwright.tasks import LOGITS
@@ -46,14 +46,21 @@ class Tokens:
         label changed, it is no narrower than that of as many tokens by themselves.
         """
         pairs = list(zip(expected.rows(LOGITS), answered.rows(LOGITS), strict=True))
-        changed = np.array([(one.argmax(axis=-1) != other.argmax(axis=-1)).sum() for one, other in pairs])
-        tokens = np.array([len(one) for one, _ in pairs])
+        read = [(one.argmax(axis=-1), other.argmax(axis=-1)) for one, other in pairs]
+        changed = np.array([(right != found).sum() for right, found in read])
+        tokens = np.array([len(right) for right, _ in read])
         shifts = np.concatenate([np.abs(softmax(one) - softmax(other)).sum(axis=-1) / 2.0 for one, other in pairs])
-        share = ratio_of(changed, tokens)
+        share, whole = ratio_of(changed, tokens), everything(len(pairs))
+        names = names_of(expected.purpose, pairs[0][0].shape[-1])
+        entities = {"F1 of entities": _f1(read, names)(whole)} if _OUTSIDE in names else {}
         return Estimate(
-            loss=share(np.arange(len(pairs))),
+            loss=share(whole),
             interval=widest(bootstrap(share, len(pairs)), wilson(int(changed.sum()), int(tokens.sum()))),
-            parts={"mean probability shift": float(shifts.mean()), "samples changed": float((changed > 0).mean())},
+            parts={
+                "mean probability shift": float(shifts.mean()),
+                "samples changed": float((changed > 0).mean()),
+                **entities,
+            },
         )
 
     def aligned(self, given: Given, encoding: Encoding, purpose: Purpose) -> Any:
