@@ -127,6 +127,7 @@ def test_texts_stand_alone_at_their_own_length(folder, tmp_path):
     assert {call["input_ids"].shape for call in calls} == {(1, 3), (1, 4), (1, 5)}
     assert all(call["attention_mask"].all() for call in calls)
     assert {call["input_ids"][0, 0] for call in calls} == {2}
+    assert corpus.specials == {2, 3}
 
 
 def test_short_texts_are_filled_up_to_the_least_length(folder, tmp_path):

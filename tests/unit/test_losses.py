@@ -337,6 +337,30 @@ def test_entities_that_change_show_beside_the_many_tokens_without():
     assert found.parts["F1 of entities"] == pytest.approx(0.5)
 
 
+def test_tokens_that_the_tokenizer_adds_do_not_count():
+    task, sign, options = CASES["tokens"]
+    fed = [{**one, "input_ids": one["input_ids"] + 2} for one in feeds()]
+    for one in fed:
+        one["input_ids"][0, 0] = 1
+    right = answers(sign, fed)
+    wrong = noisy(right, 0.0)
+    for one in wrong:
+        one["logits"][0, 0] *= -1
+
+    assert loss_of(task, sign, options, specials=[1]).compare(right, wrong, fed).loss == 0.0
+    assert loss_of(task, sign, options).compare(right, wrong, fed).loss == pytest.approx(len(LENGTHS) / sum(LENGTHS))
+
+
+def test_no_span_ends_at_a_token_that_the_tokenizer_adds():
+    task, sign, options = CASES["spans"]
+    fed = [{**one, "input_ids": np.array([[1, 5, 6, 7, 8, 1]])} for one in feeds((6, 6), padding=0)]
+    right = {name: np.eye(6)[[3]] for name in ("start_logits", "end_logits")}
+    wrong = {name: array + 9 * np.eye(6)[[5]] for name, array in right.items()}
+
+    assert loss_of(task, sign, options, specials=[1]).compare([right] * 2, [wrong] * 2, fed).loss == 0.0
+    assert loss_of(task, sign, options).compare([right] * 2, [wrong] * 2, fed).loss == 1.0
+
+
 def test_a_span_keeps_to_the_context_and_to_its_length():
     right, wrong = ({name: np.zeros((1, 8)) for name in ("start_logits", "end_logits")} for _ in range(2))
     right["start_logits"][0, 2] = right["end_logits"][0, 4] = 5.0

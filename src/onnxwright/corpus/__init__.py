@@ -30,7 +30,8 @@ MOST: Final = 512
 class Corpus:
     """Inputs of a model in two halves, where they come from, and what is to be known of them.
 
-    No input of one half is in the other. `labels` are those of the judged half, as the loss takes them.
+    No input of one half is in the other. `labels` are those of the judged half, as the loss takes them;
+    `specials` the ids of tokens that the tokenizer adds to texts.
     """
 
     calibration: Sequence[Tensors]
@@ -38,6 +39,7 @@ class Corpus:
     origin: str
     labels: Sequence[Any] = ()
     findings: tuple[Finding, ...] = ()
+    specials: frozenset[int] = frozenset()
 
 
 def corpus_of(
@@ -66,7 +68,7 @@ def corpus_of(
         source.signature.bind(call)
     used = len(judging) // stock.rows_at_once * stock.rows_at_once
     known = [sample.label for sample in judging[:used] if sample.label is not None]
-    return Corpus(calibration, judged, stock.origin, known, stock.findings)
+    return Corpus(calibration, judged, stock.origin, known, stock.findings, stock.specials)
 
 
 def _gather(source: Source, file: Path | None, labels: Sequence[Any] | None, seed: int) -> Stock:

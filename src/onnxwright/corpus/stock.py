@@ -35,6 +35,8 @@ class Stock:
     origin: str
     rows_at_once: int = 1
     findings: tuple[Finding, ...] = ()
+    specials: frozenset[int] = frozenset()
+    """The ids of tokens that a tokenizer added."""
 
 
 def extent(source: Source, axis: int) -> tuple[int, int]:

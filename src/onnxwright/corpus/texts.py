@@ -111,7 +111,8 @@ def _encoded(source: Source, tokenizer: Tokenizer, records: Sequence[Record], or
         Sample(tuple(next(rows) for _ in one), _label(loss, record, encodings[first]))
         for record, one, first in zip(records, texts, firsts, strict=False)
     ]
-    return Stock(samples, origin, at_once, (*_cut(encodings, limit), *_foreign(encodings, tokenizer.unknown)))
+    findings = (*_cut(encodings, limit), *_foreign(encodings, tokenizer.unknown))
+    return Stock(samples, origin, at_once, findings, frozenset(_specials(encodings)))
 
 
 def _texts(record: Record, chosen: Task, number: int) -> tuple[Text, ...]:
@@ -174,6 +175,12 @@ def _own(encoding: Encoding) -> Iterator[tuple[int, int]]:
     """Yields each token of the text itself, and how many characters it stands for."""
     columns = zip(encoding.ids, encoding.offsets, encoding.special_tokens_mask, strict=True)
     return ((token, end - start) for token, (start, end), is_special in columns if not is_special)
+
+
+def _specials(encodings: Sequence[Encoding]) -> Iterator[int]:
+    for encoding in encodings:
+        columns = zip(encoding.ids, encoding.special_tokens_mask, strict=True)
+        yield from (token for token, is_special in columns if is_special)
 
 
 def _is_wide(encoding: Encoding) -> bool:

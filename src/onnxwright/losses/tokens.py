@@ -23,7 +23,7 @@ _OUTSIDE: Final = "O"
 
 
 class Tokens:
-    """The share of tokens with another label, padding left out."""
+    """The share of tokens with another label, without padding and what the tokenizer adds."""
 
     name = "tokens"
     told = "the share of tokens that get another label than from the reference"
@@ -45,7 +45,8 @@ class Tokens:
         Tokens of one text depend on each other, so whole texts are drawn for the interval; as none is wide where no
         label changed, it is no narrower than that of as many tokens by themselves.
         """
-        pairs = list(zip(expected.rows(LOGITS), answered.rows(LOGITS), strict=True))
+        samples = zip(expected.rows(LOGITS), answered.rows(LOGITS), expected.read(), strict=False)
+        pairs = [(one[places], other[places]) for one, other, places in samples]
         read = [(one.argmax(axis=-1), other.argmax(axis=-1)) for one, other in pairs]
         changed = np.array([(right != found).sum() for right, found in read])
         tokens = np.array([len(right) for right, _ in read])
