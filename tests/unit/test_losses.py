@@ -179,6 +179,25 @@ def test_padded_places_do_not_count(kind):
     assert loss(kind).compare(right, wrong, feeds()).loss == 0.0
 
 
+@pytest.mark.parametrize("kind", ["tokens", "spans", "language", "embedding"])
+def test_padded_places_of_a_fixed_length_do_not_count(kind):
+    task, sign, options = CASES[kind]
+    fixed = [tuple(16 if dim == "sequence" else dim for dim in spec.shape) for spec in sign.outputs]
+    outputs = tuple(TensorSpec(spec.name, spec.dtype, shape) for spec, shape in zip(sign.outputs, fixed, strict=True))
+    inputs = tuple(TensorSpec(spec.name, spec.dtype, ("batch", 16)) for spec in sign.inputs)
+    fed = [one for length in LENGTHS for one in feeds((length,), padding=16 - length)]
+    right = answers(sign, fed)
+    wrong = noisy(right, 0.0)
+    for one, given in zip(wrong, fed, strict=True):
+        for name in {"logits", "start_logits", "end_logits", "last_hidden_state"} & one.keys():
+            one[name][given["attention_mask"] == 0] *= -1
+
+    found = loss_of(task, Signature(inputs, outputs), options).compare(right, wrong, fed)
+
+    assert found.loss == 0.0
+    assert found.parts.get("mean cosine of tokens", 1.0) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("kind", ["tokens", "spans", "language"])
 def test_places_that_are_not_padded_count(kind):
     right = expected(kind)

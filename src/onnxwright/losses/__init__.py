@@ -50,6 +50,12 @@ class Answers:
             for row in range(len(array)):
                 yield _widened(array[row] if kept is None else array[row][kept[row]])
 
+    def places(self, output: str) -> Iterator[Array]:
+        """Yields each row of an output that has one place for each token, in float64, without padding."""
+        for outputs, feeds in zip(self.outputs, self.feeds, strict=True):
+            for row, array in enumerate(outputs[output]):
+                yield _widened(array[feeds[MASK][row] == 1] if MASK in feeds else array)
+
     def samples(self, output: str) -> Iterator[Array]:
         """Yields what one output holds of each sample, widened and flat, without the places that the mask leaves out.
 
@@ -244,8 +250,9 @@ It is taken on samples: your own (`--samples FILE`), else texts that come with o
 model takes no text; a finding tells of the last two. A seeded shuffle deals them into two halves that share no sample:
 one calibrates, the other judges. A text is one line, or in a `.jsonl` a string, a pair, or a mapping with `text` (and
 `text_pair`), `question` and `context`, `query` and `passage`, or `tokens`; axis 0 of the arrays of an `.npz` counts
-samples. Padding never counts, nor do the labels of tokens that the tokenizer adds. The interval beside a loss holds with
-95 % confidence: Wilson's for shares, else the percentile bootstrap over samples. Where an answer is not finite or has another shape, the loss is infinite.
+samples. Padding never counts, nor do the labels of tokens that the tokenizer adds. The interval beside a loss holds
+with 95 % confidence: Wilson's for shares, else the percentile bootstrap over samples. Where an answer is not finite or
+has another shape, the loss is infinite.
 
 With labels (`--labels FILE`, one a line, or `label` beside each text) the loss is the metric of the task: that of the
 reference less that of the variant, with the interval of a paired bootstrap.

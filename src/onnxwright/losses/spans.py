@@ -105,7 +105,7 @@ def _outputs() -> tuple[str, str]:
 def _spans(answers: Answers) -> Iterator[Span]:
     """Yields the likeliest span of each row: within the second text, where token types say which that is."""
     start, end = _outputs()
-    starts, ends = list(answers.rows(start)), list(answers.rows(end))
+    starts, ends = list(answers.places(start)), list(answers.places(end))
     contexts = [np.zeros(len(row), bool) for row in starts]
     for context, places in zip(contexts, answers.read(), strict=False):
         context[places] = True

@@ -45,7 +45,7 @@ class Tokens:
         Tokens of one text depend on each other, so whole texts are drawn for the interval; as none is wide where no
         label changed, it is no narrower than that of as many tokens by themselves.
         """
-        samples = zip(expected.rows(LOGITS), answered.rows(LOGITS), expected.read(), strict=False)
+        samples = zip(expected.places(LOGITS), answered.places(LOGITS), expected.read(), strict=False)
         pairs = [(one[places], other[places]) for one, other, places in samples]
         read = [(one.argmax(axis=-1), other.argmax(axis=-1)) for one, other in pairs]
         changed = np.array([(right != found).sum() for right, found in read])
@@ -82,7 +82,7 @@ class Tokens:
 
         The labels of a sample are one number a token, `UNLABELLED` where it has none.
         """
-        found = [logits.argmax(axis=-1) for logits in answers.rows(LOGITS)]
+        found = [logits.argmax(axis=-1) for logits in answers.places(LOGITS)]
         wanted = [np.asarray(given) for given in labels]
         if [len(given) for given in wanted] != [len(numbers) for numbers in found]:
             raise UsageError(
@@ -93,7 +93,7 @@ class Tokens:
         read = [(numbers[at], given[at]) for numbers, given, at in zip(found, wanted, places, strict=True)]
         right = np.array([(numbers == given).sum() for numbers, given in read])
         accuracy = {"token accuracy": ratio_of(right, np.array([at.sum() for at in places]))}
-        names = names_of(answers.purpose, next(answers.rows(LOGITS)).shape[-1])
+        names = names_of(answers.purpose, next(answers.places(LOGITS)).shape[-1])
         return {"entity F1": _f1(read, names), **accuracy} if _OUTSIDE in names else accuracy
 
 
