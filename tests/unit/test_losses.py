@@ -573,3 +573,21 @@ def test_scores_follow_their_labels():
 
     assert found.reference_metric == pytest.approx(1.0)
     assert found.loss == pytest.approx(0.4)
+
+
+def test_scores_that_rank_nothing_lose_everything():
+    right = [{"logits": np.array([[score]])} for score in (0.1, 0.2, 3.0, -4.0)]
+    flat = [{"logits": np.array([[1.0]])}] * 4
+
+    found = loss("ranking").compare(right, flat, feeds((2, 2, 2, 2)), [0.0, 1.0, 2.0, -1.0])
+
+    assert (found.loss, found.message) == (None, "the variant has no Spearman correlation.")
+    with pytest.raises(UsageError, match="labels: the reference has no Spearman correlation, as where all labels"):
+        loss("ranking").compare(right, right, feeds((2, 2, 2, 2)), [1.0] * 4)
+
+
+def test_labels_that_are_no_numbers_are_refused():
+    right = [{"logits": np.array([[score]])} for score in (0.1, 0.2)]
+
+    with pytest.raises(UsageError, match="label 'good': expected a number"):
+        loss("ranking").compare(right, right, feeds((2, 2)), ["0.5", "good"])

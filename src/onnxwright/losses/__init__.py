@@ -205,21 +205,25 @@ class Loss:
         right, found = (self.kind.scores(answers, labels) for answers in (reference, candidate))
         metric, *others = right
         whole = everything(len(labels))
-        differences = {name: right[name](whole) - found[name](whole) for name in right}
+        best, reached = right[metric](whole), found[metric](whole)
+        if not math.isfinite(best):
+            raise UsageError(f"labels: the reference has no {metric}, as where all labels or all answers are the same.")
+        if not math.isfinite(reached):
+            return Accuracy(self.name, self.told, None, None, len(labels), message=f"the variant has no {metric}.")
         return msgspec.structs.replace(
             agreed,
             told=f"the reference's {metric} less the variant's, on labelled samples",
-            loss=differences[metric],
+            loss=best - reached,
             interval=bootstrap(lambda chosen: right[metric](chosen) - found[metric](chosen), len(labels)),
             samples=len(labels),
             parts={
-                **{f"{name} lost": differences[name] for name in others},
+                **_finite({f"{name} lost": right[name](whole) - found[name](whole) for name in others}),
                 f"loss of {self.name}": agreed.loss,
                 **agreed.parts,
             },
             is_labelled=True,
-            metric=found[metric](whole),
-            reference_metric=right[metric](whole),
+            metric=reached,
+            reference_metric=best,
         )
 
 
