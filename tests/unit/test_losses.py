@@ -354,6 +354,8 @@ def test_entities_that_change_show_beside_the_many_tokens_without():
 
     assert found.loss == pytest.approx(1 / 40)
     assert found.parts["F1 of entities"] == pytest.approx(0.5)
+    outside = [{"logits": 5.0 * np.eye(4)[[[0] * 20]]}] * 2
+    assert loss("tokens").compare(outside, outside, feeds((20, 20), padding=0)).parts["F1 of entities"] == 1.0
 
 
 def test_tokens_that_the_tokenizer_adds_do_not_count():

@@ -148,10 +148,10 @@ def _name(kind: str, names: Sequence[str], *, is_first: bool) -> str:
 
 
 def _f1(read: Sequence[tuple[Array, Array]], names: Sequence[str]) -> Statistic:
-    """Returns the F1 of entities: those that are found where they are, with their kind."""
+    """Returns the F1 of entities: those that are found where they are, with their kind; 1 where there are none."""
     pairs = [tuple(set(_entities([names[number] for number in row])) for row in both) for both in read]
     agreed = np.array([2 * len(found & wanted) for found, wanted in pairs])
-    return ratio_of(agreed, np.array([len(found) + len(wanted) for found, wanted in pairs]))
+    return ratio_of(agreed, np.array([len(found) + len(wanted) for found, wanted in pairs]), empty=1.0)
 
 
 def _entities(labels: Sequence[str]) -> Iterator[tuple[int, int, str]]:
