@@ -84,12 +84,12 @@ def mean_of(values: Array) -> Statistic:
     return lambda chosen: float(values[chosen].mean())
 
 
-def ratio_of(numerators: Array, denominators: Array) -> Statistic:
-    """Returns the statistic that is one sum over samples divided by another; 0 where the other is 0."""
+def ratio_of(numerators: Array, denominators: Array, *, empty: float = 0.0) -> Statistic:
+    """Returns the statistic that is one sum over samples divided by another; `empty` where that one is 0."""
 
     def ratio(chosen: Array) -> float:
         whole = float(denominators[chosen].sum())
-        return float(numerators[chosen].sum()) / whole if whole else 0.0
+        return float(numerators[chosen].sum()) / whole if whole else empty
 
     return ratio
 

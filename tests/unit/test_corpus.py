@@ -127,6 +127,7 @@ def test_texts_stand_alone_at_their_own_length(folder, tmp_path):
     assert {call["input_ids"].shape for call in calls} == {(1, 3), (1, 4), (1, 5)}
     assert all(call["attention_mask"].all() for call in calls)
     assert {call["input_ids"][0, 0] for call in calls} == {2}
+    assert corpus.specials == {2, 3}
 
 
 def test_short_texts_are_filled_up_to_the_least_length(folder, tmp_path):
@@ -165,6 +166,27 @@ def test_prompts_and_case_are_the_tasks(folder, tmp_path):
 
     assert {call["input_ids"][0, 1] for call in (*corpus.calibration, *corpus.judged)} == {4}
     assert corpus.judged[0]["input_ids"].shape == (1, 4)
+
+
+def test_a_tokenizer_in_older_files_is_that_of_transformers(folder, tmp_path):
+    from dataclasses import replace
+
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, *WORDS]))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    settings = {"tokenizer_class": "BertTokenizer", "pad_token": "[PAD]", "model_max_length": 12}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    file = lines(tmp_path, "texts.txt", ["Cat sings", "dog runs . " * 9])
+    source = text_source(tmp_path)
+    with_text = replace(source, sampler=replace(source.sampler, text=lambda *_: {}))
+
+    found = corpus_of(with_text, file)
+
+    ids = [call["input_ids"][0].tolist() for call in (*found.calibration, *found.judged)]
+    assert [2, 4 + WORDS.index("cat"), 4 + WORDS.index("sings"), 3] in ids
+    assert max(map(len, ids)) == 12
+    assert not list(tmp_path.glob("tokenizer.json"))
+    with pytest.raises(UsageError, match="texts need a tokenizer, and 'tiny' has none"):
+        corpus_of(source, file)
 
 
 def test_texts_of_another_language_are_told(folder, tmp_path):
@@ -406,6 +428,17 @@ def test_pairs_with_scores_are_two_texts_in_a_row(folder, tmp_path):
     assert firsts == [WORDS.index("cat"), WORDS.index("dog")] * 5
     ranks = [WORDS.index(WORDS[call["input_ids"][0, 2] - 4]) for call in corpus.judged[::2]]
     assert [rank / 9 for rank in ranks] == list(corpus.labels)
+
+
+def test_a_text_of_two_pairs_does_not_calibrate_where_it_judges(folder, tmp_path):
+    given = [{"text": f"cat {one}", "text_pair": "dog"} for one in WORDS[:10]]
+
+    corpus = corpus_of(text_source(folder), lines(tmp_path, "pairs.jsonl", given))
+
+    assert (len(corpus.calibration), len(corpus.judged)) == (5, 10)
+    assert not set(keys(corpus.calibration)) & set(keys(corpus.judged))
+    with pytest.raises(UsageError, match="all that one half holds is in the other too"):
+        corpus_of(text_source(folder), lines(tmp_path, "both.jsonl", [["cat", "dog"], ["dog", "cat"]]))
 
 
 def test_words_give_their_first_token_a_label(folder, tmp_path):

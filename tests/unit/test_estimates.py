@@ -59,6 +59,7 @@ def test_a_ratio_is_of_sums():
 
     assert ratio(np.array([0, 1, 1])) == 0.5
     assert ratio_of(np.zeros(2), np.zeros(2))(np.array([0, 1])) == 0.0
+    assert ratio_of(np.zeros(2), np.zeros(2), empty=1.0)(np.array([0, 1])) == 1.0
 
 
 def test_the_widest_interval_holds_the_others():

@@ -179,6 +179,25 @@ def test_padded_places_do_not_count(kind):
     assert loss(kind).compare(right, wrong, feeds()).loss == 0.0
 
 
+@pytest.mark.parametrize("kind", ["tokens", "spans", "language", "embedding"])
+def test_padded_places_of_a_fixed_length_do_not_count(kind):
+    task, sign, options = CASES[kind]
+    fixed = [tuple(16 if dim == "sequence" else dim for dim in spec.shape) for spec in sign.outputs]
+    outputs = tuple(TensorSpec(spec.name, spec.dtype, shape) for spec, shape in zip(sign.outputs, fixed, strict=True))
+    inputs = tuple(TensorSpec(spec.name, spec.dtype, ("batch", 16)) for spec in sign.inputs)
+    fed = [one for length in LENGTHS for one in feeds((length,), padding=16 - length)]
+    right = answers(sign, fed)
+    wrong = noisy(right, 0.0)
+    for one, given in zip(wrong, fed, strict=True):
+        for name in {"logits", "start_logits", "end_logits", "last_hidden_state"} & one.keys():
+            one[name][given["attention_mask"] == 0] *= -1
+
+    found = loss_of(task, Signature(inputs, outputs), options).compare(right, wrong, fed)
+
+    assert found.loss == 0.0
+    assert found.parts.get("mean cosine of tokens", 1.0) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("kind", ["tokens", "spans", "language"])
 def test_places_that_are_not_padded_count(kind):
     right = expected(kind)
@@ -325,6 +344,42 @@ def test_a_changed_token_is_one_of_all_that_are_not_padded():
 
     assert found.loss == pytest.approx(1 / sum(LENGTHS))
     assert found.parts["samples changed"] == pytest.approx(1 / len(LENGTHS))
+
+
+def test_entities_that_change_show_beside_the_many_tokens_without():
+    right = [{"logits": 5.0 * np.eye(4)[[[0] * 18 + [1, 2]]]}] * 2
+    wrong = [right[0], {"logits": 5.0 * np.eye(4)[[[0] * 18 + [1, 0]]]}]
+
+    found = loss("tokens").compare(right, wrong, feeds((20, 20), padding=0))
+
+    assert found.loss == pytest.approx(1 / 40)
+    assert found.parts["F1 of entities"] == pytest.approx(0.5)
+    outside = [{"logits": 5.0 * np.eye(4)[[[0] * 20]]}] * 2
+    assert loss("tokens").compare(outside, outside, feeds((20, 20), padding=0)).parts["F1 of entities"] == 1.0
+
+
+def test_tokens_that_the_tokenizer_adds_do_not_count():
+    task, sign, options = CASES["tokens"]
+    fed = [{**one, "input_ids": one["input_ids"] + 2} for one in feeds()]
+    for one in fed:
+        one["input_ids"][0, 0] = 1
+    right = answers(sign, fed)
+    wrong = noisy(right, 0.0)
+    for one in wrong:
+        one["logits"][0, 0] *= -1
+
+    assert loss_of(task, sign, options, specials=[1]).compare(right, wrong, fed).loss == 0.0
+    assert loss_of(task, sign, options).compare(right, wrong, fed).loss == pytest.approx(len(LENGTHS) / sum(LENGTHS))
+
+
+def test_no_span_ends_at_a_token_that_the_tokenizer_adds():
+    task, sign, options = CASES["spans"]
+    fed = [{**one, "input_ids": np.array([[1, 5, 6, 7, 8, 1]])} for one in feeds((6, 6), padding=0)]
+    right = {name: np.eye(6)[[3]] for name in ("start_logits", "end_logits")}
+    wrong = {name: array + 9 * np.eye(6)[[5]] for name, array in right.items()}
+
+    assert loss_of(task, sign, options, specials=[1]).compare([right] * 2, [wrong] * 2, fed).loss == 0.0
+    assert loss_of(task, sign, options).compare([right] * 2, [wrong] * 2, fed).loss == 1.0
 
 
 def test_a_span_keeps_to_the_context_and_to_its_length():
@@ -520,3 +575,21 @@ def test_scores_follow_their_labels():
 
     assert found.reference_metric == pytest.approx(1.0)
     assert found.loss == pytest.approx(0.4)
+
+
+def test_scores_that_rank_nothing_lose_everything():
+    right = [{"logits": np.array([[score]])} for score in (0.1, 0.2, 3.0, -4.0)]
+    flat = [{"logits": np.array([[1.0]])}] * 4
+
+    found = loss("ranking").compare(right, flat, feeds((2, 2, 2, 2)), [0.0, 1.0, 2.0, -1.0])
+
+    assert (found.loss, found.message) == (None, "the variant has no Spearman correlation.")
+    with pytest.raises(UsageError, match="labels: the reference has no Spearman correlation, as where all labels"):
+        loss("ranking").compare(right, right, feeds((2, 2, 2, 2)), [1.0] * 4)
+
+
+def test_labels_that_are_no_numbers_are_refused():
+    right = [{"logits": np.array([[score]])} for score in (0.1, 0.2)]
+
+    with pytest.raises(UsageError, match="label 'good': expected a number"):
+        loss("ranking").compare(right, right, feeds((2, 2)), ["0.5", "good"])

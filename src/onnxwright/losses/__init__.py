@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, cast
 
@@ -18,17 +19,21 @@ from onnxwright.estimates import Interval, Statistic, bootstrap, everything
 from onnxwright.findings import Finding
 from onnxwright.manifest import Accuracy
 from onnxwright.signature import Signature
-from onnxwright.tasks import MASK
+from onnxwright.tasks import IDS, MASK
 from onnxwright.text import Encoding
 
 
 @dataclass(frozen=True)
 class Purpose:
-    """What a model's answers are for: its task, its tensors, and what the task knows of the model (its labels, say)."""
+    """What a model's answers are for: its task, its tensors, and what the task knows of the model (its labels, say).
+
+    `specials` are the ids of tokens that a tokenizer adds, for which nobody reads an answer.
+    """
 
     task: str | None
     signature: Signature
     options: Mapping[str, Any] = field(default_factory=dict)
+    specials: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,12 @@ class Answers:
             for row in range(len(array)):
                 yield _widened(array[row] if kept is None else array[row][kept[row]])
 
+    def places(self, output: str) -> Iterator[Array]:
+        """Yields each row of an output that has one place for each token, in float64, without padding."""
+        for outputs, feeds in zip(self.outputs, self.feeds, strict=True):
+            for row, array in enumerate(outputs[output]):
+                yield _widened(array[feeds[MASK][row] == 1] if MASK in feeds else array)
+
     def samples(self, output: str) -> Iterator[Array]:
         """Yields what one output holds of each sample, widened and flat, without the places that the mask leaves out.
 
@@ -58,6 +69,12 @@ class Answers:
         for feeds in self.feeds:
             for row in range(len(feeds[name])):
                 yield feeds[name][row][feeds[MASK][row] == 1] if MASK in feeds else feeds[name][row]
+
+    def read(self) -> Iterator[Array | slice]:
+        """Yields for each row which tokens are of the text itself, padding left out; all where no tokens are fed."""
+        if IDS in self.purpose.signature.input_names:
+            return (~np.isin(ids, list(self.purpose.specials)) for ids in self.fed(IDS))
+        return itertools.repeat(slice(None))
 
     def _arrays(self, output: str) -> Iterator[tuple[Array, Array | None]]:
         for outputs, feeds in zip(self.outputs, self.feeds, strict=True):
@@ -188,21 +205,25 @@ class Loss:
         right, found = (self.kind.scores(answers, labels) for answers in (reference, candidate))
         metric, *others = right
         whole = everything(len(labels))
-        differences = {name: right[name](whole) - found[name](whole) for name in right}
+        best, reached = right[metric](whole), found[metric](whole)
+        if not math.isfinite(best):
+            raise UsageError(f"labels: the reference has no {metric}, as where all labels or all answers are the same.")
+        if not math.isfinite(reached):
+            return Accuracy(self.name, self.told, None, None, len(labels), message=f"the variant has no {metric}.")
         return msgspec.structs.replace(
             agreed,
             told=f"the reference's {metric} less the variant's, on labelled samples",
-            loss=differences[metric],
+            loss=best - reached,
             interval=bootstrap(lambda chosen: right[metric](chosen) - found[metric](chosen), len(labels)),
             samples=len(labels),
             parts={
-                **{f"{name} lost": differences[name] for name in others},
+                **_finite({f"{name} lost": right[name](whole) - found[name](whole) for name in others}),
                 f"loss of {self.name}": agreed.loss,
                 **agreed.parts,
             },
             is_labelled=True,
-            metric=found[metric](whole),
-            reference_metric=right[metric](whole),
+            metric=reached,
+            reference_metric=best,
         )
 
 
@@ -233,8 +254,9 @@ It is taken on samples: your own (`--samples FILE`), else texts that come with o
 model takes no text; a finding tells of the last two. A seeded shuffle deals them into two halves that share no sample:
 one calibrates, the other judges. A text is one line, or in a `.jsonl` a string, a pair, or a mapping with `text` (and
 `text_pair`), `question` and `context`, `query` and `passage`, or `tokens`; axis 0 of the arrays of an `.npz` counts
-samples. Padding never counts. The interval beside a loss holds with 95 % confidence: Wilson's for shares, else the
-percentile bootstrap over samples. Where an answer is not finite or has another shape, the loss is infinite.
+samples. Padding never counts, nor do the labels of tokens that the tokenizer adds. The interval beside a loss holds
+with 95 % confidence: Wilson's for shares, else the percentile bootstrap over samples. Where an answer is not finite or
+has another shape, the loss is infinite.
 
 With labels (`--labels FILE`, one a line, or `label` beside each text) the loss is the metric of the task: that of the
 reference less that of the variant, with the interval of a paired bootstrap.
@@ -245,9 +267,17 @@ This page is written by `make docs` from `src/onnxwright/losses/`.
 |---|---|---|---|---|"""
 
 
-def loss_of(task: str | None, signature: Signature, options: Mapping[str, Any] | None = None) -> Loss:
-    """Returns what accuracy means for a model: what its task says of it, else the error of its numbers."""
-    purpose = Purpose(task, signature, options or {})
+def loss_of(
+    task: str | None,
+    signature: Signature,
+    options: Mapping[str, Any] | None = None,
+    specials: Iterable[int] = (),
+) -> Loss:
+    """Returns what accuracy means for a model: what its task says of it, else the error of its numbers.
+
+    `specials` are the ids of tokens for which nobody reads an answer, as a `Corpus` knows them.
+    """
+    purpose = Purpose(task, signature, options or {}, frozenset(specials))
     known = sorted(kinds().values(), key=lambda kind: kind.is_general)
     return Loss(next(kind for kind in known if kind.fits(purpose)), purpose)
 

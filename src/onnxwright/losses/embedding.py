@@ -73,7 +73,7 @@ def _vectors(answers: Answers) -> Array:
     if SENTENCE_EMBEDDING in names:
         vectors = np.stack(list(answers.rows(SENTENCE_EMBEDDING)))
     else:
-        vectors = np.stack([states.mean(axis=0) for states in answers.rows(HIDDEN_STATES)])
+        vectors = np.stack([states.mean(axis=0) for states in answers.places(HIDDEN_STATES)])
     return _directions(vectors)
 
 
@@ -92,7 +92,7 @@ def _tokens(expected: Answers, answered: Answers) -> dict[str, float]:
     """Compares the vectors of tokens, where the graph answers them beside the pooled one."""
     if not {HIDDEN_STATES, SENTENCE_EMBEDDING} <= set(expected.purpose.signature.output_names):
         return {}
-    pairs = zip(expected.rows(HIDDEN_STATES), answered.rows(HIDDEN_STATES), strict=True)
+    pairs = zip(expected.places(HIDDEN_STATES), answered.places(HIDDEN_STATES), strict=True)
     losses = [_losses(_directions(right), _directions(found)) for right, found in pairs]
     return {"mean cosine of tokens": 1.0 - float(np.concatenate(losses).mean())}
 

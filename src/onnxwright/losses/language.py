@@ -43,7 +43,7 @@ class Language:
         Whole samples are drawn for the interval. The divergence is the mean over tokens of Kullback and Leibler's, of
         the answers from the reference, in nats.
         """
-        samples = zip(expected.rows(LOGITS), answered.rows(LOGITS), expected.fed(IDS), strict=True)
+        samples = zip(expected.places(LOGITS), answered.places(LOGITS), expected.fed(IDS), strict=True)
         table = np.array([_sums(*sample) for sample in samples])
         whole = everything(len(table))
         right, found, divergence, agreed, tokens = table.sum(axis=0)

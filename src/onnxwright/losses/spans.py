@@ -105,12 +105,15 @@ def _outputs() -> tuple[str, str]:
 def _spans(answers: Answers) -> Iterator[Span]:
     """Yields the likeliest span of each row: within the second text, where token types say which that is."""
     start, end = _outputs()
-    starts, ends = list(answers.rows(start)), list(answers.rows(end))
-    has_types = SEGMENT in answers.purpose.signature.input_names
-    contexts = [types == 1 for types in answers.fed(SEGMENT)] if has_types else [np.ones(len(row)) for row in starts]
+    starts, ends = list(answers.places(start)), list(answers.places(end))
+    contexts = [np.zeros(len(row), bool) for row in starts]
+    for context, places in zip(contexts, answers.read(), strict=False):
+        context[places] = True
+    if SEGMENT in answers.purpose.signature.input_names:
+        contexts = [context & (types == 1) for context, types in zip(contexts, answers.fed(SEGMENT), strict=True)]
     longest = answers.purpose.options.get("max_answer_tokens", max(map(len, starts)))
     for first, last, context in zip(starts, ends, contexts, strict=True):
-        yield _likeliest(first, last, context.astype(bool), longest)
+        yield _likeliest(first, last, context, longest)
 
 
 def _likeliest(starts: Array, ends: Array, context: Array, longest: int) -> Span:

@@ -11,7 +11,7 @@ import numpy as np
 from onnxwright.activations import softmax
 from onnxwright.backends import Array
 from onnxwright.errors import UsageError
-from onnxwright.estimates import Statistic, bootstrap, ratio_of, widest, wilson
+from onnxwright.estimates import Statistic, bootstrap, everything, ratio_of, widest, wilson
 from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose
 from onnxwright.losses.labels import names_of, number_of
 from onnxwright.tasks import LOGITS
@@ -23,7 +23,7 @@ _OUTSIDE: Final = "O"
 
 
 class Tokens:
-    """The share of tokens with another label, padding left out."""
+    """The share of tokens with another label, without padding and what the tokenizer adds."""
 
     name = "tokens"
     told = "the share of tokens that get another label than from the reference"
@@ -45,15 +45,23 @@ class Tokens:
         Tokens of one text depend on each other, so whole texts are drawn for the interval; as none is wide where no
         label changed, it is no narrower than that of as many tokens by themselves.
         """
-        pairs = list(zip(expected.rows(LOGITS), answered.rows(LOGITS), strict=True))
-        changed = np.array([(one.argmax(axis=-1) != other.argmax(axis=-1)).sum() for one, other in pairs])
-        tokens = np.array([len(one) for one, _ in pairs])
+        samples = zip(expected.places(LOGITS), answered.places(LOGITS), expected.read(), strict=False)
+        pairs = [(one[places], other[places]) for one, other, places in samples]
+        read = [(one.argmax(axis=-1), other.argmax(axis=-1)) for one, other in pairs]
+        changed = np.array([(right != found).sum() for right, found in read])
+        tokens = np.array([len(right) for right, _ in read])
         shifts = np.concatenate([np.abs(softmax(one) - softmax(other)).sum(axis=-1) / 2.0 for one, other in pairs])
-        share = ratio_of(changed, tokens)
+        share, whole = ratio_of(changed, tokens), everything(len(pairs))
+        names = names_of(expected.purpose, pairs[0][0].shape[-1])
+        entities = {"F1 of entities": _f1(read, names)(whole)} if _OUTSIDE in names else {}
         return Estimate(
-            loss=share(np.arange(len(pairs))),
+            loss=share(whole),
             interval=widest(bootstrap(share, len(pairs)), wilson(int(changed.sum()), int(tokens.sum()))),
-            parts={"mean probability shift": float(shifts.mean()), "samples changed": float((changed > 0).mean())},
+            parts={
+                "mean probability shift": float(shifts.mean()),
+                "samples changed": float((changed > 0).mean()),
+                **entities,
+            },
         )
 
     def aligned(self, given: Given, encoding: Encoding, purpose: Purpose) -> Any:
@@ -74,7 +82,7 @@ class Tokens:
 
         The labels of a sample are one number a token, `UNLABELLED` where it has none.
         """
-        found = [logits.argmax(axis=-1) for logits in answers.rows(LOGITS)]
+        found = [logits.argmax(axis=-1) for logits in answers.places(LOGITS)]
         wanted = [np.asarray(given) for given in labels]
         if [len(given) for given in wanted] != [len(numbers) for numbers in found]:
             raise UsageError(
@@ -85,7 +93,7 @@ class Tokens:
         read = [(numbers[at], given[at]) for numbers, given, at in zip(found, wanted, places, strict=True)]
         right = np.array([(numbers == given).sum() for numbers, given in read])
         accuracy = {"token accuracy": ratio_of(right, np.array([at.sum() for at in places]))}
-        names = names_of(answers.purpose, next(answers.rows(LOGITS)).shape[-1])
+        names = names_of(answers.purpose, next(answers.places(LOGITS)).shape[-1])
         return {"entity F1": _f1(read, names), **accuracy} if _OUTSIDE in names else accuracy
 
 
@@ -140,10 +148,10 @@ def _name(kind: str, names: Sequence[str], *, is_first: bool) -> str:
 
 
 def _f1(read: Sequence[tuple[Array, Array]], names: Sequence[str]) -> Statistic:
-    """Returns the F1 of entities: those that are found where they are, with their kind."""
+    """Returns the F1 of entities: those that are found where they are, with their kind; 1 where there are none."""
     pairs = [tuple(set(_entities([names[number] for number in row])) for row in both) for both in read]
     agreed = np.array([2 * len(found & wanted) for found, wanted in pairs])
-    return ratio_of(agreed, np.array([len(found) + len(wanted) for found, wanted in pairs]))
+    return ratio_of(agreed, np.array([len(found) + len(wanted) for found, wanted in pairs]), empty=1.0)
 
 
 def _entities(labels: Sequence[str]) -> Iterator[tuple[int, int, str]]:
