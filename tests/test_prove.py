@@ -488,7 +488,10 @@ def test_a_candidate_in_a_lower_type_is_held_to_what_that_type_can(source, refer
     as_half = judge(source, reference, spoiled(reference, in_half), classes={"it": lower_precision("float16")})
     wrong = judge(source, reference, spoiled(reference, turned), classes={"it": lower_precision("float16")})
     miscounted = judge(
-        source, reference, spoiled(reference, lambda _, a: a["lengths"].__iadd__(1)), classes={"it": lower_precision("int8")}
+        source,
+        reference,
+        spoiled(reference, lambda _, a: a["lengths"].__iadd__(1)),
+        classes={"it": lower_precision("int8")},
     )
 
     assert as_if_full.verdict != "proven"

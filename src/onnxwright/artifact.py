@@ -179,6 +179,11 @@ class Package:
             raise _broken(self.folder, f"its proof has no range for dim '{missing[0]}'")
 
 
+def is_package(folder: Path) -> bool:
+    """Whether a folder says that it is a package."""
+    return (folder / FILE_NAME).is_file()
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes `onnxwright.json`: after everything else in the folder has reached the disk, and in one step."""
     sync_folder(folder)

@@ -69,7 +69,8 @@ MostLoss = Annotated[
     ),
 ]
 Labels = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The label of each sample, one a line: loss is in the task's metric.")
+    Path | None,
+    typer.Option(metavar="FILE", help="The label of each sample, one a line: loss is in the task's metric."),
 ]
 SearchTime = Annotated[
     float, typer.Option(min=0, metavar="SECONDS", help="After so long no more recipe is tried for an engine.")
@@ -289,7 +290,9 @@ def optimize(
 def quantize(
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="A .onnx file, a package, or what convert takes, which is converted first."),
+        typer.Argument(
+            metavar="SOURCE", help="A .onnx file, a package, or what convert takes, which is converted first."
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The package folder to write.")],
     precision: Precision = "auto",
@@ -395,7 +398,13 @@ def inspect(
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the sizes of a package's proof into a .svg or .png file.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file that lies at --picture.")] = False,
+    frontier: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Draw the speed and the loss of each lower precision into a .svg or .png file."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files at --picture and --frontier.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show what a package or an ONNX file is, what was proven of it, and what was measured."""
@@ -406,8 +415,13 @@ def inspect(
         from onnxwright.reports.picture import draw
 
         draw(Package.open(path), picture, is_forced=force)
-    elif force:
-        raise UsageError("--force: expected with --picture, whose file it replaces. Leave it out.")
+    if frontier is not None:
+        from onnxwright.artifact import Package
+        from onnxwright.reports.lowering import draw_frontier
+
+        draw_frontier(Package.open(path), frontier, is_forced=force)
+    if force and picture is None and frontier is None:
+        raise UsageError("--force: expected with --picture or --frontier, whose file it replaces. Leave it out.")
     report = look(path)
     _print(report.text, _builtins(report), as_json=as_json)
 

@@ -43,7 +43,18 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-_INSTRUCTIONS = ("avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "bf16")
+_INSTRUCTIONS = (
+    "avx2",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_int8",
+    "amx_bf16",
+    "asimddp",
+    "i8mm",
+    "bf16",
+)
 """What makes products of int8, and of floats of 16 bits, faster than of float32; the names are those of Linux."""
 
 

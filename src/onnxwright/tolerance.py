@@ -87,7 +87,9 @@ def lower_precision(dtype: str) -> ToleranceClass:
     """
     roundoff = ROUNDOFFS[dtype]
     scale = roundoff / _FLOAT32_ROUNDOFF
-    return ToleranceClass("lower-precision", _LOWER_MULTIPLE, _LEAST_ROUNDOFFS * roundoff, _MOST_LOWER, scale, is_for_usual=True)
+    return ToleranceClass(
+        "lower-precision", _LOWER_MULTIPLE, _LEAST_ROUNDOFFS * roundoff, _MOST_LOWER, scale, is_for_usual=True
+    )
 
 
 def quantized(error: float) -> ToleranceClass:

@@ -264,7 +264,11 @@ class Bench:
             is_close = self.judge.is_tie(point.feeds, where, is_close=True)
             tally.hidden.append(_Hidden(ruling, where, is_close))
         is_beyond = tally.held_to.is_for_usual and _is_beyond(point.values, found)
-        is_open = ruling.is_right is None or (not ruling.is_right and is_beyond) or (not ruling.is_right and self._tells_nothing(point, answered, tally))
+        is_open = (
+            ruling.is_right is None
+            or (not ruling.is_right and is_beyond)
+            or (not ruling.is_right and self._tells_nothing(point, answered, tally))
+        )
         if is_open:
             tally.leave_open(point.sizes, point.values.name)
             return

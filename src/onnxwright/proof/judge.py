@@ -181,8 +181,7 @@ def errors(expected: Tensors, answered: Tensors, of: ToleranceClass = SAME_PRECI
     """Returns the error of each output, paired by its exact name; a missing one is infinitely wrong."""
     between = tolerance.overall_distance if of.is_overall else tolerance.distance
     return {
-        name: between(array, answered[name]) if name in answered else float("inf")
-        for name, array in expected.items()
+        name: between(array, answered[name]) if name in answered else float("inf") for name, array in expected.items()
     }
 
 

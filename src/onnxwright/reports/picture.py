@@ -6,16 +6,15 @@ import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from onnxwright.artifact import Package
-from onnxwright.errors import MissingExtraError, UsageError
+from onnxwright.errors import UsageError
 from onnxwright.manifest import Proof
-from onnxwright.staging import staged_file
+from onnxwright.reports.drawing import check_suffix, save_figure
 
 Sizes = Mapping[str, int]
 
@@ -35,7 +34,6 @@ MEANINGS: Final = {
 
 _WEIGHTS: Final = (NOTHING, UNTRIED, AGREED, REFUSED, FAILED)
 _COLOURS: Final = {AGREED: "#2b8a57", FAILED: "#c0392b", REFUSED: "#9aa0a6", UNTRIED: "#e0b43b", NOTHING: "#f3f4f5"}
-_METADATA: Final = {".svg": {"Date": None}, ".png": {"Software": None}}
 _MOST_DIMS: Final = 3
 _MOST_ROWS: Final = 16
 _INCHES_A_CELL: Final = 0.32
@@ -108,16 +106,13 @@ def draw(package: Package, file: Path, *, is_forced: bool) -> None:
         OutputError: when the file exists (unless `is_forced`), or its folder doesn't.
         MissingExtraError: when matplotlib is not installed.
     """
-    suffix = file.suffix.lower()
-    if suffix not in _METADATA:
-        raise UsageError(f"picture '{file}': expected a name that ends in one of {', '.join(_METADATA)}.")
+    check_suffix(file)
     shown = grids(package.proof)
     if not shown:
         raise UsageError(f"picture '{file}': there is nothing to draw, since no dim of this proof varies.")
     proof = package.proof
     title = f"{package.folder.resolve().name}: {proof.verdict}\n{proof.candidate} against {proof.reference}"
-    with staged_file(file, is_forced=is_forced) as draft, _settled(file):
-        _plot(shown, title).savefig(draft, format=suffix[1:], metadata=_METADATA[suffix])
+    save_figure(lambda: _plot(shown, title), file, is_forced=is_forced)
 
 
 def _marked(proof: Proof) -> Iterator[tuple[Sizes, str]]:
@@ -285,17 +280,3 @@ def _plot_grid(plot: Any, grid: Grid) -> None:
     plot.set_title("\n".join([_caption(grid), *_elsewhere(grid)]), fontsize=8)
     plot.tick_params(length=0)
     plot.spines[:].set_visible(False)
-
-
-@contextmanager
-def _settled(file: Path) -> Iterator[None]:
-    """Sets what makes the same figure the same file."""
-    try:
-        import matplotlib as mpl
-    except ImportError as missing:
-        raise MissingExtraError(
-            f"picture '{file}': drawing needs the package 'matplotlib'. "
-            'Install it with `pip install "onnxwright[picture]"`.'
-        ) from missing
-    with mpl.rc_context({"svg.hashsalt": "onnxwright", "svg.fonttype": "none", "savefig.dpi": 150}):
-        yield

@@ -20,6 +20,7 @@ from onnxwright.manifest import (
     Variant,
 )
 from onnxwright.progress import Progress, Silence
+from onnxwright.records import ARRAYS
 from onnxwright.reference import reference_of
 from onnxwright.source import Source
 from onnxwright.stages.attempt import GIVEN, Outcome, Workbench
@@ -67,7 +68,8 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
         chosen = best(outcomes, source)
         _keep(chosen.file, folder / GRAPH)
         optimized = optimize(bench, chosen, folder / GRAPH, progress) if request.is_optimized else []
-        lowered = quantize(bench, chosen, folder / GRAPH, progress) if request.lowers_precision else []
+        lowered, told = quantize(bench, chosen, folder / GRAPH, progress) if request.lowers_precision else ([], ())
+        bench = replace(bench, source=replace(source, findings=(*source.findings, *told)))
         made = variants_of(bench, chosen, optimized, lowered)
         if request.is_measured:
             with progress.stage("measure"):
@@ -111,9 +113,14 @@ def load_request(request: Request) -> Source:
         dims=request.dims,
         ranges=request.ranges,
         task=request.task,
-        samples=request.samples,
+        samples=None if _are_arrays_to_judge_by(request) else request.samples,
         is_code_trusted=request.is_code_trusted,
     )
+
+
+def _are_arrays_to_judge_by(request: Request) -> bool:
+    """Whether the samples are arrays of many inputs, to lower the precision by, and not one input of a certain size."""
+    return request.lowers_precision and request.samples is not None and request.samples.suffix == ARRAYS
 
 
 def _save_repro(outcomes: Sequence[Outcome], source: Source, folder: Path, progress: Progress) -> None:

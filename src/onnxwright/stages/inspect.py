@@ -16,6 +16,7 @@ from onnxwright.errors import MissingExtraError, SignatureError, SourceError
 from onnxwright.files import data_file, digest
 from onnxwright.findings import Finding
 from onnxwright.manifest import Attempt, Divergence, EngineProof, Latency, Manifest, Measurement, Proof
+from onnxwright.reports.lowering import quantization_rows
 from onnxwright.reports.picture import lines
 from onnxwright.reports.rewriting import optimization_rows
 from onnxwright.stages.measure import in_words
@@ -158,6 +159,8 @@ def _package_rows(manifest: Manifest, available: Mapping[str, str | None]) -> It
             yield from _measurement_rows(name, measurement)
     for engine, record in manifest.optimizations.items():
         yield from optimization_rows(engine, record)
+    for engine, lowered in manifest.quantizations.items():
+        yield from quantization_rows(engine, lowered)
     if manifest.evidence is not None:
         yield "evidence", manifest.evidence.file, f"{manifest.evidence.points} points"
     for finding in manifest.findings:

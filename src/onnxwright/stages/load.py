@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from onnxwright import environment, tasks
+from onnxwright.artifact import is_package
 from onnxwright.errors import MissingExtraError, SourceError, UsageError
 from onnxwright.records import ARRAYS, read_arrays, read_records
 from onnxwright.source import Source
@@ -89,6 +90,11 @@ def _load_named(text: str, ranges: Ranges, task: str, texts: Sequence[str], *, i
     path = environment.at_home(text)
     if path.suffix == ".onnx":
         return _load_onnx(path, ranges)
+    if is_package(path):
+        require_onnx()
+        from onnxwright.loaders import package
+
+        return package.load(path, ranges)
     is_factory = ".py:" in text or path.suffix == ".py"
     if not is_factory and not path.is_dir():
         _check_hub_id(text, path)

@@ -11,7 +11,7 @@ from onnxwright import tolerance
 from onnxwright.backends import Array, Ran, Session, Tensors
 from onnxwright.recipes import Material, Recipe
 
-_ASKED: Final = 12
+_ASKED: Final = 8
 """So many samples tell what a product costs."""
 _MARGIN: Final = 0.8
 """The part of the budget that may be used up on the samples that a variant is made with: others lose a little more."""

@@ -157,8 +157,12 @@ class _Bench:
             return _refuse_another(session, execution), size
 
 
-def quantize(bench: Workbench, chosen: Outcome, file: Path, progress: Progress) -> list[Quantized]:
+def quantize(
+    bench: Workbench, chosen: Outcome, file: Path, progress: Progress
+) -> tuple[list[Quantized], tuple[Finding, ...]]:
     """Lowers the graph in a file for each engine in which it was shown right, as the request asks.
+
+    Returns what came of each engine, and what is to be known of the samples.
 
     Raises:
         UsageError: when the samples or labels don't serve.
@@ -166,9 +170,9 @@ def quantize(bench: Workbench, chosen: Outcome, file: Path, progress: Progress) 
     """
     request = bench.request
     source = chosen.source or bench.source
-    loss = loss_of(source.task, source.signature, source.task_options)
-    budget = loss.budget if request.max_loss is None else request.max_loss
     corpus = corpus_of(bench.source, request.samples, request.labels, seed=request.seed)
+    loss = loss_of(source.task, source.signature, source.task_options, specials=corpus.specials)
+    budget = loss.budget if request.max_loss is None else request.max_loss
     with progress.stage("ask the samples"):
         scoring = Scoring.of(loss, corpus, bench.reference.session)
     for told in scoring.findings:
@@ -182,12 +186,7 @@ def quantize(bench: Workbench, chosen: Outcome, file: Path, progress: Progress) 
             progress.note(f"{name}: {found[-1].record.told}")
     if request.precision != AUTO and all(one.kept is None for one in found):
         raise ProofError(_unmet(request.precision, found))
-    return found
-
-
-def samples_findings(found: Sequence[Quantized], scoring: Scoring | None) -> tuple[Finding, ...]:
-    """What is to be known of the samples by which variants were judged."""
-    return scoring.findings if found and scoring is not None else ()
+    return found, scoring.findings
 
 
 def _material(bench: Workbench, file: Path, scoring: Scoring) -> Material:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from onnxwright import backends, environment
 from onnxwright.approach import parse
+from onnxwright.artifact import is_package
 from onnxwright.errors import EngineError, OutputError, UsageError, accepted
 from onnxwright.proof.prove import BUDGETS
 from onnxwright.recipes import AUTO, UNCHANGED, recipes_for
@@ -118,7 +119,9 @@ def _check_budget(request: Request) -> None:
     if loss is not None and not 0 <= loss < math.inf:
         raise UsageError(f"max accuracy loss {loss}: expected a number from 0, as 0.001.")
     if request.labels is not None and not request.lowers_precision:
-        raise UsageError("labels: judge a lower precision, and none is asked for. Give --precision or --max-accuracy-loss.")
+        raise UsageError(
+            "labels: judge a lower precision, and none is asked for. Give --precision or --max-accuracy-loss."
+        )
 
 
 def _check_replay(text: str) -> None:
@@ -156,7 +159,9 @@ def _check_place(source: str | Path | nn.Module, out: Path) -> None:
 
 
 def _is_graph(source: str | Path | nn.Module) -> bool:
-    return isinstance(source, (str, Path)) and Path(source).suffix == ".onnx"
+    if not isinstance(source, (str, Path)):
+        return False
+    return Path(source).suffix == ".onnx" or is_package(environment.at_home(source))
 
 
 def _refuse_export(request: Request) -> None:

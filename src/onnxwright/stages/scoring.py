@@ -15,7 +15,7 @@ from onnxwright.manifest import Accuracy, Neighbours
 from onnxwright.samples import TEXT, TYPICAL
 from onnxwright.source import Source
 
-CALIBRATING: Final = 64
+CALIBRATING: Final = 48
 """So many samples calibrate at most."""
 _BATCH: Final = "batch"
 _ROWS: Final = 4

@@ -57,9 +57,7 @@ def settings(
     groups: dict[str, list[Product]] = {}
     for one in wanted:
         groups.setdefault(str(one.activation.name), []).append(one)
-    return {
-        name: _setting(_Group(seen[name], own, is_symmetric, calibrator), alphas) for name, own in groups.items()
-    }
+    return {name: _setting(_Group(seen[name], own, is_symmetric, calibrator), alphas) for name, own in groups.items()}
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,7 @@ def prepared(model: ir.Model) -> ir.Model:
     return copy
 
 
-def with_fixed_scales(
-    model: ir.Model, settings: Mapping[str, Setting], *, kept: Collection[str] = ()
-) -> ir.Model:
+def with_fixed_scales(model: ir.Model, settings: Mapping[str, Setting], *, kept: Collection[str] = ()) -> ir.Model:
     """Returns a `prepared` graph whose products are computed in int8, with fixed scales for what goes in.
 
     `settings` are by the name of the value; products in `kept` stay as they are.
