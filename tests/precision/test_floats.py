@@ -441,6 +441,30 @@ def test_quantized_parts_stay_where_scales_are_float32():
     assert off(before, after.model, draw(before), runs=[answers]) <= LIMIT
 
 
+def test_sequences_stay():
+    before = model("""g (float[n] x) => (float[n] y) <int64 first = {0}> {
+        a = Neg (x) s = SequenceConstruct (a, x) b = SequenceAt (s, first) y = Exp (b) }""")
+
+    after = halved(before)
+
+    assert list(after.kept) == ["s", "b"]
+    assert after.kept["b"] == "handles sequences"
+    assert off(before, after.model, draw(before)) <= LIMIT
+
+
+@pytest.mark.parametrize("keeps_io", [True, False])
+def test_an_output_that_is_lower_already_keeps_its_name_beside_one_that_is_not(keeps_io):
+    before = model("g (float[n] x) => (float[n] y, float16[n] z) { y = Exp (x) z = Cast <to = 10> (y) }")
+
+    after = halved(before, kept={"y": "asked for"}, keeps_io=keeps_io).model
+
+    assert [(value.name, value.dtype) for value in after.graph.outputs] == [
+        ("y", FLOAT if keeps_io else HALF),
+        ("z", HALF),
+    ]
+    assert not invalidity(after)
+
+
 def test_double_parts_are_left_alone():
     before = model("""g (double[n] d, float[n] x) => (double[n] e, float[n] y) {
         e = Sqrt (d) f = Cast <to = 1> (e) y = Mul (f, x) }""")

@@ -221,7 +221,7 @@ class _Lowering:
             if isinstance(use.user, ir.Node) and use.user in self._narrowing:
                 self._skip(use.user, other)
             elif isinstance(use.user, ir.Graph) and use.user is self._graph and other is not value:
-                self._rename(use, value, other)
+                self._rename(use, value, self._cast(value, other.dtype or FLOAT) if other.is_graph_output() else other)
             elif other is not value:
                 use.take(other)
 
