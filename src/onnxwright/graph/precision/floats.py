@@ -221,7 +221,7 @@ class _Lowering:
             if isinstance(use.user, ir.Node) and use.user in self._narrowing:
                 self._skip(use.user, other)
             elif isinstance(use.user, ir.Graph) and use.user is self._graph and other is not value:
-                self._rename(use, value, self._cast(value, other.dtype or FLOAT) if other.is_graph_output() else other)
+                self._rename(use, value, other)
             elif other is not value:
                 use.take(other)
 
@@ -229,9 +229,6 @@ class _Lowering:
         """Drops a cast to the lower type of what has it already."""
         output = cast.outputs[0]
         if cast is value.producer():
-            return
-        if output.is_graph_output():
-            cast.replace_input_with(0, value)
             return
         output.replace_all_uses_with(value)
         self._graph.remove(cast, safe=True)
@@ -294,8 +291,10 @@ def _widens(node: ir.Node | None) -> bool:
 
 
 def _narrows(node: ir.Node, format_: Format) -> bool:
-    """Whether a node casts float32 to the lower type."""
+    """Whether a node casts float32 to the lower type, and not for an answer that is to have its name."""
     if node.op_type != "Cast" or node.domain or node.attributes.get_int("to") != format_.dtype:
+        return False
+    if node.outputs[0].is_graph_output():
         return False
     return node.inputs[0] is not None and node.inputs[0].dtype == FLOAT
 
