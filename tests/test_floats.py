@@ -16,6 +16,8 @@ from torch import nn
 from onnxwright.graph.precision.floats import lowered
 from onnxwright.graph.precision.islands import GUILTY, grown
 from onnxwright.graph.precision.observing import observed, ranges
+from onnxwright.proof.prove import Plan, prove
+from onnxwright.reference import reference_of
 from onnxwright.stages.export import export
 from onnxwright.stages.load import load
 from onnxwright.tolerance import distance, lower_precision
@@ -70,11 +72,16 @@ MODELS = {
 
 
 @functools.cache
-def exported(name):
-    """The graph of a model, and feeds of two sizes."""
+def loaded(name):
     torch.manual_seed(0)
     module, inputs, dims = MODELS[name]()
-    source = load(module, example_inputs=inputs, dims=dims)
+    return load(module, example_inputs=inputs, dims=dims)
+
+
+@functools.cache
+def exported(name):
+    """The graph of a model, and feeds of two sizes."""
+    source = loaded(name)
     sizes = ({dim: min(5 + 7 * step, one.most) for dim, one in source.profile.items()} for step in (0, 1))
     return export(source).model, [source.sampler.draw(one, seed=seed) for seed, one in enumerate(sizes)]
 
@@ -118,6 +125,23 @@ def test_what_overflows_is_what_is_kept_and_mends_it():
     assert guilty == ["Pow", "Sqrt"]
     assert off(before, after.model, feeds[0], strictly) <= LIMIT
     assert off(before, lowered(before, "float16", None).model, feeds[0], strictly) > LIMIT
+
+
+def test_the_proof_holds_with_what_was_foreseen_and_fails_without():
+    before, feeds = exported("overflowing")
+    source = loaded("overflowing")
+    right, wrong = (lowered(before, "float16", known).model for known in (ranges(run(observed(before)), feeds), None))
+    candidates = {
+        "right": FunctionSession(lambda given: strictly(right, given)),
+        "wrong": FunctionSession(lambda given: strictly(wrong, given)),
+    }
+    plan = Plan(source.profile, source.traced, seconds=2.0, lower=dict.fromkeys(candidates, "float16"))
+
+    proofs = prove(reference_of(source, threads=1), candidates, source.sampler, plan)
+
+    assert proofs["right"].verdict == "proven"
+    assert proofs["right"].tolerance.classes == {"output": "lower-precision"}
+    assert proofs["wrong"].verdict == "failed"
 
 
 def test_islands_find_what_was_not_foreseen():

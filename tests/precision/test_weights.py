@@ -7,6 +7,7 @@ from cases.graphs import answers, draw, kinds, model
 
 from onnxwright.errors import UsageError
 from onnxwright.graph.comparing import structure
+from onnxwright.graph.precision import rounding
 from onnxwright.graph.precision.rounding import METHODS, rounded
 from onnxwright.graph.precision.tables import with_compact_tables
 from onnxwright.graph.precision.weights import Rounding, with_quantized_weights
@@ -127,6 +128,16 @@ def test_no_number_is_farther_off_than_a_step(method, bits):
     assert (np.abs(matrix - blocks.numbers(256)) <= steps * 1.001).mean() > 0.999
 
 
+def test_a_large_matrix_is_rounded_in_parts(monkeypatch):
+    whole = rounded(drawn(), 4, 64, "rtn")
+    monkeypatch.setattr(rounding, "_PART", 256 * 10)
+
+    parts = rounded(drawn(), 4, 64, "rtn")
+
+    assert np.array_equal(whole.codes, parts.codes)
+    assert np.array_equal(whole.numbers(256), parts.numbers(256))
+
+
 SHARED = """g (float[n, 64] x, float[64, 64] w) => (float[n, 64] y) {
     a = MatMul (x, w) b = Relu (a) y = MatMul (b, w) }"""
 
@@ -145,12 +156,12 @@ def test_a_weight_that_something_else_takes_stays_beside_its_codes():
     assert {"w", "w_codes"} <= set(after.graph.initializers)
 
 
-def test_excluded_nodes_and_small_weights_stay_and_are_told():
+def test_named_nodes_and_small_weights_stay_and_are_told():
     text = """g (float[n, 64] x, float[64, 64] w, float[64, 8] v) => (float[n, 8] y) {
         a = MatMul (x, w) y = MatMul (a, v) }"""
     before = model(text, weights=["w", "v"])
 
-    after = with_quantized_weights(before, Rounding(), excluded=["a"])
+    after = with_quantized_weights(before, Rounding(), kept={"a": "asked for"})
 
     assert after.kept == {"a": "asked for", "y": "its weight is smaller than a block of 32"}
     assert structure(after.model) == structure(before)
@@ -247,7 +258,7 @@ def test_a_tied_table_and_columns_stay():
         "its table is not only looked up in"
     }
     assert with_compact_tables(model(columns, weights=["w"]), "int8").kept == {"y": "it looks up columns"}
-    assert with_compact_tables(model(TABLE, weights=["w"]), "int8", excluded=["a"]).kept == {"a": "asked for"}
+    assert with_compact_tables(model(TABLE, weights=["w"]), "int8", kept={"a": "asked for"}).kept == {"a": "asked for"}
 
 
 def test_refuses_another_storage():

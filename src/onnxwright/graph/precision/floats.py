@@ -25,7 +25,8 @@ from onnxwright.graph.precision.weighing import lower
 from onnxwright.graph.provenance import carry_provenance
 from onnxwright.graph.typed import infer_types
 
-_NOTHING: Final[Mapping[str, str]] = types.MappingProxyType({})
+NOTHING: Final[Mapping[str, str]] = types.MappingProxyType({})
+"""No node by name."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def lowered(
     dtype: str,
     ranges: Ranges | None,
     *,
-    kept: Mapping[str, str] = _NOTHING,
+    kept: Mapping[str, str] = NOTHING,
     keeps_io: bool = True,
 ) -> Lowered:
     """Returns a graph that computes in float16 or bfloat16 what it safely can; the weights are converted when written.
@@ -236,7 +237,7 @@ class _Lowering:
     def _rename(self, use: _Use, value: ir.Value, other: ir.Value) -> None:
         """Has the graph answer another value under the same name."""
         assert value.name is not None
-        own, value.name = value.name, self._free(f"{value.name}_{str(value.dtype).lower()}")
+        own, value.name = value.name, self._free(f"{value.name}_{self._spelled(value.dtype)}")
         use.take(other)
         other.name, other.shape = own, value.shape
 
@@ -250,7 +251,7 @@ class _Lowering:
         return there.outputs[0]
 
     def _cast(self, value: ir.Value, dtype: ir.DataType, after: ir.Node | None = None) -> ir.Value:
-        name = self._free(f"{value.name}_{'float32' if dtype == FLOAT else self._format.name}")
+        name = self._free(f"{value.name}_{self._spelled(dtype)}")
         cast = ir.node("Cast", [value], attributes={"to": int(dtype)}, name=f"{name}/cast")
         cast.outputs[0].name, cast.outputs[0].dtype, cast.outputs[0].shape = name, dtype, value.shape
         self._place(cast, after or value.producer())
@@ -273,6 +274,9 @@ class _Lowering:
             node.attributes["value"] = ir.AttrTensor("value", ir.tensor(lower(tensor, self._format).numpy()))
         else:
             node.attributes[attribute] = ir.AttrInt64(attribute, int(self._format.dtype))
+
+    def _spelled(self, dtype: ir.DataType | None) -> str:
+        return "float32" if dtype == FLOAT else self._format.name
 
     def _free(self, name: str) -> str:
         """A name that no value has."""

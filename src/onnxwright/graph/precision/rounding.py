@@ -11,6 +11,8 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 _NORM, _SHARPNESS, _SHARPENING, _STEPS = 0.7, 10.0, 1.01, 20
 """Of the half-quadratic solver, as its authors chose them: p, beta, kappa, and most iterations."""
+_PART: Final = 1 << 22
+"""So many weights are rounded at once."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,20 @@ class Blocks:
 
 def rounded(weight: Array, bits: int, block: int, method: str, *, has_whole_zeros: bool = True) -> Blocks:
     """Rounds a matrix [row, column] in blocks of so many columns, the last of which is filled up with zeros."""
-    missing, most = -weight.shape[1] % block, 2**bits - 1
+    rows = max(1, _PART // max(weight.shape[1], 1))
+    parts = [
+        _rounded(weight[start : start + rows], 2**bits - 1, block, method, has_whole_zeros=has_whole_zeros)
+        for start in range(0, len(weight), rows)
+    ]
+    return Blocks(
+        np.concatenate([part.codes for part in parts]),
+        np.concatenate([part.scales for part in parts]),
+        np.concatenate([part.zeros for part in parts]),
+    )
+
+
+def _rounded(weight: Array, most: int, block: int, method: str, *, has_whole_zeros: bool) -> Blocks:
+    missing = -weight.shape[1] % block
     padded = np.pad(weight.astype(np.float32, copy=False), ((0, 0), (0, missing))).reshape(len(weight), -1, block)
     found = METHODS[method](padded, most)
     if has_whole_zeros and method == "hqq":

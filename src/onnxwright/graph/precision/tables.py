@@ -6,7 +6,7 @@ row, or `Cast (Gather (table, ids))` of a float16 table. Operators of every opse
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnxwright.errors import RouteError, UsageError, accepted
 from onnxwright.graph.guarding import complaint, refuse_gaps
 from onnxwright.graph.passes import cloned, named
-from onnxwright.graph.precision.floats import Lowered
+from onnxwright.graph.precision.floats import NOTHING, Lowered
 from onnxwright.graph.precision.formats import FLOAT, format_of
 from onnxwright.graph.precision.rounding import Array
 from onnxwright.graph.precision.weighing import constant, extent, lower
@@ -26,10 +26,11 @@ STORAGES: Final = ("int8", "float16")
 _LEAST_ROWS: Final = 16
 
 
-def with_compact_tables(model: ir.Model, storage: str, *, excluded: Collection[str] = ()) -> Lowered:
+def with_compact_tables(model: ir.Model, storage: str, *, kept: Mapping[str, str] = NOTHING) -> Lowered:
     """Returns a graph whose tables are stored as int8 with a scale for each row, or as float16.
 
-    A table that something else takes as well (a product with a tied weight) stays, and so do `excluded` nodes.
+    A table that something else takes as well (a product with a tied weight) stays, and so do nodes in
+    `kept`, for the reasons given there.
 
     Raises:
         UsageError: for another storage.
@@ -40,19 +41,19 @@ def with_compact_tables(model: ir.Model, storage: str, *, excluded: Collection[s
     refuse_gaps(model)
     copy = cloned(model)
     infer_types(copy)
-    kept: dict[str, str] = {}
+    left: dict[str, str] = {}
     for table in [value for value in copy.graph.initializers.values() if _is_table(value)]:
         nodes = [user for user, _ in table.uses()]
-        reason = next(filter(None, (_refusal(node, table, storage, excluded) for node in nodes)), "")
+        reason = next(filter(None, (kept.get(named(node)) or _refusal(node, table, storage) for node in nodes)), "")
         if reason:
-            kept.update({named(node): reason for node in nodes})
+            left.update({named(node): reason for node in nodes})
         else:
             _store(copy.graph, table, nodes, storage)
     carry_provenance(model, copy)
     broken = complaint(model, copy)
     if broken:
         raise RouteError(f"the graph with tables in {storage} is not right: {broken} Report this.")
-    return Lowered(copy, kept)
+    return Lowered(copy, left)
 
 
 def _is_table(value: ir.Value) -> bool:
@@ -63,9 +64,7 @@ def _is_table(value: ir.Value) -> bool:
     return any(user.op_type == "Gather" and place == 0 for user, place in value.uses())
 
 
-def _refusal(node: ir.Node, table: ir.Value, storage: str, excluded: Collection[str]) -> str:
-    if named(node) in excluded:
-        return "asked for"
+def _refusal(node: ir.Node, table: ir.Value, storage: str) -> str:
     is_lookup = node.op_type == "Gather" and not node.domain and node.inputs[1] is not table
     if not is_lookup or node.graph is not table.graph or table.is_graph_output():
         return "its table is not only looked up in"

@@ -6,7 +6,7 @@ OpenVINO keeps the codes and widens them on the way. The codes are made at once,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnxwright.errors import RouteError, UsageError, accepted
 from onnxwright.graph.guarding import complaint, refuse_gaps
 from onnxwright.graph.passes import cloned, named
-from onnxwright.graph.precision.floats import Lowered
+from onnxwright.graph.precision.floats import NOTHING, Lowered
 from onnxwright.graph.precision.formats import FLOAT
 from onnxwright.graph.precision.rounding import METHODS, Array, Blocks, rounded
 from onnxwright.graph.precision.weighing import constant
@@ -67,8 +67,10 @@ class Rounding:
         return _BLOCKED_SINCE if self.form == "DequantizeLinear" and (self.block or self.bits < 8) else 13
 
 
-def with_quantized_weights(model: ir.Model, how: Rounding, *, excluded: Collection[str] = ()) -> Lowered:
-    """Returns a graph whose products with constant weights have them in few bits; `excluded` nodes stay.
+def with_quantized_weights(model: ir.Model, how: Rounding, *, kept: Mapping[str, str] = NOTHING) -> Lowered:
+    """Returns a graph whose products with constant weights have them in few bits.
+
+    Nodes in `kept` stay, for the reasons given there; a weight that is smaller than a block stays, too.
 
     Raises:
         UsageError: when the graph's opset lacks what is to be written.
@@ -80,15 +82,15 @@ def with_quantized_weights(model: ir.Model, how: Rounding, *, excluded: Collecti
     refuse_gaps(model)
     copy = cloned(model)
     infer_types(copy)
-    kept: dict[str, str] = {}
+    left: dict[str, str] = {}
     writer = _Writer(copy, how)
     for node in list(copy.graph):
         weight = _weight(node)
         if weight is None:
             continue
-        reason = "asked for" if named(node) in excluded else _refusal(node, how)
+        reason = kept.get(named(node)) or _refusal(node, how)
         if reason:
-            kept[named(node)] = reason
+            left[named(node)] = reason
         else:
             writer.write(node, weight)
     writer.drop_unused()
@@ -96,7 +98,7 @@ def with_quantized_weights(model: ir.Model, how: Rounding, *, excluded: Collecti
     broken = complaint(model, copy)
     if broken:
         raise RouteError(f"the graph with weights in {how.bits} bits is not right: {broken} Report this.")
-    return Lowered(copy, kept)
+    return Lowered(copy, left)
 
 
 def _weight(node: ir.Node) -> ir.Value | None:
