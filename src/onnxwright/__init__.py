@@ -68,9 +68,9 @@ __all__ = [
     "convert_to_onnx",
     "open",
     "optimize",
-    "quantize",
     "pipeline",
     "prove",
+    "quantize",
 ]
 
 

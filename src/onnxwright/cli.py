@@ -56,8 +56,8 @@ Samples = Annotated[
 Precision = Annotated[
     str,
     typer.Option(
-        help="auto, fp32, bf16, fp16, int8, weights, or one recipe of these, as int8-dynamic; auto lowers the precision "
-        "only within a --max-accuracy-loss."
+        help="auto, fp32, bf16, fp16, int8, weights, tables, or one recipe of these, as int8-dynamic; `convert` lowers "
+        "the precision for auto only within a --max-accuracy-loss."
     ),
 ]
 MostLoss = Annotated[

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 _One = TypeVar("_One")
 
@@ -80,3 +84,11 @@ def _summed(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 def _once(values: Iterable[_One]) -> tuple[_One, ...]:
     return tuple(dict.fromkeys(values))
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A graph in lower precision, and the nodes that stay as they were, each with why."""
+
+    model: onnx_ir.Model
+    kept: Mapping[str, str]

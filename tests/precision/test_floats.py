@@ -241,6 +241,20 @@ def test_a_factor_that_is_beyond_the_type_but_no_mask_keeps_what_it_has_to():
     assert list(after.kept) == ["b", "c"]
 
 
+@pytest.mark.parametrize(("least", "is_kept"), [("-10000", False), ("-65504", True)])
+def test_a_mask_that_just_fits_leaves_no_room_for_what_is_added(least, is_kept):
+    before = model(f"""g (float[n, 4] x, bool[n, 4] m) => (float[n, 4] y) <float low = {{{least}}}> {{
+        a = Neg (x) b = Where (m, a, low) c = Add (b, a) y = Softmax (c) }}""")
+    feeds = {"x": 40 * np.abs(draw(before)["x"]), "m": np.ones((3, 4), bool)}
+
+    after = halved(before, feeds)
+
+    assert list(after.kept) == (["b", "c", "y"] if is_kept else [])
+    if is_kept:
+        assert after.kept["b"] == "its constant -65504 leaves no room, float16 ends at 65504"
+        assert np.isfinite(strictly(after.model, {**feeds, "m": np.zeros((3, 4), bool)})["y"]).all()
+
+
 def test_where_a_mask_is_minus_infinity_nothing_is_kept():
     before = model(
         """g (float[n, 4] x, bool[n, 4] m) => (float[n, 4] y) {
@@ -439,6 +453,30 @@ def test_quantized_parts_stay_where_scales_are_float32():
 
     assert list(after.kept) == ["q", "d"]
     assert off(before, after.model, draw(before), runs=[answers]) <= LIMIT
+
+
+def test_sequences_stay():
+    before = model("""g (float[n] x) => (float[n] y) <int64 first = {0}> {
+        a = Neg (x) s = SequenceConstruct (a, x) b = SequenceAt (s, first) y = Exp (b) }""")
+
+    after = halved(before)
+
+    assert list(after.kept) == ["s", "b"]
+    assert after.kept["b"] == "handles sequences"
+    assert off(before, after.model, draw(before)) <= LIMIT
+
+
+@pytest.mark.parametrize("keeps_io", [True, False])
+def test_an_output_that_is_lower_already_keeps_its_name_beside_one_that_is_not(keeps_io):
+    before = model("g (float[n] x) => (float[n] y, float16[n] z) { y = Exp (x) z = Cast <to = 10> (y) }")
+
+    after = halved(before, kept={"y": "asked for"}, keeps_io=keeps_io).model
+
+    assert [(value.name, value.dtype) for value in after.graph.outputs] == [
+        ("y", FLOAT if keeps_io else HALF),
+        ("z", HALF),
+    ]
+    assert not invalidity(after)
 
 
 def test_double_parts_are_left_alone():

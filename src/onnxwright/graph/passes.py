@@ -94,6 +94,16 @@ def named(what: ir.Node | ir.Value) -> str:
     return what.name or "?"
 
 
+def cloned(model: ir.Model) -> ir.Model:
+    """Returns a copy that shares tensors and nothing else; `clone` alone shares types of values, which can change."""
+    copy = model.clone()
+    for graph in copy.graphs():
+        for value in (*graph.inputs, *(value for node in graph for value in node.outputs)):
+            if isinstance(value.type, ir.TensorType):
+                value.type = ir.TensorType(value.type.dtype)
+    return copy
+
+
 class _Bench:
     """A graph as the passes so far have left it, and the copy on which the next one runs."""
 
@@ -117,16 +127,6 @@ class _Bench:
         steps = {one.name: count} if count else {}
         self.trace = self.trace.and_then(Trace(tuple(log.hits), tuple(log.near_misses), steps=steps))
         return bool(count)
-
-
-def cloned(model: ir.Model) -> ir.Model:
-    """Returns a copy that shares tensors and nothing else; `clone` alone shares types of values, which can change."""
-    copy = model.clone()
-    for graph in copy.graphs():
-        for value in (*graph.inputs, *(value for node in graph for value in node.outputs)):
-            if isinstance(value.type, ir.TensorType):
-                value.type = ir.TensorType(value.type.dtype)
-    return copy
 
 
 def _without_defaults(model: ir.Model) -> tuple[ir.Model, dict[str, ir.TensorProtocol]]:

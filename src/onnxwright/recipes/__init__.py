@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
@@ -12,6 +12,7 @@ import numpy as np
 from onnxwright.backends import Session, Tensors
 from onnxwright.discovery import offered
 from onnxwright.errors import UsageError, accepted
+from onnxwright.rewrites import Lowered
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -27,11 +28,11 @@ AUTO: Final = "auto"
 UNCHANGED: Final = "fp32"
 
 
-class Lowered(NamedTuple):
-    """A graph in lower precision, and the nodes that stay as they were, each with why."""
+class Loader(Protocol):
+    """Loads a graph into ONNX Runtime."""
 
-    model: onnx_ir.Model
-    kept: Mapping[str, str]
+    def __call__(self, model: onnx_ir.Model, *, is_optimized: bool = True) -> Session:
+        """Without optimizations, each node is computed as it is written."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Material:
     """
 
     model: onnx_ir.Model
-    load: Callable[[onnx_ir.Model], Session]
+    load: Loader
     calibration: Sequence[Tensors]
     seed: int = 0
     _settings: dict[str, Any] = field(default_factory=dict)
@@ -87,18 +88,29 @@ class Material:
 class Recipe(Protocol):
     """One way to lower a graph's precision."""
 
-    name: str
-    """How a user names it."""
-    is_common: bool
-    """Whether it is tried for the word of its family, and for `auto`; others only where they are named."""
-    told: str
-    """What it does, in one sentence without a full stop."""
-    precision: str
-    """The lowest type in which something is computed or held then."""
-    class_of: str
-    """Which class of tolerance its answers are held to: that of a lower type of floats, or `quantized`."""
-    executions: tuple[str, ...]
-    """The types in which an engine may execute what is left in float32."""
+    @property
+    def name(self) -> str:
+        """How a user names it."""
+
+    @property
+    def is_common(self) -> bool:
+        """Whether it is tried for the word of its family, and for `auto`; others only where they are named."""
+
+    @property
+    def told(self) -> str:
+        """What it does, in one sentence without a full stop."""
+
+    @property
+    def precision(self) -> str:
+        """The lowest type in which something is computed or held then."""
+
+    @property
+    def class_of(self) -> str:
+        """Which class of tolerance its answers are held to: that of a lower type of floats, or `quantized`."""
+
+    @property
+    def executions(self) -> tuple[str, ...]:
+        """The types in which an engine may execute what is left in float32."""
 
     def refusal(self, engine: str) -> str | None:
         """Says why an engine gains nothing from it, None where it may."""
@@ -110,6 +122,9 @@ class Recipe(Protocol):
             RouteError: when it can't be done to this graph.
             UsageError: when the samples don't serve.
         """
+
+    def witness(self, model: onnx_ir.Model) -> onnx_ir.Model | None:
+        """Returns a graph that shows on every processor what the type does; None where the engine shows it itself."""
 
     def settings(self, material: Material) -> Mapping[str, Setting | None] | None:
         """What goes into products by name, with its scale, where single products can be left out; else None."""

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from onnxwright.recipes import Family, Lowered, Material
+from onnxwright.recipes import Family, Material
 from onnxwright.recipes.fp16 import InFloats
+from onnxwright.rewrites import Lowered
+
+if TYPE_CHECKING:
+    import onnx_ir
+
 
 _EXECUTING = "openvino"
 """The engine that executes float32 graphs in bfloat16 where it is told to."""
@@ -39,7 +45,10 @@ class AsExecuted:
         """Returns the graph as it is."""
         return Lowered(material.model, {})
 
-    def settings(self, material: Material) -> None:  # noqa: ARG002 - as the protocol has it
+    def witness(self, model: onnx_ir.Model) -> None:
+        """None: the engine computes in what is written."""
+
+    def settings(self, material: Material) -> None:
         """None: nothing can be left out."""
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from onnxwright.recipes import Family, Lowered, Material
+from onnxwright.recipes import Family, Material
+from onnxwright.rewrites import Lowered
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,13 @@ class InFloats:
         found = lowered(material.model, self.precision, material.ranges, kept=kept)
         return Lowered(found.model, found.kept)
 
-    def settings(self, material: Material) -> None:  # noqa: ARG002 - as the protocol has it
+    def witness(self, model: onnx_ir.Model) -> onnx_ir.Model | None:
+        """Returns a graph that rounds to float16 where it says so: engines without float16 compute it in float32."""
+        from onnxwright.graph.precision.witnessing import witness
+
+        return witness(model) if self.precision == "float16" else None
+
+    def settings(self, material: Material) -> None:
         """None: what stays in float32 is found by islands."""
 
 

@@ -6,12 +6,17 @@ import contextlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from onnxwright.errors import RouteError
-from onnxwright.recipes import Family, Lowered, Material
+from onnxwright.recipes import Family, Material
+from onnxwright.rewrites import Lowered
+
+if TYPE_CHECKING:
+    import onnx_ir
+
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -35,7 +40,7 @@ class FixedScales:
     precision: str = "int8"
     class_of: str = "quantized"
 
-    def refusal(self, engine: str) -> str | None:  # noqa: ARG002 - all engines take it
+    def refusal(self, engine: str) -> str | None:
         """None: every engine takes it."""
 
     def make(self, material: Material, kept: Mapping[str, str]) -> Lowered:
@@ -43,6 +48,9 @@ class FixedScales:
         from onnxwright.graph.precision.integers import with_fixed_scales
 
         return Lowered(with_fixed_scales(material.prepared, material.settings_of(self), kept=kept), kept)
+
+    def witness(self, model: onnx_ir.Model) -> None:
+        """None: the engine computes in what is written."""
 
     def settings(self, material: Material) -> Mapping[str, Any]:
         """The scales of what goes into the products."""
@@ -77,6 +85,9 @@ class MeasuredScales:
 
         _refuse_none(material)
         return Lowered(with_measured_scales(material.prepared, kept=kept), kept)
+
+    def witness(self, model: onnx_ir.Model) -> None:
+        """None: the engine computes in what is written."""
 
     def settings(self, material: Material) -> Mapping[str, None]:
         """What goes into matrix products; each call measures its scale."""

@@ -1,39 +1,72 @@
-"""Weights in int8, and everything computed in float32: a file of a quarter of the size, and less to read."""
+"""Weights in few bits, and everything computed in float32: smaller files, and less to read at each call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from onnxwright.errors import RouteError
-from onnxwright.recipes import Family, Lowered, Material
+from onnxwright.recipes import Family, Material
+from onnxwright.rewrites import Lowered
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+_REASONS = {
+    "onnxruntime": "it turns such weights to float32 before it computes.",
+    "openvino": "it has no operator for it.",
+}
 
 
 @dataclass(frozen=True)
-class ByColumn:
-    """Weights of products in int8, with a scale for each place that comes out."""
+class RoundedWeights:
+    """Weights of products in few bits, written for one engine; blocks of 0 are whole columns."""
 
     name: str
     told: str
+    engine: str
+    bits: int
+    block: int
+    method: str
     is_common: bool = True
-    executions: tuple[str, ...] = ("float32", "bfloat16")
-    precision: str = "int8"
     class_of: str = "quantized"
+
+    @property
+    def precision(self) -> str:
+        """The type of the weights."""
+        return f"int{self.bits}"
+
+    @property
+    def executions(self) -> tuple[str, ...]:
+        """What the engine may compute in, which is the more the less it has to widen."""
+        return ("float32", "bfloat16")
 
     def refusal(self, engine: str) -> str | None:
         """Says why an engine gains nothing from it."""
-        return None if engine == "openvino" else "it turns such weights to float32 before it computes."
+        return None if engine == self.engine else _REASONS.get(engine, f"it is written for {self.engine}.")
 
     def make(self, material: Material, kept: Mapping[str, str]) -> Lowered:
-        """Holds the weights of products in int8."""
-        from onnxwright.graph.precision.integers import with_int8_weights
+        """Holds the weights of products in few bits."""
+        from onnxwright.graph.precision.weights import Rounding, with_quantized_weights
 
-        if not material.products:
-            raise RouteError("the graph has no product with constant weights.")
-        return Lowered(with_int8_weights(material.prepared, kept=kept), kept)
+        form = "MatMulNBits" if self.engine == "onnxruntime" else "DequantizeLinear"
+        return with_quantized_weights(material.prepared, Rounding(self.bits, self.block, self.method, form), kept=kept)
 
-    def settings(self, material: Material) -> None:  # noqa: ARG002 - as the protocol has it
+    def witness(self, model: onnx_ir.Model) -> None:
+        """None: the engine computes in what is written."""
+
+    def settings(self, material: Material) -> None:
         """None: what an engine makes of the activations isn't in the graph."""
 
 
-FAMILY = Family("weights", (ByColumn("int8-weights", "weights in int8 by column, activations as the engine has them"),))
+FAMILY = Family(
+    "weights",
+    (
+        RoundedWeights("int8-weights", "weights in int8, a scale for each column", "openvino", 8, 0, "rtn-symmetric"),
+        RoundedWeights("int8-blocks", "weights in 8 bits, a scale for each 32 of them", "onnxruntime", 8, 32, "rtn"),
+        RoundedWeights("int4-rtn", "weights in 4 bits, rounded to the nearest", "onnxruntime", 4, 32, "rtn"),
+        RoundedWeights(
+            "int4-hqq", "weights in 4 bits, with zeros that a half-quadratic solver finds", "onnxruntime", 4, 32, "hqq"
+        ),
+    ),
+)

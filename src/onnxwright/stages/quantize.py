@@ -26,7 +26,8 @@ from onnxwright.losses import loss_of
 from onnxwright.manifest import Accuracy, Came, Candidate, Latency, Neighbours, Proof, Quantization
 from onnxwright.progress import Progress
 from onnxwright.proof.prove import prove
-from onnxwright.recipes import AUTO, Lowered, Material, Recipe, recipes_for
+from onnxwright.recipes import AUTO, Material, Recipe, recipes_for
+from onnxwright.rewrites import Lowered
 from onnxwright.samples import TYPICAL
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
@@ -193,13 +194,13 @@ def _material(bench: Workbench, file: Path, scoring: Scoring) -> Material:
     from onnxwright.graph.reading import read_model
     from onnxwright.graph.saving import save_model
 
-    def load(model: onnx_ir.Model) -> Session:
+    def load(model: onnx_ir.Model, *, is_optimized: bool = True) -> Session:
         from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 
         with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
             place = Path(folder) / file.name
             save_model(model, place)
-            return OnnxRuntimeSession(place, Options(environment.cores()))
+            return OnnxRuntimeSession(place, Options(environment.cores()), is_optimized=is_optimized)
 
     return Material(read_model(file), load, scoring.calibration, bench.request.seed)
 
@@ -264,6 +265,10 @@ def _loaded(bench: _Bench, start: _Tried, kept: Mapping[str, str]) -> _Tried:
 def _calibrated(bench: _Bench, start: _Tried, lowered: Lowered) -> _Tried:
     session, size = bench.prepared(lowered.model, start.execution)
     accuracy, error = bench.scoring.calibrate(session)
+    seen = start.recipe.witness(lowered.model)
+    if seen is not None:
+        witnessed, error = bench.scoring.calibrate(bench.material.load(seen, is_optimized=False))
+        accuracy = max(accuracy, witnessed, key=lambda one: one.amount)
     return replace(start, lowered=lowered, session=session, size=size, calibrated=accuracy, error=error)
 
 
@@ -288,11 +293,14 @@ def _with_islands(bench: _Bench, found: _Tried) -> Iterator[_Tried]:
     def is_right(model: onnx_ir.Model) -> bool:
         if time.monotonic() > bench.deadline:
             return False
-        return bench.loss(bench.prepared(model, found.execution)[0]) <= bench.budget
+        seen = found.recipe.witness(model)
+        own = bench.prepared(model, found.execution)[0]
+        sessions = [own] if seen is None else [bench.material.load(seen, is_optimized=False), own]
+        return all(bench.loss(one) <= bench.budget for one in sessions)
 
     made = grown(lambda kept: found.recipe.make(bench.material, kept), is_right, most_trials=_MOST_ISLANDS)
     if made.is_right:
-        yield _calibrated(bench, found, Lowered(made.lowered.model, made.lowered.kept))
+        yield _calibrated(bench, found, made.lowered)
 
 
 def _over_budget(bench: _Bench, found: _Tried) -> _Tried:
@@ -326,7 +334,7 @@ def _timed(bench: _Bench, one: _Tried, latencies: tuple[Latency, ...]) -> _Tried
 def _judged(bench: _Bench, one: _Tried) -> _Tried:
     """A candidate with what it loses on the samples that it wasn't made with, and to its neighbours."""
     assert one.session is not None, "chosen among those that were loaded"
-    accuracy = bench.scoring.judge(one.session)
+    accuracy = max((bench.scoring.judge(session) for session in _shown_by(bench, one)), key=lambda found: found.amount)
     near = bench.scoring.neighbours(one.session, bench.bench.source, seed=bench.bench.request.seed)
     found = replace(one, judged=accuracy, neighbours=near)
     if accuracy.amount > bench.budget:
@@ -336,6 +344,15 @@ def _judged(bench: _Bench, one: _Tried) -> _Tried:
         told = "more than can be told" if near.loss is None else f"{near.loss:.2g}"
         return replace(found, came="over budget", message=f"a row loses {told} by the others in its batch.")
     return found
+
+
+def _shown_by(bench: _Bench, one: _Tried) -> Iterator[Session]:
+    """The engine with a candidate, and what shows on every processor what its type does."""
+    assert one.session is not None, "chosen among those that were loaded"
+    yield one.session
+    seen = one.recipe.witness(one.lowered.model) if one.lowered is not None else None
+    if seen is not None:
+        yield bench.material.load(seen, is_optimized=False)
 
 
 def _proven(bench: _Bench, one: _Tried) -> Proof:

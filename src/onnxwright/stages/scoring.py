@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,7 @@ from onnxwright.findings import Finding
 from onnxwright.losses import Loss
 from onnxwright.manifest import Accuracy, Neighbours
 from onnxwright.samples import TEXT, TYPICAL
+from onnxwright.signature import TensorSpec
 from onnxwright.source import Source
 
 CALIBRATING: Final = 48
@@ -81,7 +83,7 @@ class Scoring:
         return Neighbours(found.loss, f"{self.loss.told}, of {len(rows)} rows alone and in one batch")
 
 
-def _sides(source: Source) -> tuple[Sequence[object], ...]:
+def _sides(source: Source) -> tuple[Sequence[TensorSpec], ...]:
     return source.signature.inputs, source.signature.outputs
 
 
@@ -96,14 +98,14 @@ def _together(source: Source) -> dict[str, int] | None:
     return {**sizes, _BATCH: min(_ROWS, profile[_BATCH].most)}
 
 
-def _row(tensors: Tensors, batched: set[str], number: int) -> dict[str, object]:
+def _row(tensors: Tensors, batched: set[str], number: int) -> Tensors:
     return {name: array[number : number + 1] if name in batched else array for name, array in tensors.items()}
 
 
-def _error(expected: Sequence[Mapping[str, object]], answered: Sequence[Mapping[str, object]]) -> float:
+def _error(expected: Sequence[Tensors], answered: Sequence[Tensors]) -> float:
     """The root of the mean square of the errors over samples, of the worst output."""
     by_output = (
         [tolerance.overall_distance(one[name], other[name]) for one, other in zip(expected, answered, strict=True)]
         for name in expected[0]
     )
-    return max((sum(error**2 for error in errors) / len(errors)) ** 0.5 for errors in by_output)
+    return max(math.sqrt(sum(error**2 for error in errors) / len(errors)) for errors in by_output)

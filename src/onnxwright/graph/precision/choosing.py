@@ -130,7 +130,7 @@ def _better(
 
 
 def _scaled_least(seen: Activation, balance: Array) -> float:
-    """The least number that is to be expected of a balanced activation: no more negative than its rows, and a little."""
+    """The least number of a balanced activation, as its rows tell it, stretched as far as they fall short of the least."""
     low = float((seen.rows / balance).min(initial=0.0))
     share = seen.least / float(seen.rows.min(initial=0.0)) if seen.rows.min(initial=0.0) < 0 else 1.0
     return low * max(1.0, share)

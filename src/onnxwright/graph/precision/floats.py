@@ -24,16 +24,10 @@ from onnxwright.graph.precision.taking import Places, places
 from onnxwright.graph.precision.weighing import lower
 from onnxwright.graph.provenance import carry_provenance
 from onnxwright.graph.typed import infer_types
+from onnxwright.rewrites import Lowered
 
-_NOTHING: Final[Mapping[str, str]] = types.MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class Lowered:
-    """A graph in lower precision, and the nodes that stay as they were, each with why."""
-
-    model: ir.Model
-    kept: Mapping[str, str]
+NOTHING: Final[Mapping[str, str]] = types.MappingProxyType({})
+"""No node by name."""
 
 
 def lowered(
@@ -41,7 +35,7 @@ def lowered(
     dtype: str,
     ranges: Ranges | None,
     *,
-    kept: Mapping[str, str] = _NOTHING,
+    kept: Mapping[str, str] = NOTHING,
     keeps_io: bool = True,
 ) -> Lowered:
     """Returns a graph that computes in float16 or bfloat16 what it safely can; the weights are converted when written.
@@ -230,16 +224,13 @@ class _Lowering:
         output = cast.outputs[0]
         if cast is value.producer():
             return
-        if output.is_graph_output():
-            cast.replace_input_with(0, value)
-            return
         output.replace_all_uses_with(value)
         self._graph.remove(cast, safe=True)
 
     def _rename(self, use: _Use, value: ir.Value, other: ir.Value) -> None:
         """Has the graph answer another value under the same name."""
         assert value.name is not None
-        own, value.name = value.name, self._free(f"{value.name}_{str(value.dtype).lower()}")
+        own, value.name = value.name, self._free(f"{value.name}_{self._spelled(value.dtype)}")
         use.take(other)
         other.name, other.shape = own, value.shape
 
@@ -253,7 +244,7 @@ class _Lowering:
         return there.outputs[0]
 
     def _cast(self, value: ir.Value, dtype: ir.DataType, after: ir.Node | None = None) -> ir.Value:
-        name = self._free(f"{value.name}_{'float32' if dtype == FLOAT else self._format.name}")
+        name = self._free(f"{value.name}_{self._spelled(dtype)}")
         cast = ir.node("Cast", [value], attributes={"to": int(dtype)}, name=f"{name}/cast")
         cast.outputs[0].name, cast.outputs[0].dtype, cast.outputs[0].shape = name, dtype, value.shape
         self._place(cast, after or value.producer())
@@ -277,6 +268,9 @@ class _Lowering:
         else:
             node.attributes[attribute] = ir.AttrInt64(attribute, int(self._format.dtype))
 
+    def _spelled(self, dtype: ir.DataType | None) -> str:
+        return "float32" if dtype == FLOAT else self._format.name
+
     def _free(self, name: str) -> str:
         """A name that no value has."""
         found, number = name, 2
@@ -294,8 +288,10 @@ def _widens(node: ir.Node | None) -> bool:
 
 
 def _narrows(node: ir.Node, format_: Format) -> bool:
-    """Whether a node casts float32 to the lower type."""
+    """Whether a node casts float32 to the lower type, and not for an answer that is to have its name."""
     if node.op_type != "Cast" or node.domain or node.attributes.get_int("to") != format_.dtype:
+        return False
+    if node.outputs[0].is_graph_output():
         return False
     return node.inputs[0] is not None and node.inputs[0].dtype == FLOAT
 

@@ -84,20 +84,6 @@ def with_measured_scales(model: ir.Model, *, kept: Collection[str] = ()) -> ir.M
     return _checked(model, copy)
 
 
-def with_int8_weights(model: ir.Model, *, kept: Collection[str] = ()) -> ir.Model:
-    """Returns a `prepared` graph that holds the weights of its products in int8, and computes in float32.
-
-    Raises:
-        RouteError: when what comes of it isn't valid ONNX.
-    """
-    copy = cloned(model)
-    writer = _Writer(copy.graph)
-    for one in products(copy):
-        if one.name not in kept:
-            one.node.replace_input_with(1, writer.weight(one, None))
-    return _checked(model, copy)
-
-
 def with_switches(model: ir.Model, settings: Mapping[str, Setting | None]) -> ir.Model:
     """Returns a `prepared` graph in which an input for each product says whether that is computed in int8.
 
@@ -249,7 +235,8 @@ class _Writer:
     def _hold(self, name: str, array: Any) -> ir.Value:
         if name not in self._held:
             tensor = ir.tensor(np.asarray(array), name=name)
-            value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+            shape = ir.Shape(tensor.shape.numpy())
+            value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
             self.graph.register_initializer(value)
             self._held[name] = value
         return self._held[name]

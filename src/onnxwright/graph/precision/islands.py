@@ -9,8 +9,8 @@ from typing import Final
 import onnx_ir as ir
 
 from onnxwright.graph.passes import named
-from onnxwright.graph.precision.floats import Lowered
 from onnxwright.graph.provenance import provenance_of
+from onnxwright.rewrites import Lowered
 
 GUILTY: Final = "kept: without it the answer differs"
 UNREFINED: Final = "kept: among these is one without which the answer differs; there were no trials left to tell which"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import onnx_ir as ir
@@ -25,6 +25,8 @@ _MOVING: Final = {
 """Operators that hand on the numbers that they are given, or their magnitudes."""
 _ADDING: Final = {*_MOVING, "Add", "Sub", "Mul", "Where", "ConstantOfShape", "Max", "Min", "ReduceMax", "ReduceMin"}
 """Operators that give a huge number where they are given one."""
+_MASKING: Final = {"Add", "Sub", "Where"}
+"""Operators with which a huge constant stands for "not this one": something is added to it."""
 _FLOORS: Final = {"Add", "Sub", "Max", "Clip", "Where"}
 """Operators with which a small constant keeps something away from 0."""
 _FLOORED: Final = {*_MOVING, "Sqrt", "Reciprocal", "Pow"}
@@ -127,6 +129,9 @@ class _Foreseen:
             self._keep(node, f"its {told} is beyond {kind.name}, which ends at {kind.largest:g}")
             if not self._is_scaling(node):
                 self._hand_on_huge(node)
+        elif node.op_type in _MASKING and MARGIN * seen.largest > kind.largest and not kind.is_as_wide:
+            self._keep(node, f"its {told} leaves no room, {kind.name} ends at {kind.largest:g}")
+            self._hand_on_huge(node)
         elif seen.largest < kind.least_normal or (is_divisor and seen.least < kind.least_normal):
             least = seen.least if is_divisor else seen.largest
             becomes = "becomes 0" if least < kind.least else "keeps few of its digits"
@@ -142,18 +147,20 @@ class _Foreseen:
     def _hand_on_huge(self, node: ir.Node) -> None:
         """Keeps what may be handed a huge number, until it is made a small one."""
         if node.op_type in _ADDING:
-            for value, user in _users(node):
-                if user not in self.found:
-                    self._keep(user, f"takes '{value.name}', which is huge where a mask is")
-                    self._hand_on_huge(user)
+            self._hand_on(node, _ADDING, "takes '{}', which is huge where a mask is")
 
     def _hand_on_floor(self, node: ir.Node) -> None:
         """Keeps what is computed of a number that a small constant keeps away from 0, up to a division by it."""
-        for value, user in _users(node):
-            if user not in self.found:
-                self._keep(user, f"takes '{value.name}', which only a small constant keeps away from 0")
-                if user.op_type in _FLOORED:
-                    self._hand_on_floor(user)
+        self._hand_on(node, _FLOORED, "takes '{}', which only a small constant keeps away from 0")
+
+    def _hand_on(self, node: ir.Node, through: Collection[str], told: str) -> None:
+        """Keeps what takes the answer of a node, and the answers of those of it that are among some operators."""
+        waiting = [node]
+        while waiting:
+            for value, user in _users(waiting.pop()):
+                if user not in self.found:
+                    self._keep(user, told.format(value.name))
+                    waiting += [user] if user.op_type in through else []
 
     def _look_inside(self, node: ir.Node) -> None:
         largest = inner_largest(node, self._ranges)

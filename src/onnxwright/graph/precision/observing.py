@@ -108,7 +108,7 @@ def _constant(graph: ir.Graph, name: str, number: float) -> ir.Value:
 
 def _watched(graph: ir.Graph) -> Iterator[ir.Value]:
     computed = (value for node in graph if node.op_type != "Constant" for value in node.outputs)
-    yield from (value for value in (*graph.inputs, *computed) if value.name and value.dtype == FLOAT)
+    yield from (value for value in (*graph.inputs, *computed) if value.name and value.type == ir.TensorType(FLOAT))
 
 
 def _observers(value: ir.Value, numbers: Mapping[str, ir.Value]) -> list[ir.Node]:

@@ -18,7 +18,7 @@ _BLOCK: Final = 1 << 22
 
 @dataclass(frozen=True)
 class Scale:
-    """Numbers `scale × (whole − zero)`, where `whole` is uint8, or int8 where `zero` is None and the scale symmetric."""
+    """Numbers `scale * (whole - zero)`; `whole` is uint8, or int8 where `zero` is None and the scale symmetric."""
 
     scale: float
     zero: int | None

@@ -15,6 +15,7 @@ from onnxwright.graph.precision.formats import FLOAT, Format
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _BLOCK: Final = 1 << 20
+_EXTENT: Final = "onnxwright.extent"
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,12 @@ class Extent:
 
 
 def extent(tensor: ir.TensorProtocol) -> Extent:
-    """Returns the extent of a tensor, of which a part is copied at a time."""
-    parts = [Extent(0.0, math.inf), *_extents(tensor.numpy())]
-    return Extent(max(part.largest for part in parts), min(part.least for part in parts))
+    """Returns the extent of a tensor, of which a part is copied at a time; it is remembered with the tensor."""
+    if _EXTENT not in tensor.meta:
+        parts = [Extent(0.0, math.inf), *_extents(tensor.numpy())]
+        tensor.meta[_EXTENT] = Extent(max(part.largest for part in parts), min(part.least for part in parts))
+    known: Extent = tensor.meta[_EXTENT]
+    return known
 
 
 def lower(tensor: ir.TensorProtocol, format_: Format) -> ir.TensorProtocol:
