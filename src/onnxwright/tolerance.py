@@ -36,8 +36,8 @@ _FLOAT32_ROUNDOFF = 2.0**-24
 _LOWER_MULTIPLE = 8.0
 _LEAST_ROUNDOFFS = 4.0
 _MOST_LOWER = 5e-2
-_OVERALL_MULTIPLE = 4.0
-_LEAST_OVERALL = 1e-2
+_OVERALL_MULTIPLE = 10.0
+_LEAST_OVERALL = 2e-2
 _MOST_OVERALL = 0.5
 
 _BLOCK = 1 << 17
@@ -95,8 +95,8 @@ def lower_precision(dtype: str) -> ToleranceClass:
 def quantized(error: float) -> ToleranceClass:
     """Returns the class of candidates that compute in int8, of which each element may well be off by a few steps.
 
-    They are held to so many times the `overall_distance` that they have on samples of usual size: the steps are chosen
-    by samples, and other values are rounded more coarsely. The limit is never above one half.
+    They are held to ten times the `overall_distance` that they have on samples, and never to more than one half: the
+    steps are chosen by samples, and what lies beyond these saturates, which a single call may well show.
     """
     limit = min(_MOST_OVERALL, max(_LEAST_OVERALL, _OVERALL_MULTIPLE * error))
     return ToleranceClass("lower-precision", 0.0, limit, limit, is_overall=True, is_for_usual=True)

@@ -84,6 +84,8 @@ class MeasuredScales:
         from onnxwright.graph.precision.integers import with_measured_scales
 
         _refuse_none(material)
+        if not self.settings(material):
+            raise RouteError("the graph has no product of matrices.")
         return Lowered(with_measured_scales(material.prepared, kept=kept), kept)
 
     def witness(self, model: onnx_ir.Model) -> None:
@@ -91,7 +93,9 @@ class MeasuredScales:
 
     def settings(self, material: Material) -> Mapping[str, None]:
         """What goes into matrix products; each call measures its scale."""
-        return {str(one.activation.name): None for one in material.products if one.node.op_type == "MatMul"}
+        from onnxwright.graph.precision.integers import is_measurable
+
+        return {str(one.activation.name): None for one in material.products if is_measurable(one)}
 
 
 def _refuse_none(material: Material) -> None:

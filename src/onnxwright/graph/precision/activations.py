@@ -20,18 +20,33 @@ SUFFIX: Final = "/seen"
 """How an output is called that answers a value on the way, after the value's name."""
 ROWS: Final = 256
 """So many rows of each activation are kept."""
+_POOL: Final = 8 * ROWS
 
 
 @dataclass(frozen=True)
-class Activation:
-    """What was seen of an activation: least and most, the largest magnitude of each channel, and some rows of it.
-
-    Rows have the channels last: float32[rows, channels].
-    """
+class Extent:
+    """How far an activation reaches: least, most, and the largest magnitude of each channel."""
 
     least: float
     most: float
     peaks: Array
+
+    def and_then(self, other: Extent) -> Extent:
+        """Returns how far it reaches in both."""
+        peaks = np.maximum(self.peaks, other.peaks)
+        return Extent(min(self.least, other.least), max(self.most, other.most), peaks)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What was seen of an activation.
+
+    `part` is how far it reaches on every other sample; `rows` are drawn from the others, so that they show what comes
+    of scales by which they weren't chosen. Rows have the channels last: float32[rows, channels].
+    """
+
+    extent: Extent
+    part: Extent
     rows: Array
 
 
@@ -58,10 +73,10 @@ def activations(
     """
     channels = {f"{one.activation.name}{SUFFIX}": one.channels for one in wanted}
     seen: dict[str, _Seen] = {name: _Seen(np.random.default_rng(seed)) for name in channels}
-    for one in feeds:
+    for number, one in enumerate(feeds):
         answers = session.run(one)
         for name, axis in channels.items():
-            seen[name].take(np.moveaxis(answers[name], axis, -1), name.removesuffix(SUFFIX))
+            seen[name].take(np.moveaxis(answers[name], axis, -1), name.removesuffix(SUFFIX), is_odd=bool(number % 2))
     return {name.removesuffix(SUFFIX): one.told() for name, one in seen.items()}
 
 
@@ -70,11 +85,10 @@ class _Seen:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._parts: list[tuple[Array, Array]] = []
-        self._least, self._most = np.inf, -np.inf
-        self._peaks: Array | None = None
+        self._drawn: list[tuple[Array, Array]] = []
+        self._extents: dict[bool, Extent] = {}
 
-    def take(self, array: Array, name: str) -> None:
+    def take(self, array: Array, name: str, *, is_odd: bool) -> None:
         if not np.isfinite(array).all():
             raise UsageError(
                 f"calibration: '{name}' holds NaN or infinity on the samples, and no scale holds these. "
@@ -83,20 +97,24 @@ class _Seen:
         rows = array.reshape(-1, array.shape[-1])
         if not rows.size:
             return
-        self._least, self._most = min(self._least, float(rows.min())), max(self._most, float(rows.max()))
-        peaks = np.abs(rows).max(axis=0)
-        self._peaks = peaks if self._peaks is None else np.maximum(self._peaks, peaks)
-        self._parts.append((self._rng.random(len(rows)), rows))
-        if sum(len(own) for _, own in self._parts) > 8 * ROWS:
-            self._parts = [self._drawn()]
+        found = Extent(float(rows.min()), float(rows.max()), np.abs(rows).max(axis=0))
+        known = self._extents.get(is_odd)
+        self._extents[is_odd] = found if known is None else known.and_then(found)
+        # Of the first sample as well: there may be no other.
+        if is_odd or not self._drawn:
+            self._drawn.append((self._rng.random(len(rows)), rows))
+        if sum(len(own) for _, own in self._drawn) > _POOL:
+            self._drawn = [self._fewer()]
 
     def told(self) -> Activation:
-        if self._peaks is None:
+        if not self._extents:
             raise UsageError("calibration: scales are measured on samples, and there are none. Give at least one.")
-        return Activation(self._least, self._most, self._peaks, self._drawn()[1])
+        part = self._extents.get(False, self._extents.get(True))
+        assert part is not None, "one of them is there"
+        return Activation(self._extents.get(True, part).and_then(part), part, self._fewer()[1])
 
-    def _drawn(self) -> tuple[Array, Array]:
-        lots, rows = (np.concatenate(parts) for parts in zip(*self._parts, strict=True))
+    def _fewer(self) -> tuple[Array, Array]:
+        lots, rows = (np.concatenate(parts) for parts in zip(*self._drawn, strict=True))
         kept = np.argsort(lots)[:ROWS]
         return lots[kept], rows[kept]
 

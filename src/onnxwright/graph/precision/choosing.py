@@ -8,13 +8,14 @@ and others, 2023, https://arxiv.org/abs/2211.10438, equation 4), here with the `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from onnxwright.graph.precision.activations import Activation
+from onnxwright.graph.precision.activations import Activation, Extent
 from onnxwright.graph.precision.products import Product
 from onnxwright.graph.precision.scales import Scale, quantized, restored
 
@@ -73,17 +74,17 @@ class _Group:
     def are_matrices(self) -> bool:
         return all(one.node.op_type != "Conv" for one in self.products)
 
-    def scale(self, balance: Array | None, share: float = 1.0) -> Scale:
+    def setting(self, alpha: float | None, share: float, extent: Extent) -> Setting:
+        """The setting for an alpha, and a part of the range, of what reaches so far."""
+        balance = None if alpha is None else self.balance(alpha, extent)
         if self.calibrator is not None:
             least, most = self.calibrator(self.seen.rows if balance is None else self.seen.rows / balance)
         elif balance is None:
-            least, most = self.seen.least, self.seen.most
+            least, most = extent.least, extent.most
         else:
-            balanced = self.seen.rows / balance
-            peak = float((self.seen.peaks / balance).max())
-            least = -peak if balanced.min() < 0 else 0.0
-            least, most = max(least, _scaled_least(self.seen, balance)), peak
-        return Scale.of(share * least, share * most, is_symmetric=self.is_symmetric)
+            most = float((extent.peaks / balance).max())
+            least = max(-most, extent.least / float(balance.min()))
+        return Setting(Scale.of(share * least, share * most, is_symmetric=self.is_symmetric), balance)
 
     def error(self, setting: Setting, answers: Sequence[Array]) -> float:
         """The squared error of all products on the rows."""
@@ -99,41 +100,36 @@ class _Group:
     def answers(self) -> list[Array]:
         return [self.seen.rows @ matrix(one) for one in self.products] if self.are_matrices else []
 
-    def balances(self, alphas: Iterable[float]) -> list[Array]:
-        if not self.are_matrices:
-            return []
-        peaks = np.maximum(self.seen.peaks, _LEAST)
-        columns = np.max([np.abs(matrix(one)).max(axis=1) for one in self.products], axis=0)
-        found = (peaks**alpha / np.maximum(columns, _LEAST) ** (1 - alpha) for alpha in alphas)
+    def balance(self, alpha: float, extent: Extent) -> Array:
+        """What each channel is divided by."""
+        peaks = np.maximum(extent.peaks, _LEAST)
+        found = peaks**alpha / np.maximum(self.columns, _LEAST) ** (1 - alpha)
         # Only ratios count: around 1, neither the activation nor the weights leave the range of floats.
-        return [np.asarray(one / np.exp(np.log(one).mean()), np.float32) for one in found]
+        return np.asarray(found / np.exp(np.log(found).mean()), np.float32)
+
+    @functools.cached_property
+    def columns(self) -> Array:
+        """The largest weight of each channel."""
+        return np.asarray(np.max([np.abs(matrix(one)).max(axis=1) for one in self.products], axis=0))
 
 
 def _setting(group: _Group, alphas: Sequence[float]) -> Setting:
-    answers = group.answers()
-    best = Setting(group.scale(None))
-    least = group.error(best, answers)
-    for balance in group.balances(alphas):
-        tried = Setting(group.scale(balance), balance)
-        best, least = _better(group, tried, answers, best, least)
-    for share in SHARES if group.calibrator is None else ():
-        tried = Setting(group.scale(best.balance, share), best.balance)
-        best, least = _better(group, tried, answers, best, least)
-    return best
+    """The setting that errs least on rows by which it wasn't made, made anew of all that was seen."""
+    answers, part = group.answers(), group.seen.part
 
+    def error(alpha: float | None, share: float) -> float:
+        return group.error(group.setting(alpha, share, part), answers)
 
-def _better(
-    group: _Group, tried: Setting, answers: Sequence[Array], best: Setting, least: float
-) -> tuple[Setting, float]:
-    error = group.error(tried, answers)
-    return (tried, error) if error < _NEGLIGIBLE_GAIN * least else (best, least)
-
-
-def _scaled_least(seen: Activation, balance: Array) -> float:
-    """The least number of a balanced activation, as its rows tell it, stretched as far as they fall short of the least."""
-    low = float((seen.rows / balance).min(initial=0.0))
-    share = seen.least / float(seen.rows.min(initial=0.0)) if seen.rows.min(initial=0.0) < 0 else 1.0
-    return low * max(1.0, share)
+    alpha, share, least = None, 1.0, error(None, 1.0)
+    for other in alphas if group.are_matrices else ():
+        tried = error(other, 1.0)
+        if tried < _NEGLIGIBLE_GAIN * least:
+            alpha, least = other, tried
+    for other in SHARES if group.calibrator is None else ():
+        tried = error(alpha, other)
+        if tried < _NEGLIGIBLE_GAIN * least:
+            share, least = other, tried
+    return group.setting(alpha, share, group.seen.extent)
 
 
 def matrix(one: Product) -> Array:

@@ -63,8 +63,9 @@ def with_fixed_scales(model: ir.Model, settings: Mapping[str, Setting], *, kept:
     writer = _Writer(copy.graph)
     for one in _chosen(copy, settings, kept):
         setting = settings[str(one.activation.name)]
-        one.node.replace_input_with(0, writer.rounded(one.activation, setting))
-        one.node.replace_input_with(1, writer.weight(one, setting.balance))
+        rounded, weight = writer.rounded(one.activation, setting), writer.weight(one, setting.balance)
+        one.node.replace_input_with(0, rounded)
+        one.node.replace_input_with(1, weight)
     return _checked(model, copy)
 
 
@@ -79,9 +80,15 @@ def with_measured_scales(model: ir.Model, *, kept: Collection[str] = ()) -> ir.M
     copy = cloned(model)
     writer = _Writer(copy.graph)
     for one in products(copy):
-        if one.name not in kept and one.node.op_type == "MatMul":
+        if one.name not in kept and is_measurable(one):
             writer.replace_by_measured(one)
     return _checked(model, copy)
+
+
+def is_measurable(one: Product) -> bool:
+    """Whether there is an operator of whole numbers for a product: for those of matrices."""
+    factors = (one.node.attributes.get_float(name, 1.0) for name in ("alpha", "beta"))
+    return one.node.op_type == "MatMul" or (one.node.op_type == "Gemm" and all(factor == 1.0 for factor in factors))
 
 
 def with_switches(model: ir.Model, settings: Mapping[str, Setting | None]) -> ir.Model:
@@ -103,7 +110,7 @@ def _chosen(model: ir.Model, settings: Mapping[str, Setting | None], kept: Colle
 
 
 def _checked(before: ir.Model, after: ir.Model) -> ir.Model:
-    common.RemoveUnusedNodesPass()(after)
+    common.RemoveUnusedNodesPass()(after)  # and weights
     carry_provenance(before, after)
     broken = complaint(before, after)
     if broken:
@@ -159,13 +166,17 @@ class _Writer:
         """Replaces a matrix product by one of whole numbers."""
         whole, scale, zero = self._measure(one.activation)
         weight, of_weight = self._quantized(one, None)
+        if one.outer == 0:
+            weight = self._turned(weight)
         product = self._node("MatMulInteger", one.name, [whole, weight, zero], ir.DataType.INT32)
         numbers = self._node("Cast", one.name, [product.outputs[0]], FLOAT, to=int(FLOAT))
         both = self._node("Mul", f"{one.name}/scales", [scale, of_weight], FLOAT)
         scaled = self._node("Mul", f"{one.name}/scaled", [numbers.outputs[0], both.outputs[0]], FLOAT)
-        for node in (product, numbers, both, scaled):
-            self.graph.insert_before(one.node, node)
-        _take_over(one.node, scaled)
+        nodes = [product, numbers, both, scaled]
+        if len(one.node.inputs) > 2 and one.node.inputs[2] is not None:
+            nodes.append(self._node("Add", f"{one.name}/sum", [scaled.outputs[0], one.node.inputs[2]], FLOAT))
+        self.graph.insert_before(one.node, nodes)
+        _take_over(one.node, nodes[-1])
         self.graph.remove(one.node, safe=True)
 
     def _measure(self, value: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
@@ -231,6 +242,12 @@ class _Writer:
             self._hold(name, whole)
             self._hold(f"{name}/scale", scale)
         return self._held[name], self._held[f"{name}/scale"]
+
+    def _turned(self, weight: ir.Value) -> ir.Value:
+        """A weight in int8 as [in, out]."""
+        name, tensor = f"{weight.name}/turned", weight.const_value
+        assert tensor is not None, "it was quantized here"
+        return self._held[name] if name in self._held else self._hold(name, np.ascontiguousarray(tensor.numpy().T))
 
     def _hold(self, name: str, array: Any) -> ir.Value:
         if name not in self._held:

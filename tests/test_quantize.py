@@ -1,0 +1,227 @@
+"""The precision is lowered within a budget: what is kept was judged on samples that it wasn't made with, and proven."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+import onnxwright as ow
+from onnxwright.cli import app
+from onnxwright.errors import ProofError, UsageError
+from onnxwright.reports.lowering import frontier
+from onnxwright.stages.inspect import inspect
+
+WIDTH = 32
+QUICK = {"measure": False, "proof": "quick", "engine": "onnxruntime", "profile": {"batch": (1, 4, 8)}}
+
+
+class Layered(nn.Module):
+    """Three products, of which one may be told to be hostile: one of its channels is far larger than all others."""
+
+    def __init__(self, *, hostile: int | None = None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.hostile = hostile
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for number, layer in enumerate(self.layers):
+            if number == self.hostile:
+                # Each element of the activation counts, and one is so large that a scale for all leaves it no step.
+                x = layer(torch.cat([x[:, :-1], x[:, -1:] * 3e4], dim=-1)) - 3e4 * x[:, -1:] * layer.weight[:, -1]
+            else:
+                x = torch.tanh(layer(x))
+        return x
+
+
+def quantized(module, place, **options):
+    x = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(1))
+    return ow.quantize(
+        module.eval(), place, example_inputs={"x": x}, dims={"x": {0: "batch"}}, **{**QUICK, **options}
+    )
+
+
+def kept_one(package, engine="onnxruntime"):
+    record = package.manifest.quantizations[engine]
+    return record, next(one for one in record.candidates if one.outcome == "kept")
+
+
+def operators(file):
+    return [node.op_type for node in onnx.load(file).graph.node]
+
+
+@pytest.mark.parametrize("recipe", ["int8-static", "int8-asymmetric", "int8-dynamic", "int8-min-max"])
+def test_products_become_int8_within_the_budget(recipe, tmp_path):
+    package = quantized(Layered(), tmp_path / "out", precision=recipe, max_accuracy_loss=0.05)
+
+    record, kept = kept_one(package)
+    variant = package.manifest.variants["int8"]
+    assert record.variant == "int8"
+    assert 0 < kept.judged.loss <= 0.05
+    assert variant.accuracy == kept.judged
+    assert variant.proof.verdict == "proven"
+    assert variant.proof.tolerance.name == "lower-precision"
+    assert not kept.kept
+    kinds = operators(package.file("int8"))
+    assert kinds.count("MatMulInteger" if recipe == "int8-dynamic" else "QuantizeLinear") == 3
+    assert package.manifest.default.variant == "int8"
+
+
+def test_what_a_budget_does_not_allow_is_refused_with_all_that_was_tried(tmp_path):
+    with pytest.raises(ProofError, match="nothing of it stays within a loss of 1e-09") as refusal:
+        quantized(Layered(), tmp_path / "out", precision="int8", max_accuracy_loss=1e-9)
+
+    assert "int8-static: over budget" in str(refusal.value)
+    assert "int8-dynamic: over budget" in str(refusal.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_exactly_the_hostile_product_stays_in_float32(tmp_path):
+    package = quantized(Layered(hostile=1), tmp_path / "out", precision="int8-min-max", max_accuracy_loss=0.05)
+
+    _, kept = kept_one(package)
+    assert len(kept.kept) == 1
+    ((node, reason),) = kept.kept.items()
+    assert "layers.1" in node
+    assert "off by" in reason
+    assert operators(package.file("int8")).count("QuantizeLinear") == 2
+
+
+def test_float16_is_judged_by_what_the_type_does_and_keeps_what_would_overflow(tmp_path):
+    class Large(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.last = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, x):
+            return self.last(torch.tanh((self.first(x) * 3e5) * 1e-5))
+
+    package = quantized(Large(), tmp_path / "out", precision="fp16", max_accuracy_loss=0.01)
+
+    _, kept = kept_one(package)
+    reasons = " ".join(kept.kept.values())
+    assert "65504" in reasons
+    assert not any("last" in node for node in kept.kept)
+    types = {weight.name: weight.data_type for weight in onnx.load(package.file("fp16")).graph.initializer}
+    assert onnx.TensorProto.FLOAT16 in types.values()
+
+
+def test_a_foreign_graph_is_its_own_reference(tmp_path):
+    first = quantized(Layered(), tmp_path / "first", precision="int8-static", max_accuracy_loss=0.05)
+    package = ow.quantize(
+        first.file("fp32"), tmp_path / "again", precision="int8-static", max_accuracy_loss=0.05, **QUICK
+    )
+    of_package = ow.quantize(
+        tmp_path / "first", tmp_path / "more", precision="int8-static", max_accuracy_loss=0.05, **QUICK
+    )
+
+    for found in (package, of_package):
+        record, kept = kept_one(found)
+        assert kept.judged.loss <= 0.05
+        assert "random inputs" in record.samples
+        assert "int8" in found.manifest.variants
+
+
+def test_the_same_seed_gives_the_same_answer(tmp_path):
+    ways = {"precision": "int8", "max_accuracy_loss": 0.05}
+    once, again = (quantized(Layered(), tmp_path / name, **ways) for name in ("once", "again"))
+
+    assert once.manifest.quantizations == again.manifest.quantizations
+    assert once.manifest.variants["int8"].sha256 == again.manifest.variants["int8"].sha256
+
+
+def test_auto_keeps_nothing_that_is_not_faster(tmp_path):
+    package = quantized(Layered(), tmp_path / "out", precision="auto", max_accuracy_loss=0.05, measure=True)
+
+    record = package.manifest.quantizations["onnxruntime"]
+    for one in record.candidates:
+        if one.outcome == "kept":
+            assert any(latency.speedup_interval[0] > 1 for latency in one.latencies)
+    assert {one.outcome for one in record.candidates} <= {
+        *("kept", "not the fastest", "slower", "no faster", "over budget", "not shown right", "refused")
+    }
+    best = frontier(record)
+    assert best == sorted(best, key=lambda one: one.latencies[-1].speedup >= 0, reverse=True)
+    assert all(one in record.candidates for one in best)
+
+
+def test_samples_calibrate_with_one_half_and_judge_with_the_other(tmp_path):
+    samples = np.random.default_rng(3).normal(size=(40, WIDTH)).astype(np.float32)
+    np.savez(tmp_path / "samples.npz", x=samples)
+
+    package = quantized(
+        Layered(), tmp_path / "out", precision="int8-static", max_accuracy_loss=0.05, samples=tmp_path / "samples.npz"
+    )
+
+    record, kept = kept_one(package)
+    assert (record.calibrating, record.judging) == (20, 20)
+    assert kept.judged.samples == 20
+    assert "40 samples" in record.samples
+
+
+def test_not_finite_samples_are_refused(tmp_path):
+    samples = np.random.default_rng(3).normal(size=(40, WIDTH)).astype(np.float32)
+    samples[3, 2] = np.nan
+    np.savez(tmp_path / "samples.npz", x=samples)
+
+    with pytest.raises(UsageError, match="NaN"):
+        quantized(Layered(), tmp_path / "out", precision="int8", samples=tmp_path / "samples.npz")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"precision": "int7"}, "precision 'int7' is unknown; expected"),
+        ({"max_accuracy_loss": -1.0}, "max accuracy loss -1.0: expected a number from 0"),
+        ({"max_accuracy_loss": float("nan")}, "max accuracy loss nan: expected a number from 0"),
+    ],
+)
+def test_what_is_no_precision_or_budget_is_refused(options, told, tmp_path):
+    with pytest.raises(UsageError, match=told):
+        quantized(Layered(), tmp_path / "out", **options)
+
+
+def test_a_graph_without_products_is_told_of(tmp_path):
+    class Sum(nn.Module):
+        def forward(self, x):
+            return x.cumsum(1)
+
+    with pytest.raises(ProofError, match="no product with constant weights"):
+        quantized(Sum(), tmp_path / "out", precision="int8", max_accuracy_loss=0.1)
+
+
+def test_rows_of_a_package_tell_what_was_tried(tmp_path):
+    quantized(Layered(), tmp_path / "out", precision="int8", max_accuracy_loss=0.05)
+
+    text = inspect(tmp_path / "out").text
+    assert "is kept: it loses" in text
+    assert "int8-asymmetric" in text
+    assert "budget" in text
+
+
+def test_the_frontier_is_drawn(tmp_path):
+    quantized(Layered(), tmp_path / "out", precision="int8", max_accuracy_loss=0.05, measure=True)
+    drawn = CliRunner().invoke(app, ["inspect", str(tmp_path / "out"), "--frontier", str(tmp_path / "frontier.svg")])
+
+    assert drawn.exit_code == 0, drawn.output
+    assert "int8-static" in (tmp_path / "frontier.svg").read_text(encoding="utf-8")
+
+
+def test_the_command_line_lowers_a_graph(tmp_path):
+    first = quantized(Layered(), tmp_path / "first", precision="fp32")
+    done = CliRunner().invoke(
+        app,
+        [
+            *("quantize", str(first.file()), "-o", str(tmp_path / "out"), "--precision", "int8-static", "--json"),
+            *("--max-accuracy-loss", "0.05", "--no-measure", "--proof", "quick", "--engine", "onnxruntime"),
+        ],
+    )
+
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["variants"]["int8"]["accuracy"]["loss"] <= 0.05
