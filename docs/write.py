@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
-from onnxwright import findings, losses, repairs
+from onnxwright import findings, losses, recipes, repairs
 
-PAGES = {"findings.md": findings.page, "losses.md": losses.page, "repairs.md": repairs.page}
+PAGES = {
+    "findings.md": findings.page,
+    "losses.md": losses.page,
+    "recipes.md": recipes.page,
+    "repairs.md": repairs.page,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -1,11 +1,14 @@
 """The precision is lowered within a budget: what is kept was judged on samples that it wasn't made with, and proven."""
 
+import functools
 import json
+import shutil
 
 import numpy as np
 import onnx
 import pytest
 import torch
+import transformers
 from torch import nn
 from typer.testing import CliRunner
 
@@ -38,11 +41,41 @@ class Layered(nn.Module):
         return x
 
 
-def quantized(module, place, **options):
-    x = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(1))
-    return ow.quantize(
-        module.eval(), place, example_inputs={"x": x}, dims={"x": {0: "batch"}}, **{**QUICK, **options}
-    )
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    """Writes the graph of a module, once for each hostile product."""
+
+    @functools.cache
+    def write(hostile=None):
+        file = tmp_path_factory.mktemp("graphs") / "model.onnx"
+        module, x = Layered(hostile=hostile).eval(), torch.ones(4, WIDTH)
+        names = {"input_names": ["x"], "output_names": ["output"], "dynamic_axes": {"x": {0: "batch"}}}
+        torch.onnx.export(module, (x,), file, dynamo=False, opset_version=18, **names)
+        return file
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def text_package(tmp_path_factory, minilm):
+    """A package of a tiny BERT with random weights and a real tokenizer."""
+    folder = tmp_path_factory.mktemp("text")
+    torch.manual_seed(0)
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    transformers.BertModel(transformers.BertConfig(**small)).save_pretrained(folder / "model")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(minilm / name, folder / "model")
+    profile = {"batch": (1, 2, 4), "sequence": (1, 8, 16)}
+    ow.convert(folder / "model", folder / "package", task="embedding", **{**QUICK, "profile": profile})
+    return folder / "package"
+
+
+def quantized(source, place, **options):
+    if isinstance(source, nn.Module):
+        x = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(1))
+        source.eval()
+        options = {"example_inputs": {"x": x}, "dims": {"x": {0: "batch"}}, **options}
+    return ow.quantize(source, place, **{**QUICK, **options})
 
 
 def kept_one(package, engine="onnxruntime"):
@@ -55,8 +88,8 @@ def operators(file):
 
 
 @pytest.mark.parametrize("recipe", ["int8-static", "int8-asymmetric", "int8-dynamic", "int8-min-max"])
-def test_products_become_int8_within_the_budget(recipe, tmp_path):
-    package = quantized(Layered(), tmp_path / "out", precision=recipe, max_accuracy_loss=0.05)
+def test_products_become_int8_within_the_budget(graph, recipe, tmp_path):
+    package = quantized(graph(), tmp_path / "out", precision=recipe, max_accuracy_loss=0.05)
 
     record, kept = kept_one(package)
     variant = package.manifest.variants["int8"]
@@ -71,17 +104,17 @@ def test_products_become_int8_within_the_budget(recipe, tmp_path):
     assert package.manifest.default.variant == "int8"
 
 
-def test_what_a_budget_does_not_allow_is_refused_with_all_that_was_tried(tmp_path):
+def test_what_a_budget_does_not_allow_is_refused_with_all_that_was_tried(graph, tmp_path):
     with pytest.raises(ProofError, match="nothing of it stays within a loss of 1e-09") as refusal:
-        quantized(Layered(), tmp_path / "out", precision="int8", max_accuracy_loss=1e-9)
+        quantized(graph(), tmp_path / "out", precision="int8", max_accuracy_loss=1e-9)
 
     assert "int8-static: over budget" in str(refusal.value)
     assert "int8-dynamic: over budget" in str(refusal.value)
     assert not (tmp_path / "out").exists()
 
 
-def test_exactly_the_hostile_product_stays_in_float32(tmp_path):
-    package = quantized(Layered(hostile=1), tmp_path / "out", precision="int8-min-max", max_accuracy_loss=0.05)
+def test_exactly_the_hostile_product_stays_in_float32(graph, tmp_path):
+    package = quantized(graph(1), tmp_path / "out", precision="int8-min-max", max_accuracy_loss=0.05)
 
     _, kept = kept_one(package)
     assert len(kept.kept) == 1
@@ -91,7 +124,7 @@ def test_exactly_the_hostile_product_stays_in_float32(tmp_path):
     assert operators(package.file("int8")).count("QuantizeLinear") == 2
 
 
-def test_float16_is_judged_by_what_the_type_does_and_keeps_what_would_overflow(tmp_path):
+def test_float16_is_judged_by_what_the_type_does_and_keeps_what_would_overflow(graph, tmp_path):
     class Large(nn.Module):
         def __init__(self):
             super().__init__()
@@ -111,8 +144,8 @@ def test_float16_is_judged_by_what_the_type_does_and_keeps_what_would_overflow(t
     assert onnx.TensorProto.FLOAT16 in types.values()
 
 
-def test_a_foreign_graph_is_its_own_reference(tmp_path):
-    first = quantized(Layered(), tmp_path / "first", precision="int8-static", max_accuracy_loss=0.05)
+def test_a_foreign_graph_is_its_own_reference(graph, tmp_path):
+    first = quantized(graph(), tmp_path / "first", precision="int8-static", max_accuracy_loss=0.05)
     package = ow.quantize(
         first.file("fp32"), tmp_path / "again", precision="int8-static", max_accuracy_loss=0.05, **QUICK
     )
@@ -127,16 +160,16 @@ def test_a_foreign_graph_is_its_own_reference(tmp_path):
         assert "int8" in found.manifest.variants
 
 
-def test_the_same_seed_gives_the_same_answer(tmp_path):
+def test_the_same_seed_gives_the_same_answer(graph, tmp_path):
     ways = {"precision": "int8", "max_accuracy_loss": 0.05}
-    once, again = (quantized(Layered(), tmp_path / name, **ways) for name in ("once", "again"))
+    once, again = (quantized(graph(), tmp_path / name, **ways) for name in ("once", "again"))
 
     assert once.manifest.quantizations == again.manifest.quantizations
     assert once.manifest.variants["int8"].sha256 == again.manifest.variants["int8"].sha256
 
 
-def test_auto_keeps_nothing_that_is_not_faster(tmp_path):
-    package = quantized(Layered(), tmp_path / "out", precision="auto", max_accuracy_loss=0.05, measure=True)
+def test_auto_keeps_nothing_that_is_not_faster(graph, tmp_path):
+    package = quantized(graph(), tmp_path / "out", precision="auto", max_accuracy_loss=0.05, measure=True)
 
     record = package.manifest.quantizations["onnxruntime"]
     for one in record.candidates:
@@ -150,12 +183,12 @@ def test_auto_keeps_nothing_that_is_not_faster(tmp_path):
     assert all(one in record.candidates for one in best)
 
 
-def test_samples_calibrate_with_one_half_and_judge_with_the_other(tmp_path):
+def test_samples_calibrate_with_one_half_and_judge_with_the_other(graph, tmp_path):
     samples = np.random.default_rng(3).normal(size=(40, WIDTH)).astype(np.float32)
     np.savez(tmp_path / "samples.npz", x=samples)
 
     package = quantized(
-        Layered(), tmp_path / "out", precision="int8-static", max_accuracy_loss=0.05, samples=tmp_path / "samples.npz"
+        graph(), tmp_path / "out", precision="int8-static", max_accuracy_loss=0.05, samples=tmp_path / "samples.npz"
     )
 
     record, kept = kept_one(package)
@@ -164,13 +197,13 @@ def test_samples_calibrate_with_one_half_and_judge_with_the_other(tmp_path):
     assert "40 samples" in record.samples
 
 
-def test_not_finite_samples_are_refused(tmp_path):
+def test_not_finite_samples_are_refused(graph, tmp_path):
     samples = np.random.default_rng(3).normal(size=(40, WIDTH)).astype(np.float32)
     samples[3, 2] = np.nan
     np.savez(tmp_path / "samples.npz", x=samples)
 
     with pytest.raises(UsageError, match="NaN"):
-        quantized(Layered(), tmp_path / "out", precision="int8", samples=tmp_path / "samples.npz")
+        quantized(graph(), tmp_path / "out", precision="int8", samples=tmp_path / "samples.npz")
 
 
 @pytest.mark.parametrize(
@@ -181,12 +214,12 @@ def test_not_finite_samples_are_refused(tmp_path):
         ({"max_accuracy_loss": float("nan")}, "max accuracy loss nan: expected a number from 0"),
     ],
 )
-def test_what_is_no_precision_or_budget_is_refused(options, told, tmp_path):
+def test_what_is_no_precision_or_budget_is_refused(graph, options, told, tmp_path):
     with pytest.raises(UsageError, match=told):
-        quantized(Layered(), tmp_path / "out", **options)
+        quantized(graph(), tmp_path / "out", **options)
 
 
-def test_a_graph_without_products_is_told_of(tmp_path):
+def test_a_graph_without_products_is_told_of(graph, tmp_path):
     class Sum(nn.Module):
         def forward(self, x):
             return x.cumsum(1)
@@ -195,8 +228,8 @@ def test_a_graph_without_products_is_told_of(tmp_path):
         quantized(Sum(), tmp_path / "out", precision="int8", max_accuracy_loss=0.1)
 
 
-def test_rows_of_a_package_tell_what_was_tried(tmp_path):
-    quantized(Layered(), tmp_path / "out", precision="int8", max_accuracy_loss=0.05)
+def test_rows_of_a_package_tell_what_was_tried(graph, tmp_path):
+    quantized(graph(), tmp_path / "out", precision="int8", max_accuracy_loss=0.05)
 
     text = inspect(tmp_path / "out").text
     assert "is kept: it loses" in text
@@ -204,16 +237,16 @@ def test_rows_of_a_package_tell_what_was_tried(tmp_path):
     assert "budget" in text
 
 
-def test_the_frontier_is_drawn(tmp_path):
-    quantized(Layered(), tmp_path / "out", precision="int8", max_accuracy_loss=0.05, measure=True)
+def test_the_frontier_is_drawn(graph, tmp_path):
+    quantized(graph(), tmp_path / "out", precision="int8", max_accuracy_loss=0.05, measure=True)
     drawn = CliRunner().invoke(app, ["inspect", str(tmp_path / "out"), "--frontier", str(tmp_path / "frontier.svg")])
 
     assert drawn.exit_code == 0, drawn.output
     assert "int8-static" in (tmp_path / "frontier.svg").read_text(encoding="utf-8")
 
 
-def test_the_command_line_lowers_a_graph(tmp_path):
-    first = quantized(Layered(), tmp_path / "first", precision="fp32")
+def test_the_command_line_lowers_a_graph(graph, tmp_path):
+    first = quantized(graph(), tmp_path / "first", precision="fp32")
     done = CliRunner().invoke(
         app,
         [
@@ -225,3 +258,23 @@ def test_the_command_line_lowers_a_graph(tmp_path):
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert document["variants"]["int8"]["accuracy"]["loss"] <= 0.05
+
+
+def test_texts_judge_a_package_that_has_a_tokenizer(text_package, tmp_path):
+    """A package brings its tokenizer and its task, so that texts judge it as they judge the model it was made of."""
+    (tmp_path / "texts.txt").write_text("\n".join(f"text number {number} of many" for number in range(24)))
+
+    package = ow.quantize(
+        text_package,
+        tmp_path / "out",
+        precision="int8-static",
+        max_accuracy_loss=0.5,
+        samples=tmp_path / "texts.txt",
+        **{**QUICK, "profile": {"batch": (1, 2, 4), "sequence": (1, 8, 16)}},
+    )
+
+    record, kept = kept_one(package)
+    assert "24 texts of 'texts.txt'" in record.samples
+    assert kept.judged.measure == "embedding"
+    assert kept.neighbours is not None
+    assert package.task == "embedding"

@@ -17,6 +17,8 @@ from onnxwright.tolerance import (
     coarse_distance,
     distance,
     lower_precision,
+    overall_distance,
+    quantized,
 )
 
 RNG = np.random.default_rng(0)
@@ -181,3 +183,25 @@ def test_a_lower_type_may_round_as_it_does_and_be_no_worse(dtype, digits):
     assert held.limit(1e-7) < held.limit(3e-7) or held.limit(1e-7) == held.most
     assert held.limit(1.0) == held.limit(np.inf) == held.most < 0.1
     assert held.floor(1e-7) == pytest.approx(1e-7 * 2 ** (24 - digits - 1))
+
+
+def test_the_overall_distance_is_the_error_of_the_whole_tensor():
+    reference = np.array([[3.0, -4.0], [0.0, 5.0]], np.float32)
+    answered = reference + np.array([[0.5, 0.0], [0.0, 0.0]], np.float32)
+
+    assert overall_distance(reference, answered) == pytest.approx(0.5 / np.sqrt(50))
+    assert overall_distance(reference, reference) == 0.0
+    assert overall_distance(np.zeros(2, np.float32), np.ones(2, np.float32)) == np.inf
+    assert overall_distance(reference, np.where(reference == 0, np.nan, reference).astype(np.float32)) == np.inf
+    assert overall_distance(reference, reference[:1]) == np.inf
+    assert overall_distance(np.array([1, 2]), np.array([1, 3])) == np.inf
+
+
+def test_int8_is_held_to_ten_times_its_error_on_samples():
+    held = quantized(0.01)
+
+    assert held.is_overall
+    assert held.is_for_usual
+    assert held.limit(0.0) == held.limit(1.0) == pytest.approx(0.1)
+    assert quantized(1e-6).limit(0.0) == 0.02
+    assert quantized(3.0).limit(0.0) == 0.5

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from onnxwright.artifact import Package
 from onnxwright.loaders import onnxfile
+from onnxwright.samples import TextRows
 from onnxwright.source import Source
+from onnxwright.tasks import ENCODED
+from onnxwright.text import FILE_NAME, Tokenizer, built_in
 
 GRAPH: Final = "fp32"
 """The variant that every package has: the graph as exported."""
 
 
-def load(folder: Path, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
-    """Reads the graph of a package, with the range that was proven unless others are given.
+def load(folder: Path, ranges: Mapping[str, tuple[int, int, int]], texts: Sequence[str] = ()) -> Source:
+    """Reads the graph of a package, with the range that was proven unless others are given, and texts to sample.
 
     Raises:
         SourceError: when the package isn't whole.
@@ -26,10 +31,30 @@ def load(folder: Path, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
     proven = package.profile.within(package.manifest.variants[GRAPH].proof.range)
     known = {dim: (sizes.least, sizes.usual, sizes.most) for dim, sizes in proven.items()}
     loaded = onnxfile.load(package.file(GRAPH), {**known, **ranges})
+    sampler = loaded.sampler
+    if package.task is not None and (folder / FILE_NAME).is_file() and set(package.signature.input_names) <= {*ENCODED}:
+        sampler = replace(sampler, text=_text_rows(Tokenizer.open(folder), texts or built_in()))
     return replace(
         loaded,
+        sampler=sampler,
         name=folder.resolve().name,
         task=package.task,
         task_options=dict(package.manifest.task_options),
         folder=folder,
     )
+
+
+def _text_rows(tokenizer: Tokenizer, lines: Sequence[str]) -> TextRows | None:
+    """Real text as input tensors; none where the tokenizer has no way to fill short ones up."""
+    if tokenizer.padding.token is None:
+        return None
+    (nothing,) = tokenizer.encode([""])
+
+    def rows(count: int, length: int, rng: np.random.Generator) -> Mapping[str, Any]:
+        if length <= len(nothing):
+            return {}
+        texts = [" ".join(rng.choice(lines, size=rng.integers(1, 2 + length // 8))) for _ in range(count)]
+        padded = [tokenizer.pad(one, length) for one in tokenizer.encode(texts, max_length=length)]
+        return {name: np.array([getattr(one, column) for one in padded]) for name, column in ENCODED.items()}
+
+    return rows

@@ -167,3 +167,24 @@ def recipes_for(word: str) -> list[Recipe]:
     if word not in recipes():
         raise UsageError(f"precision '{word}' is unknown; expected {accepted(word, words())}.")
     return [recipes()[word]]
+
+
+_ENGINES: Final = ("onnxruntime", "openvino")
+_HEAD: Final = """# The recipes of lower precision
+
+`--precision` takes `auto`, which tries all that are common, a family, or one recipe. `docs/precision.md` says how the
+fastest that stays within a budget is found. This page is written by `make docs` from `src/onnxwright/recipes/`.
+
+| recipe | family | does | for | common |
+|---|---|---|---|---|"""
+
+
+def page() -> str:
+    """Returns the documentation page of all recipes, in Markdown."""
+    rows = (
+        f"| `{one.name}` | `{family.name}` | {one.told} | "
+        f"{', '.join(name for name in _ENGINES if one.refusal(name) is None)} | {'yes' if one.is_common else 'no'} |"
+        for family in families().values()
+        for one in family.recipes
+    )
+    return "\n".join([_HEAD, *rows, ""])

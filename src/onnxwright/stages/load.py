@@ -94,7 +94,7 @@ def _load_named(text: str, ranges: Ranges, task: str, texts: Sequence[str], *, i
         require_onnx()
         from onnxwright.loaders import package
 
-        return package.load(path, ranges)
+        return package.load(path, ranges, texts)
     is_factory = ".py:" in text or path.suffix == ".py"
     if not is_factory and not path.is_dir():
         _check_hub_id(text, path)
