@@ -278,3 +278,46 @@ def test_texts_judge_a_package_that_has_a_tokenizer(text_package, tmp_path):
     assert kept.judged.measure == "embedding"
     assert kept.neighbours is not None
     assert package.task == "embedding"
+
+
+def foreign(tmp_path, text):
+    file = tmp_path / "foreign.onnx"
+    onnx.save(onnx.parser.parse_model(text), file)
+    return file
+
+
+def test_where_float16_overflows_everywhere_the_graph_stays_in_float32_and_says_so(tmp_path):
+    file = foreign(
+        tmp_path,
+        """<ir_version: 8, opset_import: ["" : 18]>
+        g (float[batch, 4] x) => (float[batch, 4] y) <float f = {1e6}> { a = Mul (x, f)
+        y = Mul (a, f) }""",
+    )
+    package = ow.quantize(file, tmp_path / "out", precision="fp16", **QUICK)
+
+    assert list(package.manifest.variants) == ["fp32"]
+    (told,) = [found.message for found in package.manifest.findings if found.code == "precision-kept"]
+    assert "nothing could be computed in float16" in told
+    assert "65504" in told
+
+
+def test_weights_that_are_int8_already_are_left_alone(graph, tmp_path):
+    first = quantized(graph(), tmp_path / "first", precision="int8-static", max_accuracy_loss=0.05)
+
+    with pytest.raises(ProofError, match="no product with constant weights"):
+        ow.quantize(first.file("int8"), tmp_path / "again", precision="int8-static", max_accuracy_loss=0.05, **QUICK)
+
+
+def test_a_graph_in_bfloat16_or_executed_in_it_says_which(graph, tmp_path):
+    ways = {"max_accuracy_loss": 0.05, "engine": "openvino"}
+    written = quantized(graph(), tmp_path / "written", precision="bf16-graph", **ways)
+    try:
+        executed = quantized(graph(), tmp_path / "executed", precision="bf16", **ways)
+    except ProofError as refusal:
+        assert "no instructions for it" in str(refusal)
+        return
+
+    assert written.manifest.variants["bf16"].file == "onnx/model_bf16.onnx"
+    variant = executed.manifest.variants["bf16"]
+    assert (variant.file, variant.execution) == ("onnx/model.onnx", "bfloat16")
+    assert executed.session().ran.precision == "bfloat16"

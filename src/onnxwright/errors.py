@@ -94,6 +94,10 @@ class RepairError(RouteError):
     """A repair finds nothing that it could mend, or can't do it; with other repairs beside it that is no different."""
 
 
+class FutileError(RouteError):
+    """Nothing of a graph can be lowered: it would stay as it is."""
+
+
 class ProofError(ModelError):
     """No candidate could be shown to compute what the reference computes; what was found and tried comes with it."""
 

@@ -267,6 +267,12 @@ KINDS: Final[dict[str, Kind]] = {
         "The checkpoint holds weights of a head that the task doesn't use.",
         "Nothing, if the task is the one you want.",
     ),
+    "precision-kept": Kind(
+        "Stays in float32",
+        "Nothing of the graph could be computed in the precision that was asked for: all of it would overflow or vanish, "
+        "so that the package has the graph in float32 alone.",
+        "Ask for `bf16`, which reaches as far as float32, or for `auto`.",
+    ),
     "built-in-samples": Kind(
         "Judged on built-in samples",
         "Accuracy was judged on texts that come with onnxwright: some 150, of many kinds, most of them in English. "

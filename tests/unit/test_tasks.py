@@ -82,6 +82,7 @@ class TestTable:
             "embedding",
             "question-answering",
             "reranking",
+            "text-generation",
             "token-classification",
         ]
 
@@ -97,7 +98,8 @@ class TestTable:
             ("T5EncoderModel", {"vocab_size": 9, "is_encoder_decoder": True}, "embedding"),
             ("T5Model", {"vocab_size": 9, "is_encoder_decoder": True}, None),
             ("ViTModel", {}, None),
-            ("GPT2LMHeadModel", {"vocab_size": 9}, None),
+            ("GPT2LMHeadModel", {"vocab_size": 9}, "text-generation"),
+            ("T5ForCausalLM", {"is_encoder_decoder": True}, None),
             ("GPT2DoubleHeadsModel", {"vocab_size": 9}, None),
             ("BertForMaskedLM", {"vocab_size": 9}, None),
             ("BertForSequenceClassification", {}, "classification"),
@@ -332,3 +334,15 @@ class TestQuestionAnswering:
             self.make_outputs(encoding, 1, 1), [encoding], {"max_answer_tokens": 15}
         )
         assert answer == [{"answer": "", "score": 0.0, "start": 0, "end": 0}]
+
+
+class TestTextGeneration:
+    def test_answers_the_likeliest_tokens_after_the_last_one_that_is_read(self, tokenizer):
+        short, long = tokenizer.encode(["short", "a text of some more words"])
+        padded = tokenizer.pad(short, len(long))
+        logits = np.random.default_rng(0).normal(size=(2, len(long), 50)).astype(np.float32)
+        first, second = task("text-generation").answer({"logits": logits}, [padded, long], {})
+
+        for answer, row in ((first, logits[0, len(short) - 1]), (second, logits[1, len(long) - 1])):
+            assert [one["token_id"] for one in answer] == np.argsort(-row)[:5].tolist()
+            assert answer[0]["score"] == pytest.approx(float(softmax(row).max()))

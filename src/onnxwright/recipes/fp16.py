@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onnxwright.errors import FutileError
 from onnxwright.recipes import Family, Material
 from onnxwright.rewrites import Lowered
 
 if TYPE_CHECKING:
     import onnx_ir
+
+_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,13 @@ class InFloats:
 
     def make(self, material: Material, kept: Mapping[str, str]) -> Lowered:
         """Lowers the graph as far as the samples show that it may be."""
-        from onnxwright.graph.precision.floats import lowered
+        from onnxwright.graph.precision.floats import computes_in, lowered
 
         found = lowered(material.model, self.precision, material.ranges, kept=kept)
-        return Lowered(found.model, found.kept)
+        if not computes_in(found.model, self.precision):
+            reasons = dict.fromkeys(found.kept.values())
+            raise FutileError(f"nothing could be computed in {self.precision}: {'; '.join(list(reasons)[:_TOLD])}")
+        return found
 
     def witness(self, model: onnx_ir.Model) -> onnx_ir.Model | None:
         """Returns a graph that rounds to float16 where it says so: engines without float16 compute it in float32."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from onnxwright import backends, environment
 from onnxwright.backends import Options, Session
 from onnxwright.corpus import corpus_of
-from onnxwright.errors import EngineError, ProofError, RouteError, UsageError
+from onnxwright.errors import EngineError, FutileError, ProofError, RouteError, UsageError
 from onnxwright.findings import Finding
 from onnxwright.losses import loss_of
 from onnxwright.manifest import Accuracy, Came, Candidate, Latency, Neighbours, Proof, Quantization
@@ -59,6 +59,8 @@ class Quantized:
     model: onnx_ir.Model | None = None
     proof: Proof | None = None
     precision: str = "float32"
+    is_futile: bool = False
+    """Whether nothing of the graph can be lowered as it was asked for, so that float32 is all there is."""
 
     @property
     def is_as_exported(self) -> bool:
@@ -82,6 +84,8 @@ class _Tried:
     judged: Accuracy | None = None
     neighbours: Neighbours | None = None
     latencies: tuple[Latency, ...] = ()
+    is_futile: bool = False
+    """Whether nothing of the graph could be lowered, so that it would be what it was."""
 
     @property
     def name(self) -> str:
@@ -185,6 +189,9 @@ def quantize(
         with progress.stage(f"lower precision for {name}"):
             found.append(_for_engine(_Bench(bench, chosen, file, name, scoring, budget, deadline, material), progress))
             progress.note(f"{name}: {found[-1].record.told}")
+    if all(one.is_futile for one in found):
+        told = "; ".join(row.message for one in found for row in one.record.candidates)
+        return found, (*scoring.findings, Finding("precision-kept", f"'{request.precision}': {told}."))
     if request.precision != AUTO and all(one.kept is None for one in found):
         raise ProofError(_unmet(request.precision, found))
     return found, scoring.findings
@@ -255,7 +262,8 @@ def _made(bench: _Bench, start: _Tried) -> _Tried:
             return found
         return next(_within(bench, found), _over_budget(bench, found))
     except (EngineError, RouteError, UsageError) as refusal:
-        return replace(start, came="refused", message=str(refusal))
+        is_futile = isinstance(refusal, FutileError)
+        return replace(start, came="refused", message=str(refusal), is_futile=is_futile)
 
 
 def _loaded(bench: _Bench, start: _Tried, kept: Mapping[str, str]) -> _Tried:
@@ -381,7 +389,8 @@ def _concluded(bench: _Bench, tried: Sequence[_Tried], kept: _Tried | None, proo
         instructions=environment.instructions(),
     )
     if kept is None or kept.lowered is None:
-        return Quantized(bench.engine, record)
+        made = [one for one in tried if one.came != "refused" or one.is_futile]
+        return Quantized(bench.engine, record, is_futile=bool(made) and all(one.is_futile for one in made))
     row = next(row for row, one in zip(rows, tried, strict=True) if one is kept)
     return Quantized(bench.engine, record, row, kept.lowered.model, proof, kept.recipe.precision)
 

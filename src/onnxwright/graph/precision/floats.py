@@ -26,6 +26,8 @@ from onnxwright.graph.provenance import carry_provenance
 from onnxwright.graph.typed import infer_types
 from onnxwright.rewrites import Lowered
 
+_MOVING: Final = {"Cast", "Identity", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Flatten", "Concat", "Slice"}
+"""Operators that hand on what they are given."""
 NOTHING: Final[Mapping[str, str]] = types.MappingProxyType({})
 """No node by name."""
 
@@ -61,6 +63,12 @@ def lowered(
     carry_provenance(model, copy)
     _refuse_broken(model, copy, format_, keeps_io=keeps_io)
     return Lowered(copy, {named(node): reason for node, reason in found.items()})
+
+
+def computes_in(model: ir.Model, dtype: str) -> bool:
+    """Whether a graph computes something in a type, beside casting to it."""
+    wanted = format_of(dtype).dtype
+    return any(value.dtype == wanted and node.op_type not in _MOVING for node in model.graph for value in node.outputs)
 
 
 def _drop_idle_casts(graph: ir.Graph) -> None:
