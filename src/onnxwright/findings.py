@@ -210,6 +210,13 @@ KINDS: Final[dict[str, Kind]] = {
         "refuses others.",
         "Convert once for each combination of values that is needed.",
     ),
+    "observers-off": Kind(
+        "Observers turned off",
+        "Modules that pretend to quantize (`torch.ao.quantization`) observe what they are given and move their scales "
+        "with it, in evaluation mode too. The graph is made of the scales as they are, and held against the module with "
+        "its observers off.",
+        "Nothing; or turn them off yourself before, with `module.apply(torch.ao.quantization.disable_observer)`.",
+    ),
     "reference-refuses-size": Kind(
         "PyTorch refuses a size",
         "The module itself raises at these sizes, or answers there with other outputs, types or axes than for the "

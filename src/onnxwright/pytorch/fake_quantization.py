@@ -1,0 +1,148 @@
+"""Modules of `torch.ao.quantization` that pretend to quantize: their observers, and what they compute.
+
+Such a module observes what it is given, moves its scale and zero point with that, and puts numbers on the grid. In
+evaluation mode PyTorch observes on, so that each call changes what the next one answers; whoever converts a module means
+it as it is. While it is evaluated, observers are therefore off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+_HOME: Final = "torch.ao.quantization.fake_quantize"
+_OBSERVING: Final = ("observer_enabled", "static_enabled")
+"""The buffers that say whether a module observes; of the one that learns its scale, the second."""
+
+
+@contextlib.contextmanager
+def observers_off(module: nn.Module) -> Iterator[None]:
+    """Has nothing observe while entered, but for what quantizes by each input's own range; then as before."""
+    switches = [switch for _, part in observing(module) for switch in _switches(part)]
+    try:
+        for switch in switches:
+            switch.zero_()
+        yield
+    finally:
+        for switch in switches:
+            switch.fill_(1)
+
+
+def observing(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Returns the modules that pretend to quantize and observe, each with its path."""
+    return [
+        (path, part)
+        for path, part in quantizers(module)
+        if not getattr(part, "is_dynamic", False) and any(bool(switch.any()) for switch in _switches(part))
+    ]
+
+
+def unobserved(module: nn.Module) -> list[str]:
+    """Returns the paths of those that have never seen a number: their scale is the one they were made with."""
+    return [path for path, part in quantizers(module) if _has_seen_nothing(part)]
+
+
+def quantizers(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Returns the modules that pretend to quantize, each with its path."""
+    return [(path, part) for path, part in module.named_modules() if _computing(part) is not None]
+
+
+@contextlib.contextmanager
+def called_plainly(module: nn.Module) -> Iterator[None]:
+    """Has these modules call nothing but the operator that quantizes, by what their switches say now.
+
+    They read their switches in Python, which `torch.export` refuses, or hand them to an operator that no exporter has.
+    """
+    standing = [(part, plain) for _, part in quantizers(module) if (plain := _plain(part)) is not None]
+    try:
+        for part, plain in standing:
+            part.forward = plain  # type: ignore[method-assign]  # for as long as the module is exported
+        yield
+    finally:
+        for part, _ in standing:
+            vars(part).pop("forward", None)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What such a module computes when nothing observes."""
+
+    scale: Tensor
+    zero: Tensor
+    axis: int | None
+    least: int
+    most: int
+
+    def __call__(self, X: Tensor) -> Tensor:  # noqa: N803 - the name in torch's signature
+        if self.axis is None:
+            return torch.fake_quantize_per_tensor_affine(X, self.scale, self.zero, self.least, self.most)
+        return torch.fake_quantize_per_channel_affine(X, self.scale, self.zero, self.axis, self.least, self.most)
+
+
+def _plain(part: nn.Module) -> Callable[[Tensor], Tensor] | None:
+    """The operator that a module comes down to; none where it observes on."""
+    if "forward" in vars(part) or any(bool(switch.any()) for switch in _switches(part)):
+        return None
+    if not bool(part.fake_quant_enabled[0]):  # type: ignore[operator, index]  # a buffer
+        return _same
+    call = _computing(part)
+    return None if call is None else call(part)
+
+
+def _same(X: Tensor) -> Tensor:  # noqa: N803 - the name in torch's signature
+    return X
+
+
+def _computing(part: nn.Module) -> Callable[[Any], _Call] | None:
+    """How a module's call follows from its attributes; none of one that isn't known, or has code of its own."""
+    # Whoever has made such a module has loaded these; loading them takes a while.
+    return _known().get(type(part).forward) if _HOME in sys.modules else None
+
+
+@functools.cache
+def _known() -> dict[Any, Callable[[Any], _Call]]:
+    from torch.ao.quantization import FakeQuantize, FusedMovingAvgObsFakeQuantize
+    from torch.ao.quantization._learnable_fake_quantize import _LearnableFakeQuantize
+
+    return {
+        FakeQuantize.forward: _of_observer,
+        FusedMovingAvgObsFakeQuantize.forward: _of_observer,
+        _LearnableFakeQuantize.forward: _of_learned,
+    }
+
+
+def _of_observer(part: Any) -> _Call:
+    watch = part.activation_post_process
+    axis = part.ch_axis if part.is_per_channel else None
+    return _Call(part.scale, part.zero_point, axis, watch.quant_min, watch.quant_max)
+
+
+def _of_learned(part: Any) -> _Call:
+    """A learned scale is at least `eps`, a learned zero point the step next to it."""
+    symmetric = part.qscheme in (torch.per_channel_symmetric, torch.per_tensor_symmetric)
+    scale = part.scale.detach().clamp(min=part.eps.item())
+    learned = torch.zeros_like(part.zero_point) if symmetric else part.zero_point
+    zero = learned.detach().round().clamp(part.quant_min, part.quant_max).to(torch.int32)
+    is_per_channel = part.qscheme in (torch.per_channel_symmetric, torch.per_channel_affine)
+    return _Call(scale, zero, part.ch_axis if is_per_channel else None, part.quant_min, part.quant_max)
+
+
+def _switches(part: nn.Module) -> list[Tensor]:
+    return [switch for name in _OBSERVING if isinstance(switch := getattr(part, name, None), Tensor)]
+
+
+def _has_seen_nothing(part: nn.Module) -> bool:
+    watch = getattr(part, "activation_post_process", None)
+    least, most = getattr(watch, "min_val", None), getattr(watch, "max_val", None)
+    if not isinstance(least, Tensor) or not isinstance(most, Tensor):
+        return False
+    is_fresh = least.numel() == 0 or bool((least > most).any())
+    scale, zero = part.scale, part.zero_point
+    return is_fresh and bool((scale == 1.0).all()) and bool((zero == 0).all())  # type: ignore[operator, union-attr]  # buffers
