@@ -21,7 +21,7 @@ from onnxwright.graph.provenance import keep_provenance
 from onnxwright.pytorch.lines import NOWHERE, Line, Place, found_at, line_of_forward
 from onnxwright.pytorch.modules import TensorFunction, paths_of
 from onnxwright.routes import Exported, Route, Task, conformed, noting, silence, told
-from onnxwright.routes.fake_quantization import translations
+from onnxwright.routes.fake_quantization import followed, translations
 from onnxwright.routes.trace import sizes_taken
 from onnxwright.signature import Signature
 from onnxwright.watching.conditions import Condition, translated
@@ -49,7 +49,7 @@ class Dynamo(Route):
             RouteError: when either step refuses the module, or gives another opset.
         """
         function = TensorFunction(task.module, task.signature.input_names, task.signature.output_names)
-        with silence(), torch.no_grad():
+        with silence(), torch.no_grad(), followed():
             try:
                 program = _program(function, task)
                 converted = torch.onnx.export(
