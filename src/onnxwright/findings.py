@@ -274,6 +274,12 @@ KINDS: Final[dict[str, Kind]] = {
         "The checkpoint holds weights of a head that the task doesn't use.",
         "Nothing, if the task is the one you want.",
     ),
+    "weights-dequantized": Kind(
+        "Quantized weights made float",
+        "The checkpoint's weights come quantized (GPTQ, AWQ, compressed-tensors, bitsandbytes). They are computed in "
+        "float32, with the very numbers for which the stored ones stand, and that is what the graph is held against.",
+        "Nothing; `--precision` lowers the graph again, as its own measurement allows.",
+    ),
     "skipped-output": Kind(
         "Output that is not a tensor",
         "The module returns something that a graph can't.",
