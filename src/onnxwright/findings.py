@@ -217,6 +217,13 @@ KINDS: Final[dict[str, Kind]] = {
         "its observers off.",
         "Nothing; or turn them off yourself before, with `module.apply(torch.ao.quantization.disable_observer)`.",
     ),
+    "quantized-kernels": Kind(
+        "Layers in whole numbers",
+        "Layers that `torch.ao.quantization.convert` or `quantize_dynamic` made compute in whole numbers, by kernels of "
+        "PyTorch's own. Exporters have no form of some, and of others one that rounds some numbers to the next step.",
+        "Convert the module as it was before: prepared for quantization, it pretends to quantize, and becomes a graph with "
+        "the same scales; a float module is lowered by `--precision`.",
+    ),
     "reference-refuses-size": Kind(
         "PyTorch refuses a size",
         "The module itself raises at these sizes, or answers there with other outputs, types or axes than for the "

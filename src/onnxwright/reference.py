@@ -60,7 +60,6 @@ class Reference:
                 noise.update({name: max(noise[name], _noise(answered[name], other[name])) for name in other})
         return noise
 
-
     def swing(self, feeds: Tensors, answered: Tensors) -> dict[str, float]:
         """Returns for each output how far it moves when numbers between two steps of a grid are rounded otherwise."""
         other: Tensors = {}

@@ -20,7 +20,7 @@ from onnxwright.backends import Array
 from onnxwright.environment import cores
 from onnxwright.errors import CheckpointError, ForwardError, SignatureError, SourceError, accepted
 from onnxwright.findings import Finding
-from onnxwright.loaders.observers import check_observers
+from onnxwright.loaders.quantizing import check_quantization
 from onnxwright.loaders.probe import Probe
 from onnxwright.profile import Profile
 from onnxwright.pytorch.holding import holding
@@ -81,7 +81,7 @@ def load(
         for key, array in example.items()
     )
     declared = Declared(inputs, example, {key: meaning_of(array, name=key) for key, array in example.items()})
-    findings = check_observers(module)
+    findings = check_quantization(module)
     with evaluation(module):
         if dims is None:
             declared = _without_refused_batch(module, declared)

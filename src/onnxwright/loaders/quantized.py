@@ -62,10 +62,14 @@ class Unpacked:
         prefix = f"{getattr(model, 'base_model_prefix', '')}."
         parts = dict(model.named_modules())
         for layer in self.layers:
-            found = next((parts[one] for one in (layer, layer.removeprefix(prefix), prefix + layer) if one in parts), None)
+            found = next(
+                (parts[one] for one in (layer, layer.removeprefix(prefix), prefix + layer) if one in parts), None
+            )
             if type(found) is not nn.Linear:
                 kind = "no layer of the model" if found is None else f"a {type(found).__name__}"
-                raise SourceError(f"'{layer}' comes quantized ({self.told}) and is {kind}; expected a Linear. {_SAVE_PLAIN}")
+                raise SourceError(
+                    f"'{layer}' comes quantized ({self.told}) and is {kind}; expected a Linear. {_SAVE_PLAIN}"
+                )
 
 
 def unpack(folder: Path, settings: Settings) -> Unpacked | None:
@@ -169,13 +173,17 @@ def _awq(folder: Path, asked: Settings) -> tuple[_Layout, str]:
 
 def _bitsandbytes(folder: Path, asked: Settings) -> tuple[_Layout, str]:
     if not asked.get("load_in_8bit"):
-        raise SourceError(f"'{folder}' is quantized with bitsandbytes in 4 bits, which isn't read; 8 bits are. {_SAVE_PLAIN}")
+        raise SourceError(
+            f"'{folder}' is quantized with bitsandbytes in 4 bits, which isn't read; 8 bits are. {_SAVE_PLAIN}"
+        )
 
     def weight(layer: str, parts: Parts) -> Tensor:
         stored, greatest = _needed(layer, parts, "weight", "SCB")
         is_tiled = bool(parts.get("weight_format", torch.zeros(())).any())
         if stored.dtype != torch.int8 or greatest.shape != stored.shape[:1] or is_tiled:
-            raise CheckpointError(f"'{layer}.weight' is {_told(stored)} beside an SCB of {_told(greatest)}; expected int8, row by row.")
+            raise CheckpointError(
+                f"'{layer}.weight' is {_told(stored)} beside an SCB of {_told(greatest)}; expected int8, row by row."
+            )
         return stored.float() * (greatest.float() / 127)[:, None]
 
     return _Layout("SCB", ("weight", "SCB", "weight_format"), weight), "bitsandbytes, 8 bits"
@@ -190,7 +198,9 @@ def _compressed(folder: Path, asked: Settings) -> tuple[_Layout, str]:
     if any(one.get("type", "int") != "int" or not one.get("symmetric", True) for one in schemes) or not schemes:
         raise SourceError(f"{told} in another type than symmetric whole numbers, which isn't read. {_SAVE_PLAIN}")
     if kept not in _COMPRESSED or len({one.get("num_bits") for one in schemes}) > 1:
-        raise SourceError(f"{told} in the format '{kept}'; expected {', '.join(_COMPRESSED)}, of one width. {_SAVE_PLAIN}")
+        raise SourceError(
+            f"{told} in the format '{kept}'; expected {', '.join(_COMPRESSED)}, of one width. {_SAVE_PLAIN}"
+        )
     bits = int(schemes[0].get("num_bits", 8))
     if kept == "pack-quantized" and bits not in _BITS:
         raise SourceError(f"{told} in {bits} bits; expected {_listed(_BITS)}. {_SAVE_PLAIN}")
@@ -205,7 +215,9 @@ def _compressed(folder: Path, asked: Settings) -> tuple[_Layout, str]:
         scale = scale.float().reshape(1, 1) if scale.numel() == 1 else scale.float()
         is_fitting = scale.dim() == 2 and scale.shape[0] in (1, rows) and columns % scale.shape[1] == 0  # noqa: PLR2004
         if not is_fitting or "weight_g_idx" in parts:
-            raise CheckpointError(f"'{layer}.weight_scale' is {_told(scale)}, which doesn't fit a weight of {_told(steps)}.")
+            raise CheckpointError(
+                f"'{layer}.weight_scale' is {_told(scale)}, which doesn't fit a weight of {_told(steps)}."
+            )
         return steps * scale.repeat_interleave(columns // scale.shape[1], 1)
 
     mark, parts = _COMPRESSED[kept]
@@ -252,7 +264,9 @@ def _needed(layer: str, parts: Parts, *names: str) -> list[Tensor]:
 def _bits(folder: Path, method: str, asked: Settings, known: tuple[int, ...]) -> int:
     bits = asked.get("bits", asked.get("w_bit"))
     if bits not in known:
-        raise SourceError(f"'{folder}' is quantized with {method} in {bits} bits; expected {_listed(known)}. {_SAVE_PLAIN}")
+        raise SourceError(
+            f"'{folder}' is quantized with {method} in {bits} bits; expected {_listed(known)}. {_SAVE_PLAIN}"
+        )
     return int(bits)
 
 

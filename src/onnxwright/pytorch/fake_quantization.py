@@ -1,4 +1,4 @@
-"""Modules of `torch.ao.quantization` that pretend to quantize: their observers, and what they compute.
+"""Modules of `torch.ao.quantization`, and of torchao, that pretend to quantize: their observers, and what they compute.
 
 Such a module observes what it is given, moves its scale and zero point with that, and puts numbers on the grid. In
 evaluation mode PyTorch observes on, so that each call changes what the next one answers; whoever converts a module means
@@ -8,7 +8,6 @@ it as it is. While it is evaluated, observers are therefore off.
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-_HOME: Final = "torch.ao.quantization.fake_quantize"
 _OBSERVING: Final = ("observer_enabled", "static_enabled")
 """The buffers that say whether a module observes; of the one that learns its scale, the second."""
 
@@ -51,7 +49,8 @@ def unobserved(module: nn.Module) -> list[str]:
 
 def quantizers(module: nn.Module) -> list[tuple[str, nn.Module]]:
     """Returns the modules that pretend to quantize, each with its path."""
-    return [(path, part) for path, part in module.named_modules() if _computing(part) is not None]
+    known = _known()
+    return [(path, part) for path, part in module.named_modules() if type(part).forward in known] if known else []
 
 
 @contextlib.contextmanager
@@ -92,29 +91,22 @@ def _plain(part: nn.Module) -> Callable[[Tensor], Tensor] | None:
         return None
     if not bool(part.fake_quant_enabled[0]):  # type: ignore[operator, index]  # a buffer
         return _same
-    call = _computing(part)
-    return None if call is None else call(part)
+    call = _known()[type(part).forward]
+    return call(part)
 
 
 def _same(X: Tensor) -> Tensor:  # noqa: N803 - the name in torch's signature
     return X
 
 
-def _computing(part: nn.Module) -> Callable[[Any], _Call] | None:
-    """How a module's call follows from its attributes; none of one that isn't known, or has code of its own."""
-    # Whoever has made such a module has loaded these; loading them takes a while.
-    return _known().get(type(part).forward) if _HOME in sys.modules else None
-
-
-@functools.cache
 def _known() -> dict[Any, Callable[[Any], _Call]]:
-    from torch.ao.quantization import FakeQuantize, FusedMovingAvgObsFakeQuantize
-    from torch.ao.quantization._learnable_fake_quantize import _LearnableFakeQuantize
-
+    """How a call follows from a module's attributes, by its `forward`; whoever has made one has loaded where it is from."""
+    homes = ((sys.modules.get(home), kinds) for home, kinds in _KINDS.items())
     return {
-        FakeQuantize.forward: _of_observer,
-        FusedMovingAvgObsFakeQuantize.forward: _of_observer,
-        _LearnableFakeQuantize.forward: _of_learned,
+        getattr(home, name).forward: call
+        for home, kinds in homes
+        for name, call in kinds.items()
+        if hasattr(home, name)
     }
 
 
@@ -132,6 +124,14 @@ def _of_learned(part: Any) -> _Call:
     zero = learned.detach().round().clamp(part.quant_min, part.quant_max).to(torch.int32)
     is_per_channel = part.qscheme in (torch.per_channel_symmetric, torch.per_channel_affine)
     return _Call(scale, zero, part.ch_axis if is_per_channel else None, part.quant_min, part.quant_max)
+
+
+_OBSERVED: Final = {"FakeQuantize": _of_observer, "FusedMovingAvgObsFakeQuantize": _of_observer}
+_KINDS: Final[dict[str, dict[str, Callable[[Any], _Call]]]] = {
+    "torch.ao.quantization.fake_quantize": _OBSERVED,
+    "torchao.quantization.pt2e.fake_quantize": _OBSERVED,
+    "torch.ao.quantization._learnable_fake_quantize": {"_LearnableFakeQuantize": _of_learned},
+}
 
 
 def _switches(part: nn.Module) -> list[Tensor]:

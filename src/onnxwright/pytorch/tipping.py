@@ -56,7 +56,6 @@ class Tipping(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         on_grid, *others = answer
         return _tipped(args[0], on_grid, size, offset, [args[end] for end in ends]), *others
 
-
     def _is_fixed(self, args: Any, kwargs: Any) -> bool:
         given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
         return bool(given) and all(id(one) in self._fixed for one in given)
