@@ -56,8 +56,9 @@ def pairs(model):
     return [(held[node.input[1]], held[node.input[2]], axis) for node, axis in zip(nodes, axes, strict=True)]
 
 
+OTHERS = ("learned", "u8 s8", "7 bits")
 MODULES = {
-    **{f"eager, {name}": lambda one=one: q.eager(one) for name, one in q.CONFIGS.items() if name != "learned"},
+    **{f"eager, {name}": lambda one=one: q.eager(one) for name, one in q.CONFIGS.items() if name not in OTHERS},
     "eager, learned": lambda: q.learned(q.CONFIGS["learned"]),
     "fx": lambda: q.traced(q.CONFIGS["u8 s8"]),
     "convolutions": lambda: q.convolving(q.CONFIGS["7 bits"]),
@@ -156,6 +157,21 @@ class TestRoundTrip:
 
         for one in answered:
             np.testing.assert_allclose(one, wanted, rtol=0, atol=1e-6)
+
+    def test_a_weight_may_be_put_on_two_grids(self, tmp_path):
+        class Twice(q.Called):
+            def forward(self, x):
+                once = torch.fake_quantize_per_channel_affine(self.line.weight, self.scale, self.zero, 0, -128, 127)
+                return x @ torch.fake_quantize_per_tensor_affine(once, 0.07, 1, -8, 7).T
+
+        file = tmp_path / "model.onnx"
+        source, _ = exported(Twice(), file, opset=18)
+
+        wanted = PyTorchSession(source.module, source.signature, threads=1).run(
+            feeds := source.sampler.draw({"batch": 7})
+        )
+        (answered,) = onnxruntime.InferenceSession(file).run(None, feeds)
+        np.testing.assert_allclose(answered, *wanted.values(), rtol=0, atol=1e-5)
 
     def test_channels_ask_for_opset_13(self, tmp_path):
         with pytest.raises(RouteError, match="support for this operator was added in version 13"):

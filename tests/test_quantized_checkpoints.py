@@ -60,7 +60,7 @@ def loaded_weight(folder, layer=QUERY):
 @pytest.mark.parametrize("version", [1, 2])
 def test_gptq_is_unpacked_to_the_last_digit(save, bits, version):
     steps, zeros, scales, groups = packing.grid(WIDTH, WIDTH, GROUP, bits)
-    packed = packing.gptq(QUERY, steps, zeros, scales, groups, bits, version=version)
+    packed = packing.gptq(QUERY, (steps, zeros, scales, groups), bits, version=version)
     kept = {} if version == 1 else {"checkpoint_format": "gptq_v2"}
 
     found, source = loaded_weight(save(packed, {**GPTQ, "bits": bits, **kept}))
@@ -72,7 +72,7 @@ def test_gptq_is_unpacked_to_the_last_digit(save, bits, version):
 
 def test_gptq_without_an_order_of_its_own_groups_neighbours(save):
     steps, zeros, scales, _ = packing.grid(WIDTH, WIDTH, GROUP, 4)
-    packed = packing.gptq(QUERY, steps, zeros, scales, np.arange(WIDTH) // GROUP, 4)
+    packed = packing.gptq(QUERY, (steps, zeros, scales, np.arange(WIDTH) // GROUP), 4)
     del packed[f"{QUERY}.g_idx"]
 
     found, _ = loaded_weight(save(packed, GPTQ))
@@ -125,7 +125,7 @@ def test_whole_compressed_tensors_are_scaled_by_row(save):
 
 def test_a_quantized_checkpoint_becomes_a_graph_that_holds_its_numbers(save):
     grids = {name: packing.grid(WIDTH, WIDTH, GROUP, 4, seed) for seed, name in enumerate((QUERY, DENSE))}
-    packed = {key: value for name, one in grids.items() for key, value in packing.gptq(name, *one, 4).items()}
+    packed = {key: value for name, one in grids.items() for key, value in packing.gptq(name, one, 4).items()}
 
     model = export(load(str(save(packed, GPTQ)), ranges={}, task="embedding")).model
 
@@ -135,8 +135,8 @@ def test_a_quantized_checkpoint_becomes_a_graph_that_holds_its_numbers(save):
         assert any(np.array_equal(array, wanted) or np.array_equal(array, wanted.T) for array in held)
 
 
-def packed_query(**_):
-    return packing.gptq(QUERY, *packing.grid(WIDTH, WIDTH, GROUP, 4), 4)
+def packed_query():
+    return packing.gptq(QUERY, packing.grid(WIDTH, WIDTH, GROUP, 4), 4)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_zero_point_that_programs_read_differently_is_refused(save):
     zeros[1, 2] = 16
 
     with pytest.raises(CheckpointError, match=r"query.qzeros' holds 15.*programs disagree") as refused:
-        load(str(save(packing.gptq(QUERY, steps, zeros, scales, groups, 4), GPTQ)), ranges={}, task="embedding")
+        load(str(save(packing.gptq(QUERY, (steps, zeros, scales, groups), 4), GPTQ)), ranges={}, task="embedding")
 
     assert refused.value.exit_code == 1
 
@@ -190,16 +190,17 @@ def test_a_layer_that_lacks_a_part_is_refused(save):
 
 
 def test_scales_of_other_groups_are_refused(save):
+    packed = packed_query()
+    packed[f"{QUERY}.scales"] = packed[f"{QUERY}.scales"][:2].clone()
+    folder = save(packed, GPTQ)
+
     with pytest.raises(CheckpointError, match=r"don't fit a weight of int32\[64, 64\] in 4 groups"):
-        steps, zeros, scales, groups = packing.grid(WIDTH, WIDTH, GROUP, 4)
-        packed = packing.gptq(QUERY, steps, zeros, scales, groups, 4)
-        packed[f"{QUERY}.scales"] = packed[f"{QUERY}.scales"][:2]
-        load(str(save(packed, GPTQ)), ranges={}, task="embedding")
+        load(str(folder), ranges={}, task="embedding")
 
 
 def test_layers_that_keep_weights_the_other_way_round_are_refused(save):
     name = "h.0.attn.c_proj"
-    packed = packing.gptq(name, *packing.grid(WIDTH, WIDTH, GROUP, 4), 4)
+    packed = packing.gptq(name, packing.grid(WIDTH, WIDTH, GROUP, 4), 4)
     shape = {"n_embd": WIDTH, "n_layer": 1, "n_head": 2, "n_positions": 32}
 
     with pytest.raises(SourceError, match=r"c_proj' comes quantized .* is a Conv1D; expected a Linear"):

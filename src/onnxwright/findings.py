@@ -213,16 +213,16 @@ KINDS: Final[dict[str, Kind]] = {
     "observers-off": Kind(
         "Observers turned off",
         "Modules that pretend to quantize (`torch.ao.quantization`) observe what they are given and move their scales "
-        "with it, in evaluation mode too. The graph is made of the scales as they are, and held against the module with "
-        "its observers off.",
-        "Nothing; or turn them off yourself before, with `module.apply(torch.ao.quantization.disable_observer)`.",
+        "with it, in evaluation mode too. The graph is made of the scales as they are, and held against the module "
+        "with its observers off.",
+        "Nothing; or turn them off before, with `module.apply(torch.ao.quantization.disable_observer)`.",
     ),
     "quantized-kernels": Kind(
         "Layers in whole numbers",
-        "Layers that `torch.ao.quantization.convert` or `quantize_dynamic` made compute in whole numbers, by kernels of "
-        "PyTorch's own. Exporters have no form of some, and of others one that rounds some numbers to the next step.",
-        "Convert the module as it was before: prepared for quantization, it pretends to quantize, and becomes a graph with "
-        "the same scales; a float module is lowered by `--precision`.",
+        "Layers that `torch.ao.quantization.convert` or `quantize_dynamic` made compute in whole numbers, by kernels "
+        "of PyTorch's own. Exporters have no form of some, and of others one that rounds some numbers otherwise.",
+        "Convert the module as it was before: prepared for quantization, it pretends to quantize, and becomes a graph "
+        "with the same scales.",
     ),
     "reference-refuses-size": Kind(
         "PyTorch refuses a size",

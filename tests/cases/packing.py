@@ -19,8 +19,9 @@ def words(columns, bits, order=None):
     return torch.from_numpy(packed.view(np.int32))
 
 
-def gptq(name, steps, zeros, scales, groups, bits, *, version=1):
-    """`steps[in, out]`, `zeros[groups, out]`: what a GPTQ checkpoint holds of one layer."""
+def gptq(name, grid, bits, *, version=1):
+    """What a GPTQ checkpoint holds of one layer: `steps[in, out]`, `zeros` and `scales[groups, out]`, `groups[in]`."""
+    steps, zeros, scales, groups = grid
     return {
         f"{name}.qweight": words(steps.T, bits).T.contiguous(),
         f"{name}.qzeros": words(zeros - (2 - version), bits),

@@ -1,18 +1,18 @@
 """Fake quantization, as routes leave it in a graph, written as `QuantizeLinear` and `DequantizeLinear`.
 
-A route writes one node for each call of PyTorch's operators, `FakeQuantize(x, scale, zero_point)` in a domain of its own,
-with `axis` (negative: one scale for all), `least` and `most` of the steps. PyTorch computes
+A route writes one node for each call of PyTorch's operators, `FakeQuantize(x, scale, zero_point)` in a domain of its
+own, with `axis` (negative: one scale for all), `least` and `most` of the steps. PyTorch computes
 
     (clamp(round(x * (1 / scale)) + zero_point, least, most) - zero_point) * scale
 
-Steps that fit into eight bits become a pair of ONNX's operators with the same scale, zero point and axis. Where the range
-is narrower than the type, what lies outside is clipped: before the pair, at the numbers of the least and the most step, so
-that engines see the pair as one; between the two where each channel has numbers of its own. What the pair can't say (more
-than eight bits, zero points between steps, scales that are computed) is written out, operator by operator.
+Steps that fit into eight bits become a pair of ONNX's operators with the same scale, zero point and axis. Where the
+range is narrower than the type, what lies outside is clipped: before the pair, at the numbers of the least and the most
+step, so that engines see the pair as one; between the two where each channel has numbers of its own. What the pair
+can't say (more than eight bits, zero points between steps, scales that are computed) is written out, operator by operator.
 
 `QuantizeLinear` rounds `x / scale`, PyTorch `x * (1 / scale)`. Where `x / scale` lies halfway between two steps, as the
-greatest weight of a symmetric channel does, the two can differ by a whole step. Weights are therefore moved onto the grid
-on which PyTorch puts them, from which both quantize to the same step, and need no clipping.
+greatest weight of a symmetric channel does, the two can differ by a whole step. Weights are therefore moved onto the
+grid on which PyTorch puts them, from which both quantize to the same step, and need no clipping.
 """
 
 from __future__ import annotations
@@ -91,14 +91,13 @@ def quantized_as_onnx(model: ir.Model) -> ir.Model:
 
 def _write(model: ir.Model, node: ir.Node) -> None:
     taken, scale, zero = node.inputs
-    assert taken is not None and scale is not None and zero is not None, "the routes write all three"
+    assert taken is not None, "the routes write all three"
+    assert scale is not None, "the routes write all three"
+    assert zero is not None, "the routes write all three"
     tape = _Tape(node)
     given = tape.cast(taken, ir.DataType.FLOAT) if taken.dtype not in (None, ir.DataType.FLOAT) else taken
     steps = _steps(model, node, scale, zero)
-    if steps is None:
-        answer = _computed(tape, node, given, scale, zero)
-    else:
-        answer = _on_grid(model, tape, given, steps)
+    answer = _on_grid(model, tape, given, steps) if steps else _computed(tape, node, given, scale, zero)
     if given is not taken and taken.dtype is not None:
         answer = tape.cast(answer, taken.dtype)
     _put_in_place(model, node, tape, answer)
@@ -227,10 +226,10 @@ class _Tape:
     def constant(self, numbers: Any) -> ir.Value:
         """Adds an initializer."""
         (told,) = self._origin.outputs
-        tensor = ir.tensor(np.asarray(numbers), name=f"{told.name}_steps_{len(self.initializers)}")
-        value = ir.Value(
-            name=tensor.name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor
-        )
+        array = np.asarray(numbers)
+        tensor = ir.tensor(array, name=f"{told.name}_steps_{len(self.initializers)}")
+        kind, shape = ir.TensorType(tensor.dtype), ir.Shape(array.shape)
+        value = ir.Value(name=tensor.name, type=kind, shape=shape, const_value=tensor)
         self.initializers.append(value)
         return value
 
@@ -256,8 +255,8 @@ def _forget(graph: ir.Graph, value: ir.Value | None) -> None:
         return
     producer = value.producer()
     if producer is None:
-        if value.name in graph.initializers and not value.is_graph_input():
-            del graph.initializers[value.name]
+        if value.is_initializer() and not value.is_graph_input():
+            graph.initializers.pop(str(value.name), None)
         return
     if producer.graph is not None and all(not one.uses() and not one.is_graph_output() for one in producer.outputs):
         takes = list(producer.inputs)
@@ -275,7 +274,7 @@ def _constant(model: ir.Model, value: ir.Value) -> Array | None:
     if value.const_value is not None:
         return value.const_value.numpy()
     try:
-        made = cut(model, [], [value])
-    except ValueError:
+        evaluator: Any = ReferenceEvaluator(ir.to_proto(cut(model, [], [value])))
+    except (ValueError, NotImplementedError):  # it depends on an input, or on what the evaluator has not
         return None
-    return np.asarray(ReferenceEvaluator(ir.to_proto(made)).run(None, {})[0])
+    return np.asarray(evaluator.run(None, {})[0])

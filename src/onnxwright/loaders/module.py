@@ -20,8 +20,8 @@ from onnxwright.backends import Array
 from onnxwright.environment import cores
 from onnxwright.errors import CheckpointError, ForwardError, SignatureError, SourceError, accepted
 from onnxwright.findings import Finding
-from onnxwright.loaders.quantizing import check_quantization
 from onnxwright.loaders.probe import Probe
+from onnxwright.loaders.quantizing import check_quantization
 from onnxwright.profile import Profile
 from onnxwright.pytorch.holding import holding
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, skipped_outputs

@@ -1,9 +1,8 @@
 """Checkpoints whose weights come quantized: unpacked into the numbers that their format defines, or refused.
 
-Formats that quantize weights alone are read: GPTQ, AWQ, compressed-tensors and the int8 of bitsandbytes. A weight is whole
-numbers `q`, and for a group of them a scale and a zero point; it stands for `scale * (q - zero)`, which float32 holds to
-the last digit where the scale has 11 bits, as these do. The layers compute with that in float32, no less exactly than the
-kernels do for which the checkpoint was made.
+Formats that quantize weights alone are read: GPTQ, AWQ, compressed-tensors and the int8 of bitsandbytes. A weight is
+whole numbers `q`, and for a group of them a scale and a zero point; it stands for `scale * (q - zero)`, which float32
+holds to the last digit where the scale has 11 bits, as float16 has. The layers compute with that in float32.
 """
 
 from __future__ import annotations
@@ -48,8 +47,8 @@ class Unpacked:
     def finding(self) -> Finding:
         """Says what was done."""
         message = (
-            f"{len(self.layers)} layers come quantized ({self.told}); they are computed in float32, with the numbers for "
-            "which the stored ones stand."
+            f"{len(self.layers)} layers come quantized ({self.told}); they are computed in float32, with the numbers "
+            "for which the stored ones stand."
         )
         return Finding("weights-dequantized", message)
 
@@ -88,15 +87,15 @@ def unpack(folder: Path, settings: Settings) -> Unpacked | None:
         return None
     if asked is None:
         raise SourceError(
-            f"'{folder}': '{stored}' is stored as {names[str(stored)]}, as quantized weights are, and config.json has no "
-            f"quantization_config that says how; expected one, or float weights. {_SAVE_PLAIN}"
+            f"'{folder}': '{stored}' is stored as {names[str(stored)]}, as quantized weights are, and config.json has "
+            f"no quantization_config that says how; expected one, or float weights. {_SAVE_PLAIN}"
         )
     method = str(asked.get("quant_method", "bitsandbytes" if asked.get("load_in_8bit") else "unknown"))
     if method not in _FORMATS:
         known = ", ".join(_FORMATS)
         raise SourceError(
-            f"'{folder}' is quantized with {method} ('{stored or 'config.json'}'), which isn't read; of quantized weights, "
-            f"{known} are. {_SAVE_PLAIN}"
+            f"'{folder}' is quantized with {method} ('{stored or 'config.json'}'), which isn't read; of quantized "
+            f"weights, {known} are. {_SAVE_PLAIN}"
         )
     layout, told = _FORMATS[method](folder, asked)
     return _unpacked(folder, layout, told)
@@ -140,15 +139,16 @@ def _gptq(folder: Path, asked: Settings) -> tuple[_Layout, str]:
         offsets = _fields(zeros, bits)
         if is_shifted and bool((offsets == 2**bits - 1).any()):
             raise CheckpointError(
-                f"'{layer}.qzeros' holds {2**bits - 1}, one less than a zero point, in {bits} bits; programs disagree on "
-                "whether that is zero. Save the checkpoint as gptq_v2, or with symmetric weights."
+                f"'{layer}.qzeros' holds {2**bits - 1}, one less than a zero point, in {bits} bits; programs disagree "
+                "on whether that is zero. Save the checkpoint as gptq_v2, or with symmetric weights."
             )
         size = int(asked.get("group_size", -1))
         group = steps.shape[0] if size <= 0 else size
         ordered = parts.get("g_idx", torch.empty(0))
         groups = ordered.long() if ordered.numel() else torch.arange(steps.shape[0]) // group
         _fit(layer, steps, groups, scales, offsets)
-        return ((steps - offsets[groups] - int(is_shifted)) * scales.float()[groups]).T.contiguous()
+        made: Tensor = (steps - offsets[groups] - int(is_shifted)) * scales.float()[groups]
+        return made.T.contiguous()
 
     parts = ("qweight", "qzeros", "scales", "g_idx")
     return _Layout("qweight", parts, weight), f"gptq, {bits} bits"
@@ -166,7 +166,8 @@ def _awq(folder: Path, asked: Settings) -> tuple[_Layout, str]:
         size = int(asked.get("group_size", -1))
         groups = torch.arange(steps.shape[0]) // (steps.shape[0] if size <= 0 else size)
         _fit(layer, steps, groups, scales, offsets)
-        return ((steps - offsets[groups]) * scales.float()[groups]).T.contiguous()
+        made: Tensor = (steps - offsets[groups]) * scales.float()[groups]
+        return made.T.contiguous()
 
     return _Layout("qweight", ("qweight", "qzeros", "scales"), weight), f"awq, {bits} bits"
 
@@ -213,12 +214,13 @@ def _compressed(folder: Path, asked: Settings) -> tuple[_Layout, str]:
             steps, scale = _needed(layer, parts, "weight", "weight_scale")
         rows, columns = steps.shape
         scale = scale.float().reshape(1, 1) if scale.numel() == 1 else scale.float()
-        is_fitting = scale.dim() == 2 and scale.shape[0] in (1, rows) and columns % scale.shape[1] == 0  # noqa: PLR2004
+        is_fitting = scale.dim() == 2 and scale.shape[0] in (1, rows) and columns % scale.shape[1] == 0
         if not is_fitting or "weight_g_idx" in parts:
             raise CheckpointError(
                 f"'{layer}.weight_scale' is {_told(scale)}, which doesn't fit a weight of {_told(steps)}."
             )
-        return steps * scale.repeat_interleave(columns // scale.shape[1], 1)
+        made: Tensor = steps * scale.repeat_interleave(columns // scale.shape[1], 1)
+        return made
 
     mark, parts = _COMPRESSED[kept]
     return _Layout(mark, parts, weight), f"compressed-tensors, {bits} bits"
@@ -241,7 +243,7 @@ def _fields(words: Tensor, bits: int, order: tuple[int, ...] | None = None) -> T
     """The unsigned numbers of so many bits in the words of a row, the least significant first, or in another order."""
     count = _WORD // bits
     shifts = torch.arange(count, dtype=torch.int32) if order is None else torch.tensor(order, dtype=torch.int32)
-    found = (words.to(torch.int32)[..., None] >> (shifts * bits)) & (2**bits - 1)
+    found: Tensor = (words.to(torch.int32)[..., None] >> (shifts * bits)) & (2**bits - 1)
     return found.reshape(*words.shape[:-1], -1)
 
 

@@ -26,8 +26,8 @@ def _kernels(module: nn.Module) -> tuple[Finding, ...]:
     if not paths:
         return ()
     message = (
-        f"{_named(paths)} computes by PyTorch's kernels for whole numbers, whose rounding no engine shares. Hand over the "
-        "module as it was before `torch.ao.quantization.convert`, or before `quantize_dynamic`."
+        f"{_named(paths)} computes by PyTorch's kernels for whole numbers, whose rounding no engine shares. Hand over "
+        "the module as it was before `torch.ao.quantization.convert`, or before `quantize_dynamic`."
     )
     return (Finding("quantized-kernels", message),)
 
@@ -43,8 +43,8 @@ def _observers(module: nn.Module) -> tuple[Finding, ...]:
     if not paths:
         return ()
     message = (
-        f"{_named(paths)} would move the scale with each call, in evaluation mode too; converted with the scales as they "
-        "are. `module.apply(torch.ao.quantization.disable_observer)` says the same in PyTorch."
+        f"{_named(paths)} would move the scale with each call, in evaluation mode too; converted with the scales as "
+        "they are. `module.apply(torch.ao.quantization.disable_observer)` says the same in PyTorch."
     )
     return (Finding("observers-off", message),)
 

@@ -1,8 +1,8 @@
 """Modules of `torch.ao.quantization`, and of torchao, that pretend to quantize: their observers, and what they compute.
 
 Such a module observes what it is given, moves its scale and zero point with that, and puts numbers on the grid. In
-evaluation mode PyTorch observes on, so that each call changes what the next one answers; whoever converts a module means
-it as it is. While it is evaluated, observers are therefore off.
+evaluation mode PyTorch observes on, so that each call changes what the next one answers; whoever converts a module
+means it as it is. While it is evaluated, observers are therefore off.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def called_plainly(module: nn.Module) -> Iterator[None]:
     standing = [(part, plain) for _, part in quantizers(module) if (plain := _plain(part)) is not None]
     try:
         for part, plain in standing:
-            part.forward = plain  # type: ignore[method-assign]  # for as long as the module is exported
+            part.forward = plain
         yield
     finally:
         for part, _ in standing:
@@ -89,7 +89,7 @@ def _plain(part: nn.Module) -> Callable[[Tensor], Tensor] | None:
     """The operator that a module comes down to; none where it observes on."""
     if "forward" in vars(part) or any(bool(switch.any()) for switch in _switches(part)):
         return None
-    if not bool(part.fake_quant_enabled[0]):  # type: ignore[operator, index]  # a buffer
+    if not bool(part.fake_quant_enabled[0]):  # type: ignore[index]  # a buffer
         return _same
     call = _known()[type(part).forward]
     return call(part)
@@ -100,7 +100,7 @@ def _same(X: Tensor) -> Tensor:  # noqa: N803 - the name in torch's signature
 
 
 def _known() -> dict[Any, Callable[[Any], _Call]]:
-    """How a call follows from a module's attributes, by its `forward`; whoever has made one has loaded where it is from."""
+    """How a call follows from a module's attributes, by its `forward`; where one is from is loaded once it is made."""
     homes = ((sys.modules.get(home), kinds) for home, kinds in _KINDS.items())
     return {
         getattr(home, name).forward: call
@@ -126,7 +126,10 @@ def _of_learned(part: Any) -> _Call:
     return _Call(scale, zero, part.ch_axis if is_per_channel else None, part.quant_min, part.quant_max)
 
 
-_OBSERVED: Final = {"FakeQuantize": _of_observer, "FusedMovingAvgObsFakeQuantize": _of_observer}
+_OBSERVED: Final[dict[str, Callable[[Any], _Call]]] = {
+    "FakeQuantize": _of_observer,
+    "FusedMovingAvgObsFakeQuantize": _of_observer,
+}
 _KINDS: Final[dict[str, dict[str, Callable[[Any], _Call]]]] = {
     "torch.ao.quantization.fake_quantize": _OBSERVED,
     "torchao.quantization.pt2e.fake_quantize": _OBSERVED,
@@ -145,4 +148,4 @@ def _has_seen_nothing(part: nn.Module) -> bool:
         return False
     is_fresh = least.numel() == 0 or bool((least > most).any())
     scale, zero = part.scale, part.zero_point
-    return is_fresh and bool((scale == 1.0).all()) and bool((zero == 0).all())  # type: ignore[operator, union-attr]  # buffers
+    return is_fresh and bool((scale == 1.0).all()) and bool((zero == 0).all())  # type: ignore[union-attr]  # buffers

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 _CLOSE: Final = 1e-6
-"""How near to the middle of two steps a number has to be, relative to the greatest of its tensor: so much is rounding."""
+"""How near to the middle of two steps a number has to be, relative to the greatest of its tensor."""
 _MOST_STEPS: Final = 256.0
 """Numbers farther off are the last step however they are rounded."""
 

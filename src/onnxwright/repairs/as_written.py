@@ -1,9 +1,9 @@
 """Quantized operators computed as the graph has them, where an engine makes operators in whole numbers of them.
 
-ONNX Runtime takes `DequantizeLinear`, a product and `QuantizeLinear` for one product of whole numbers, and rounds biases to
-steps too. Its answers lie some steps from those of the graph. The graph gets a property in its metadata by which sessions
-of onnxwright run it without that (`session.disable_quant_qdq`): slower, and right. Other programs that load the file have
-to set that themselves.
+ONNX Runtime takes `DequantizeLinear`, a product and `QuantizeLinear` for one product of whole numbers, and rounds
+biases to steps too. Its answers lie some steps from those of the graph. The graph gets a property in its metadata by
+which sessions of onnxwright run it without that (`session.disable_quant_qdq`): slower, and right. Other programs that
+load the file have to set that themselves.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ def _calls_quantizing(source: Source) -> bool:
     from onnxwright.pytorch.session import taken_by
 
     class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
-        is_found = False
+        is_found: bool = False
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            self.is_found |= "quantize" in func._schema.name
+            self.is_found = self.is_found or "quantize" in func._schema.name
             return func(*args, **(kwargs or {}))
 
     assert source.module is not None, "a source is a module or a graph"
     with Watching() as watch:  # type: ignore[no-untyped-call]  # likewise
         taken_by(source.module, source.sampler, source.traced)
-    return watch.is_found
+    return bool(watch.is_found)
 
 
 REPAIR = AsWritten()

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.onnx import symbolic_helper
+from torch.onnx import symbolic_helper, utils
 
 from onnxwright.graph.fake_quantization import DOMAIN, OPERATOR, PER_TENSOR
 from onnxwright.pytorch.replacing import replaced
@@ -26,14 +26,17 @@ _PER_CHANNEL: Final = "fake_quantize_per_channel_affine"
 @contextlib.contextmanager
 def symbols(opset: int) -> Iterator[None]:
     """Has the TorchScript exporter write these nodes while entered."""
-    written = {f"aten::{_PER_TENSOR}": _per_tensor_symbol, f"aten::{_PER_CHANNEL}": _per_channel_symbol}
+    written: dict[str, Callable[..., Any]] = {
+        f"aten::{_PER_TENSOR}": _per_tensor_symbol,
+        f"aten::{_PER_CHANNEL}": _per_channel_symbol,
+    }
     for name, symbol in written.items():
-        torch.onnx.register_custom_op_symbolic(name, symbol, opset)
+        utils.register_custom_op_symbolic(name, symbol, opset)
     try:
         yield
     finally:
         for name in written:
-            torch.onnx.unregister_custom_op_symbolic(name, opset)
+            utils.unregister_custom_op_symbolic(name, opset)
 
 
 @symbolic_helper.parse_args("v", "v", "v", "i", "i", "i")
