@@ -173,6 +173,25 @@ class TestRoundTrip:
         (answered,) = onnxruntime.InferenceSession(file).run(None, feeds)
         np.testing.assert_allclose(answered, *wanted.values(), rtol=0, atol=1e-5)
 
+    def test_a_weight_may_be_put_on_a_grid_for_each_use(self, tmp_path):
+        class Both(q.Called):
+            def forward(self, x):
+                ways = [(self.scale, -128, 127), (self.scale * 16, -8, 7), (self.scale, -128, 127)]
+                made = [
+                    torch.fake_quantize_per_channel_affine(self.line.weight, scale, self.zero, 0, *ends)
+                    for scale, *ends in ways
+                ]
+                return torch.cat([x @ weight.T for weight in made], 1)
+
+        file = tmp_path / "model.onnx"
+        source, model = exported(Both(), file)
+
+        wanted, *answered = answers(source, file, source.sampler.draw({"batch": 7}, seed=1))
+
+        for one in answered:
+            np.testing.assert_allclose(one, wanted, rtol=0, atol=2e-6 * np.abs(wanted).max())
+        assert sum("on_grid" in one.name for one in model.graph.initializer) == 2
+
     def test_channels_ask_for_opset_13(self, tmp_path):
         with pytest.raises(RouteError, match="support for this operator was added in version 13"):
             exported(q.Called(), tmp_path / "model.onnx", opset=12)

@@ -8,7 +8,7 @@ own, with `axis` (negative: one scale for all), `least` and `most` of the steps.
 Steps that fit into eight bits become a pair of ONNX's operators with the same scale, zero point and axis. Where the
 range is narrower than the type, what lies outside is clipped: before the pair, at the numbers of the least and the most
 step, so that engines see the pair as one; between the two where each channel has numbers of its own. What the pair
-can't say (more than eight bits, zero points between steps, scales that are computed) is written out, operator by operator.
+can't say (more than eight bits, zero points between steps, scales that are computed) is written out.
 
 `QuantizeLinear` rounds `x / scale`, PyTorch `x * (1 / scale)`. Where `x / scale` lies halfway between two steps, as the
 greatest weight of a symmetric channel does, the two can differ by a whole step. Weights are therefore moved onto the
@@ -17,6 +17,7 @@ grid on which PyTorch puts them, from which both quantize to the same step, and 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -74,22 +75,47 @@ class Steps:
         return np.asarray((np.clip(steps, self.least, self.most) - zero) * scale, dtype=np.float32)
 
 
+class _Weights:
+    """The weights that were moved onto a grid; one that is called for twice is made once."""
+
+    def __init__(self, model: ir.Model):
+        self.model = model
+        self._made: dict[tuple[Any, ...], ir.Value] = {}
+
+    def snapped(self, given: ir.Value, weight: Array, steps: Steps) -> ir.Value:
+        """A weight on the grid, made anew from the weight itself whenever it is read, so that no second one is held."""
+        grid = (steps.scale.tobytes(), steps.zero.tobytes(), steps.axis, steps.least, steps.most)
+        if (given, *grid) not in self._made:
+            name = f"{given.name}_on_grid_{len(self._made)}"
+            kind, shape = ir.DataType.FLOAT, ir.Shape(weight.shape)
+            apply = functools.partial(_tensor, steps, weight, name)
+            lazy = ir.LazyTensor(apply, dtype=kind, shape=shape, name=name)
+            value = ir.Value(name=name, type=ir.TensorType(kind), shape=shape, const_value=lazy)
+            self.model.graph.initializers[name] = self._made[given, *grid] = value
+        return self._made[given, *grid]
+
+
+def _tensor(steps: Steps, weight: Array, name: str) -> ir.TensorProtocol:
+    return ir.tensor(steps.applied(weight), name=name)
+
+
 def quantized_as_onnx(model: ir.Model) -> ir.Model:
     """Writes every fake quantization in a graph with ONNX's operators.
 
     Raises:
         RouteError: when the graph's opset has none for channels.
     """
+    weights = _Weights(model)
     for node in [*model.graph.all_nodes()]:
         if node.domain == DOMAIN and node.op_type == OPERATOR:
-            _write(model, node)
+            _write(model, node, weights)
     model.opset_imports.pop(DOMAIN, None)
     for graph in model.graphs():
         graph.opset_imports.pop(DOMAIN, None)
     return model
 
 
-def _write(model: ir.Model, node: ir.Node) -> None:
+def _write(model: ir.Model, node: ir.Node, weights: _Weights) -> None:
     taken, scale, zero = node.inputs
     assert taken is not None, "the routes write all three"
     assert scale is not None, "the routes write all three"
@@ -97,7 +123,7 @@ def _write(model: ir.Model, node: ir.Node) -> None:
     tape = _Tape(node)
     given = tape.cast(taken, ir.DataType.FLOAT) if taken.dtype not in (None, ir.DataType.FLOAT) else taken
     steps = _steps(model, node, scale, zero)
-    answer = _on_grid(model, tape, given, steps) if steps else _computed(tape, node, given, scale, zero)
+    answer = _on_grid(tape, given, steps, weights) if steps else _computed(tape, node, given, scale, zero)
     if given is not taken and taken.dtype is not None:
         answer = tape.cast(answer, taken.dtype)
     _put_in_place(model, node, tape, answer)
@@ -118,10 +144,11 @@ def _range(node: ir.Node) -> tuple[int, int, int]:
     return axis, least, most
 
 
-def _on_grid(model: ir.Model, tape: _Tape, given: ir.Value, steps: Steps) -> ir.Value:
+def _on_grid(tape: _Tape, given: ir.Value, steps: Steps, weights: _Weights) -> ir.Value:
+    model = weights.model
     weight = _constant(model, given)
     if weight is not None:
-        given = _snapped(model, given, weight, steps)
+        given = weights.snapped(given, weight, steps)
     if steps.dtype is None:
         return given if weight is not None else _written_out(tape, given, steps)
     if steps.is_per_channel and model.opset_imports.get("", 0) < _PER_CHANNEL_OPSET:
@@ -130,19 +157,6 @@ def _on_grid(model: ir.Model, tape: _Tape, given: ir.Value, steps: Steps) -> ir.
             f"and the graph is to be of opset {model.opset_imports.get('', 0)}."
         )
     return _paired(tape, given, steps, is_clipped=weight is None)
-
-
-def _snapped(model: ir.Model, given: ir.Value, weight: Array, steps: Steps) -> ir.Value:
-    """A weight on the grid, made anew from the weight itself whenever it is read, so that no second one is held."""
-    name = f"{given.name}_on_grid"
-    lazy = ir.LazyTensor(
-        lambda: ir.tensor(steps.applied(weight), name=name),
-        dtype=ir.DataType.FLOAT,
-        shape=ir.Shape(weight.shape),
-        name=name,
-    )
-    snapped = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(weight.shape), const_value=lazy)
-    return model.graph.initializers.setdefault(name, snapped)
 
 
 def _paired(tape: _Tape, given: ir.Value, steps: Steps, *, is_clipped: bool) -> ir.Value:
@@ -275,6 +289,10 @@ def _constant(model: ir.Model, value: ir.Value) -> Array | None:
         return value.const_value.numpy()
     try:
         evaluator: Any = ReferenceEvaluator(ir.to_proto(cut(model, [], [value])))
-    except (ValueError, NotImplementedError):  # it depends on an input, or on what the evaluator has not
+    except (
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ):  # it depends on an input, or the evaluator lacks an operator
         return None
     return np.asarray(evaluator.run(None, {})[0])

@@ -53,6 +53,12 @@ def quantizers(module: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(path, part) for path, part in module.named_modules() if type(part).forward in known] if known else []
 
 
+def has_channels(module: nn.Module) -> bool:
+    """Whether any has a scale for each channel."""
+    known = _known()
+    return any(known[type(part).forward](part).axis is not None for _, part in quantizers(module))
+
+
 @contextlib.contextmanager
 def called_plainly(module: nn.Module) -> Iterator[None]:
     """Has these modules call nothing but the operator that quantizes, by what their switches say now.
