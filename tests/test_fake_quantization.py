@@ -241,12 +241,49 @@ class TestObservers:
 
         assert all(bool(one.observer_enabled[0]) for one in module.modules() if isinstance(one, tq.FakeQuantize))
 
+    def test_of_compiled_modules_are_left_alone(self):
+        compiled = torch.jit.script(torch.nn.Linear(q.WIDTH, 2))
+
+        source = load(torch.nn.Sequential(compiled), {"input": torch.randn(3, q.WIDTH)})
+
+        assert [spec.shape for spec in source.signature.outputs] == [("batch", 2)]
+
     def test_fake_quantization_that_is_off_leaves_nothing(self, tmp_path):
         module = q.eager(q.CONFIGS["u8 s8"]).apply(tq.disable_fake_quant)
 
         _, model = exported(module, tmp_path / "model.onnx")
 
         assert "QuantizeLinear" not in {node.op_type for node in model.graph.node}
+
+
+class TestTorchao:
+    """Run where torchao is installed: `pip install torchao`; the constraints leave it out."""
+
+    def test_a_prepared_program_keeps_its_scales(self, tmp_path):
+        pytest.importorskip("torchao", reason="torchao is not installed")
+        from torchao.quantization.pt2e import allow_exported_model_train_eval, move_exported_model_to_eval
+        from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
+        from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+        program = torch.export.export(
+            q.drawn(q.Plain()), (torch.randn(4, q.WIDTH),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
+        config = x86.get_default_x86_inductor_quantization_config(is_qat=True)
+        module = prepare_qat_pt2e(program.module(), x86.X86InductorQuantizer().set_global(config))
+        torch.manual_seed(5)
+        for _ in range(4):
+            module(torch.randn(4, q.WIDTH))
+        move_exported_model_to_eval(module)
+        allow_exported_model_train_eval(module)
+        file = tmp_path / "model.onnx"
+
+        source, model = exported(module, file)
+
+        wanted, *answered = answers(source, file, source.sampler.draw({"batch": 7}, seed=1))
+        for one in answered:
+            np.testing.assert_allclose(one, wanted, rtol=0, atol=2e-6 * np.abs(wanted).max())
+        scales = [part.scale.numpy() for name, part in module.named_modules() if name.startswith("activation_post")]
+        assert all(any(np.array_equal(one.reshape(-1), scale) for one, *_ in pairs(model)) for scale in scales)
 
 
 class TestKernels:

@@ -50,7 +50,9 @@ def unobserved(module: nn.Module) -> list[str]:
 def quantizers(module: nn.Module) -> list[tuple[str, nn.Module]]:
     """Returns the modules that pretend to quantize, each with its path."""
     known = _known()
-    return [(path, part) for path, part in module.named_modules() if type(part).forward in known] if known else []
+    # The class of a compiled module has no `forward` to look at.
+    parts = module.named_modules() if known else ()
+    return [(path, part) for path, part in parts if getattr(type(part), "forward", None) in known]
 
 
 def has_channels(module: nn.Module) -> bool:
