@@ -88,10 +88,10 @@ def _load(file: Path, options: Options, *, is_optimized: bool) -> Any:
 
 
 def _is_as_written(file: Path) -> bool:
-    """Whether a graph asks for its quantized operators as they are; what can't be read is refused by the runtime."""
+    """Whether a graph asks for its quantized operators as they are; what can't be read is for the runtime to refuse."""
     try:
         return AS_WRITTEN in properties(file)
-    except ValueError:
+    except (OSError, ValueError):
         return False
 
 
