@@ -86,7 +86,9 @@ class _Weights:
         """A weight on the grid, made anew from the weight itself whenever it is read, so that no second one is held."""
         grid = (steps.scale.tobytes(), steps.zero.tobytes(), steps.axis, steps.least, steps.most)
         if (given, *grid) not in self._made:
-            name = f"{given.name}_on_grid_{len(self._made)}"
+            name = f"{given.name}_on_grid"
+            if name in self.model.graph.initializers:
+                name = f"{name}_{len(self._made)}"
             kind, shape = ir.DataType.FLOAT, ir.Shape(weight.shape)
             apply = functools.partial(_tensor, steps, weight, name)
             lazy = ir.LazyTensor(apply, dtype=kind, shape=shape, name=name)
