@@ -15,6 +15,9 @@ from onnxwright.wire import Field, fields, packed
 DATA_SUFFIX = ".data"
 """`model.onnx` keeps large weights beside it, in `model.onnx.data`."""
 
+AS_WRITTEN = "onnxwright.as_written"
+"""The property of a graph whose quantized operators are to be computed as they are, each by itself."""
+
 _CHUNK = 1 << 20
 _Found = TypeVar("_Found")
 _WEIGHT_TYPES = {
@@ -94,6 +97,20 @@ def outline(file: Path) -> Outline:
     return _read(file, _outline)
 
 
+def properties(file: Path) -> dict[str, str]:
+    """Returns the properties in the metadata of an ONNX file.
+
+    Raises:
+        ValueError: when the file is not a serialized ONNX model.
+    """
+    return _read(file, _properties)
+
+
+def _properties(content: mmap.mmap) -> dict[str, str]:
+    entries = [field for field in fields(content, 0, len(content)) if field.number == _PROPERTY]
+    return {_name(content, entry, _ENTRY_KEY): _name(content, entry, _ENTRY_VALUE) for entry in entries}
+
+
 def _read(file: Path, read: Callable[[mmap.mmap], _Found]) -> _Found:
     with file.open("rb") as stream:
         if file.stat().st_size == 0:
@@ -116,6 +133,7 @@ _INSIDE: dict[str, dict[int, str]] = {
 }
 _GRAPH, _INITIALIZER, _INPUT, _OUTPUT, _VALUE_NAME, _TENSOR_NAME = 7, 5, 11, 12, 1, 8
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_PLACE = 1, 2, 13
+_PROPERTY = 14
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 
 

@@ -210,6 +210,20 @@ KINDS: Final[dict[str, Kind]] = {
         "refuses others.",
         "Convert once for each combination of values that is needed.",
     ),
+    "observers-off": Kind(
+        "Observers turned off",
+        "Modules that pretend to quantize (`torch.ao.quantization`) observe what they are given and move their scales "
+        "with it, in evaluation mode too. The graph is made of the scales as they are, and held against the module "
+        "with its observers off.",
+        "Nothing; or turn them off before, with `module.apply(torch.ao.quantization.disable_observer)`.",
+    ),
+    "quantized-kernels": Kind(
+        "Layers in whole numbers",
+        "Layers that `torch.ao.quantization.convert` or `quantize_dynamic` made compute in whole numbers, by kernels "
+        "of PyTorch's own. Exporters have no form of some, and of others one that rounds some numbers otherwise.",
+        "Convert the module as it was before: prepared for quantization, it pretends to quantize, and becomes a graph "
+        "with the same scales.",
+    ),
     "reference-refuses-size": Kind(
         "PyTorch refuses a size",
         "The module itself raises at these sizes, or answers there with other outputs, types or axes than for the "
@@ -269,8 +283,8 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "precision-kept": Kind(
         "Stays in float32",
-        "Nothing of the graph could be computed in the precision that was asked for: all of it would overflow or vanish, "
-        "so that the package has the graph in float32 alone.",
+        "Nothing of the graph could be computed in the precision that was asked for: all of it would overflow or "
+        "vanish, so that the package has the graph in float32 alone.",
         "Ask for `bf16`, which reaches as far as float32, or for `auto`.",
     ),
     "built-in-samples": Kind(
@@ -305,6 +319,12 @@ KINDS: Final[dict[str, Kind]] = {
         "Same answer to every sample",
         "The reference answers all samples alike, or with zeros only, so that agreeing with it shows little.",
         "Check the samples, the task and the weights.",
+    ),
+    "weights-dequantized": Kind(
+        "Quantized weights made float",
+        "The checkpoint's weights come quantized (GPTQ, AWQ, compressed-tensors, bitsandbytes). They are computed in "
+        "float32, with the very numbers for which the stored ones stand, and that is what the graph is held against.",
+        "Nothing; `--precision` lowers the graph again, as its own measurement allows.",
     ),
     "skipped-output": Kind(
         "Output that is not a tensor",

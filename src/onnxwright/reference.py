@@ -40,6 +40,9 @@ class Reference:
     has_ties: Callable[..., bool] = lambda _, **__: False
     """Whether it picks among equal elements, as of a `topk`, on feeds; with `is_close`, among almost equal ones."""
 
+    tipped: Twin | None = None
+    """The reference with each number that rounding puts on either of two steps of a grid on the other."""
+
     @property
     def label(self) -> str:
         """What the reference is, in words."""
@@ -56,6 +59,13 @@ class Reference:
                 other = twin.run(feeds) if twin is not None else {}
                 noise.update({name: max(noise[name], _noise(answered[name], other[name])) for name in other})
         return noise
+
+    def swing(self, feeds: Tensors, answered: Tensors) -> dict[str, float]:
+        """Returns for each output how far it moves when numbers between two steps of a grid are rounded otherwise."""
+        other: Tensors = {}
+        with contextlib.suppress(ForwardError):
+            other = self.tipped.run(feeds) if self.tipped is not None else {}
+        return {name: _noise(answered[name], other[name]) if name in other else 0.0 for name in answered}
 
 
 @dataclass(frozen=True)
@@ -79,16 +89,18 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     mode = Widening()
     session = PyTorchSession(source.module, source.signature, threads=threads, device=device, is_whole=source.is_whole)
     order = _Answering(session.run_reordered)
+    tipped = _Answering(session.run_tipped)
     ordered = "float32 on another number of threads and without fused kernels"
     try:
         session.run_widened(source.sampler.draw(source.traced, TYPICAL), mode)
     except ForwardError as problem:
         told = " ".join(str(problem).split())[:_LONGEST_REASON]
-        return Reference(session, order, f"{ordered}, since float64 could not run ({told})", has_ties=session.has_ties)
+        origin = f"{ordered}, since float64 could not run ({told})"
+        return Reference(session, order, origin, has_ties=session.has_ties, tipped=tipped)
     narrow = f" (but for {', '.join(sorted(mode.narrow))})" if mode.narrow else ""
     origin = f"PyTorch in float64{narrow} against float32, or {ordered}, whichever lies farther"
     twin = _Answering(lambda feeds: session.run_widened(feeds, Widening()))
-    return Reference(session, twin, origin, order, session.has_ties)
+    return Reference(session, twin, origin, order, session.has_ties, tipped)
 
 
 def _noise(answered: Array, precise: Array) -> float:

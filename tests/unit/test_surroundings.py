@@ -84,3 +84,22 @@ def test_buffers_containers_and_attributes_are_put_back():
     assert {"total", "cache", "calls", "extra"} <= set(changed)
     assert (module.total.tolist(), module.cache, module.calls) == ([0.0, 0.0], {"inner": []}, 0)
     assert not hasattr(module, "extra")
+
+
+def test_a_buffer_that_a_call_makes_larger_is_put_back():
+    class Growing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(1))
+
+        def forward(self, x):
+            self.seen.resize_(4).fill_(2.0)
+            return x
+
+    module = Growing()
+    pristine = Pristine(module)
+    module(torch.ones(1))
+
+    assert pristine.changes() == ["seen"]
+    pristine.restore()
+    assert module.seen.tolist() == [0.0]

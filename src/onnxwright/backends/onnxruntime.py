@@ -8,7 +8,7 @@ from typing import Any
 
 from onnxwright.backends import Array, Backend, Options, Ran, Session, Tensors, check_precision
 from onnxwright.errors import EngineError
-from onnxwright.files import digest, outline
+from onnxwright.files import AS_WRITTEN, digest, outline, properties
 
 
 class OnnxRuntimeSession:
@@ -77,12 +77,22 @@ def _load(file: Path, options: Options, *, is_optimized: bool) -> Any:
     settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     # Idle workers that spin would slow down whatever runs next in this process.
     settings.add_session_config_entry("session.force_spinning_stop", "1")
+    if _is_as_written(file):
+        settings.add_session_config_entry("session.disable_quant_qdq", "1")
     if not is_optimized:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
     except Exception as refusal:  # every failure of the C++ side has a type of its own
         raise EngineError(f"ONNX Runtime refuses '{file.name}': {refusal}") from refusal
+
+
+def _is_as_written(file: Path) -> bool:
+    """Whether a graph asks for its quantized operators as they are; what can't be read is for the runtime to refuse."""
+    try:
+        return AS_WRITTEN in properties(file)
+    except (OSError, ValueError):
+        return False
 
 
 def _thrifty() -> Any:
@@ -99,11 +109,18 @@ def _describe(session: Any, file: Path, *, is_optimized: bool) -> Ran:
     return Ran(
         backend=BACKEND.name,
         version=onnxruntime.__version__,
-        provider=session.get_providers()[0] + ("" if is_optimized else " (graph optimizations off)"),
+        provider=session.get_providers()[0] + _limits(file, is_optimized=is_optimized),
         precision=outline(file).precision or _boundary_type(session),
         threads=session.get_session_options().intra_op_num_threads,
         sha256=digest(file),
     )
+
+
+def _limits(file: Path, *, is_optimized: bool) -> str:
+    """What the runtime was told to leave alone, in words."""
+    if not is_optimized:
+        return " (graph optimizations off)"
+    return " (quantized operators as written)" if _is_as_written(file) else ""
 
 
 def _boundary_type(session: Any) -> str:

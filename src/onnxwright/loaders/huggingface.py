@@ -18,6 +18,7 @@ from onnxwright.errors import SourceError, accepted
 from onnxwright.loaders import checkpoint
 from onnxwright.loaders import module as modules
 from onnxwright.loaders.pooling import SentenceEmbedder, body_of, is_sentence_embedder, stages_of
+from onnxwright.loaders.quantized import Unpacked, unpack
 from onnxwright.pytorch.modules import evaluation
 from onnxwright.samples import Mask, Meaning, Sampler, Segments, TextRows, Tokens
 from onnxwright.settings import read_settings
@@ -53,8 +54,9 @@ def load(folder: Path, ranges: Mapping[str, tuple[int, int, int]], wanted: Wante
     config = _read_config(body, is_code_trusted=wanted.is_code_trusted)
     chosen = _choose(wanted.task, config, folder)
     checkpoint.check_files(body)
+    unpacked = unpack(body, read_settings(body / "config.json"))
     with _quiet():
-        model, report = _load_model(body, config, chosen, is_code_trusted=wanted.is_code_trusted)
+        model, report = _load_model(body, config, chosen, unpacked, is_code_trusted=wanted.is_code_trusted)
     tokenizer = _load_tokenizer(body, is_code_trusted=wanted.is_code_trusted)
     wrapped = SentenceEmbedder(model, stages_of(folder)) if SENTENCE_EMBEDDING in chosen.outputs() else model
     declared = _declare(model, config, chosen, tokenizer)
@@ -70,7 +72,7 @@ def load(folder: Path, ranges: Mapping[str, tuple[int, int, int]], wanted: Wante
         task=chosen.name,
         task_options=chosen.options(config.to_dict(), folder),
         folder=body,
-        findings=(*loaded.findings, *findings),
+        findings=(*loaded.findings, *findings, *((unpacked.finding,) if unpacked is not None else ())),
         details={"architecture": type(model).__name__, "task": chosen.name},
     )
 
@@ -133,11 +135,17 @@ def _choose(name: str, config: Any, folder: Path) -> Task:
     )
 
 
-def _load_model(folder: Path, config: Any, chosen: Task, *, is_code_trusted: bool) -> tuple[nn.Module, dict[str, Any]]:
+def _load_model(
+    folder: Path, config: Any, chosen: Task, unpacked: Unpacked | None, *, is_code_trusted: bool
+) -> tuple[nn.Module, dict[str, Any]]:
     auto = _auto_class(config, chosen)
+    given: dict[str, Any] = {"pretrained_model_name_or_path": folder}
+    if unpacked is not None:
+        del config.quantization_config
+        given = {"pretrained_model_name_or_path": None, "state_dict": unpacked.weights}
     try:
-        model, report = auto.from_pretrained(
-            folder,
+        made = auto if unpacked is None else _class_of(auto, config, is_code_trusted=is_code_trusted)
+        model, report = made.from_pretrained(
             config=config,
             dtype=torch.float32,
             output_loading_info=True,
@@ -145,12 +153,21 @@ def _load_model(folder: Path, config: Any, chosen: Task, *, is_code_trusted: boo
             ignore_mismatched_sizes=True,
             trust_remote_code=is_code_trusted,
             local_files_only=True,
+            **given,
         )
     except pickle.UnpicklingError as problem:
         raise checkpoint.refusal_of_pickle(problem, folder) from problem
     except Exception as problem:  # from unknown architectures to missing files, each with a type of its own
         raise SourceError(f"'{folder}' can't be loaded by {auto.__name__}: {_first_lines(problem)}") from problem
+    if unpacked is not None:
+        unpacked.check_layers(model)
     return model, report
+
+
+def _class_of(auto: Any, config: Any, *, is_code_trusted: bool) -> Any:
+    """The class that an auto class makes; only it takes weights from memory."""
+    with torch.device("meta"):
+        return type(auto.from_config(config, trust_remote_code=is_code_trusted))
 
 
 def _auto_class(config: Any, chosen: Task) -> Any:

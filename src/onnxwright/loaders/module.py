@@ -21,6 +21,7 @@ from onnxwright.environment import cores
 from onnxwright.errors import CheckpointError, ForwardError, SignatureError, SourceError, accepted
 from onnxwright.findings import Finding
 from onnxwright.loaders.probe import Probe
+from onnxwright.loaders.quantizing import check_quantization
 from onnxwright.profile import Profile
 from onnxwright.pytorch.holding import holding
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, skipped_outputs
@@ -64,7 +65,7 @@ def load(
 
     Raises:
         SignatureError: when the example doesn't fit `forward` or `dims`.
-        CheckpointError: when its weights hold NaN, or no values yet.
+        CheckpointError: when its weights hold NaN, or no values yet; or scales that nothing was observed for.
         ForwardError: when the module raises on the example.
     """
     if not isinstance(module, nn.Module):
@@ -80,10 +81,12 @@ def load(
         for key, array in example.items()
     )
     declared = Declared(inputs, example, {key: meaning_of(array, name=key) for key, array in example.items()})
+    findings = check_quantization(module)
     with evaluation(module):
         if dims is None:
             declared = _without_refused_batch(module, declared)
-        return settle(module, declared, ranges or {}, name=name or type(module).__name__)
+        loaded = settle(module, declared, ranges or {}, name=name or type(module).__name__)
+    return replace(loaded, findings=(*findings, *loaded.findings))
 
 
 def settle(module: nn.Module, declared: Declared, ranges: Mapping[str, tuple[int, int, int]], **about: Any) -> Source:

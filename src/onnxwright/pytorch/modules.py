@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from onnxwright.errors import ForwardError
+from onnxwright.pytorch.fake_quantization import observers_off
 from onnxwright.pytorch.surroundings import Namespace, caches_of, namespaces_of, variables_of
 
 
@@ -188,11 +189,12 @@ def setting(put: Callable[[Any], object], value: object, before: object) -> Iter
 
 @contextlib.contextmanager
 def as_called(module: nn.Module) -> Iterator[None]:
-    """Puts every submodule into evaluation mode, and back into the mode it came in."""
+    """Puts every submodule into evaluation mode, with its observers off, and back into the mode it came in."""
     modes = [(part, part.training) for part in module.modules()]
     try:
         module.eval()
-        yield
+        with observers_off(module):
+            yield
     finally:
         for part, is_training in modes:
             part.training = is_training
@@ -269,7 +271,7 @@ class Pristine:
         with torch.no_grad():
             for _, buffer, value in self._buffers:
                 if not torch.equal(buffer, value):
-                    buffer.copy_(value)
+                    buffer.resize_(value.shape).copy_(value)
 
     def _restore_surroundings(self) -> None:
         for variable, value in self._variables:

@@ -16,6 +16,7 @@ from onnxwright.pytorch.lines import user_line_of
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, layers_as_written, setting, tolerated
 from onnxwright.pytorch.reads import ValueReads
 from onnxwright.pytorch.ties import Ties
+from onnxwright.pytorch.tipping import Tipping
 from onnxwright.pytorch.widened import Widening, unwrapped, widen, without_fast_paths
 from onnxwright.samples import TYPICAL, Sampler, Values
 from onnxwright.signature import Signature
@@ -85,6 +86,17 @@ class PyTorchSession:
         threads = other_threads(self._threads_for(feeds)) if self.ran.threads > 1 else 1
         with self._from_first_state():
             return self._unguarded.run_reordered(feeds, threads=threads)
+
+    def run_tipped(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers with each number that rounding may put on either of two steps on the other; `{}` without steps.
+
+        Raises:
+            ForwardError: when the module raises.
+        """
+        watch = Tipping(self._module)
+        with self._from_first_state(), watch:
+            answered = self._unguarded.run(feeds, threads=self._threads_for(feeds))
+        return answered if watch.is_stepping else {}
 
     def _threads_for(self, feeds: Tensors) -> int:
         """One for small inputs: several wait longer for each other than they work, all the more on a busy machine."""

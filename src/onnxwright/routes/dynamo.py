@@ -16,10 +16,12 @@ from torch.export import Dim
 
 from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
+from onnxwright.graph.fake_quantization import quantized_as_onnx
 from onnxwright.graph.provenance import keep_provenance
 from onnxwright.pytorch.lines import NOWHERE, Line, Place, found_at, line_of_forward
 from onnxwright.pytorch.modules import TensorFunction, paths_of
 from onnxwright.routes import Exported, Route, Task, conformed, noting, silence, told
+from onnxwright.routes.fake_quantization import followed, translations
 from onnxwright.routes.trace import sizes_taken
 from onnxwright.signature import Signature
 from onnxwright.watching.conditions import Condition, translated
@@ -47,7 +49,7 @@ class Dynamo(Route):
             RouteError: when either step refuses the module, or gives another opset.
         """
         function = TensorFunction(task.module, task.signature.input_names, task.signature.output_names)
-        with silence(), torch.no_grad():
+        with silence(), torch.no_grad(), followed():
             try:
                 program = _program(function, task)
                 converted = torch.onnx.export(
@@ -57,6 +59,7 @@ class Dynamo(Route):
                     input_names=list(task.signature.input_names),
                     output_names=list(task.signature.output_names),
                     verbose=False,
+                    custom_translation_table=translations(),
                 )
             except Exception as problem:  # torch.export raises types of every layer
                 raise RouteError(told(problem)) from problem
@@ -64,7 +67,7 @@ class Dynamo(Route):
         model: ir.Model = converted.model
         if model.opset_imports.get("") != task.opset:
             raise RouteError(f"the exporter wrote opset {model.opset_imports.get('')}; asked for {task.opset}.")
-        model = keep_provenance(model, paths_of(task.module))
+        model = quantized_as_onnx(keep_provenance(model, paths_of(task.module)))
         assumed = tuple(_assumed(program, task))
         exported = conformed(model, task, _one_a_line(_dropped(program)))
         return noting(exported, assumed=assumed, taken=_lost(program, task))

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
+from onnxwright.graph.fake_quantization import quantized_as_onnx
 from onnxwright.graph.provenance import keep_provenance
-from onnxwright.graph.snap_quantized import snap_quantized
 from onnxwright.pytorch.lines import Whereabouts
 from onnxwright.pytorch.modules import Pristine, TensorFunction, paths_of
 from onnxwright.pytorch.reads import Read, SizeRead, ValueReads
 from onnxwright.routes import Exported, Route, Task, conformed, noting, silence, told
+from onnxwright.routes.fake_quantization import symbols
 from onnxwright.routes.left_out import put_in, weights_left_out
 from onnxwright.routes.plain_attention import plain_attention
 from onnxwright.signature import Signature
@@ -155,6 +156,7 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
         tempfile.TemporaryDirectory() as folder,
         silence(),
         _attention_for(task.opset),
+        symbols(task.opset),
         torch.no_grad(),
         weights_left_out(function) as weights,
     ):
@@ -175,7 +177,7 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
         except Exception as problem:  # the exporter and the user's forward may raise anything
             raise RouteError(told(problem)) from problem
         model = put_in(ir.load(file), weights)
-    return snap_quantized(keep_provenance(model, paths_of(task.module)))
+    return quantized_as_onnx(keep_provenance(model, paths_of(task.module)))
 
 
 def _with_compiled_parts(function: nn.Module, task: Task) -> nn.Module:

@@ -72,10 +72,9 @@ def _load(model: nn.Module, inputs: Mapping[str, Any]) -> Source:
 
 
 def _opset(model: nn.Module, opset: int) -> int:
-    from torch.ao.quantization import FakeQuantizeBase
+    from onnxwright.pytorch.fake_quantization import has_channels
 
-    per_channel = any(isinstance(part, FakeQuantizeBase) and part.is_per_channel for part in model.modules())
-    return max(opset, _PER_CHANNEL_OPSET) if per_channel else opset
+    return max(opset, _PER_CHANNEL_OPSET) if has_channels(model) else opset
 
 
 def _prove(source: Source, file: Path, noted: Noted) -> Proof:

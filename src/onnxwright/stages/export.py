@@ -32,6 +32,7 @@ def export(source: Source, *, route_name: str = "trace", opset: int = DEFAULT_OP
         UsageError: for an unknown route, or an opset that it can't write.
         RouteError: when the route can't export the module.
     """
+    from onnxwright.pytorch.fake_quantization import called_plainly
     from onnxwright.pytorch.modules import Pristine, evaluation
     from onnxwright.pytorch.unregistered import without_gradients
 
@@ -40,7 +41,7 @@ def export(source: Source, *, route_name: str = "trace", opset: int = DEFAULT_OP
         raise UsageError(f"source '{source.name}': is a graph already; expected a PyTorch model to export.")
     sample = _tensors(source.sampler.draw(source.traced))
     pristine = Pristine(source.module)
-    with evaluation(source.module), without_gradients(source.module):
+    with evaluation(source.module), without_gradients(source.module), called_plainly(source.module):
         twin = twin_of(source)
         try:
             return chosen.export(Task(source.module, source.signature, sample, opset, twin))

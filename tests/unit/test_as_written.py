@@ -1,0 +1,52 @@
+"""Graphs whose quantized operators ONNX Runtime is to leave as they are."""
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxwright.backends import Options
+from onnxwright.backends.onnxruntime import BACKEND
+from onnxwright.files import AS_WRITTEN, properties
+
+# Biases that are no multiple of the product of both scales, 0.25: whole numbers would round them.
+BODY = """
+<ir_version: 8, opset_import: ["" : 17]>
+biased (float[n, 2] x) => (float[n, 2] y)
+<float s = {0.5}, int8 z = {0}, int8[2, 2] w = {1, 2, 3, 4}, float[2] b = {0.1, 0.4}, float t = {0.05}> {
+    a = QuantizeLinear (x, s, z)  c = DequantizeLinear (a, s, z)  d = DequantizeLinear (w, s, z)
+    e = Gemm (c, d, b)  f = QuantizeLinear (e, t, z)  y = DequantizeLinear (f, t, z)
+}
+"""
+ROWS = np.array([[0.5, 1.0], [-0.5, 1.5]], np.float32)
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save_graph(**kept):
+        model = onnx.parser.parse_model(BODY)
+        onnx.helper.set_model_props(model, kept)
+        onnx.save(model, tmp_path / "model.onnx")
+        return tmp_path / "model.onnx"
+
+    return save_graph
+
+
+def test_are_computed_as_they_are(save):
+    session = BACKEND.prepare(save(**{AS_WRITTEN: "true"}), Options(1))
+
+    wanted = ROWS @ (np.array([[1, 2], [3, 4]], np.float32) * 0.5) + np.array([0.1, 0.4], np.float32)
+    np.testing.assert_allclose(session.run({"x": ROWS})["y"], wanted, atol=1e-6)
+    assert session.ran.provider == "CPUExecutionProvider (quantized operators as written)"
+
+
+def test_are_computed_in_whole_numbers_else(save):
+    session = BACKEND.prepare(save(), Options(1))
+
+    wanted = ROWS @ (np.array([[1, 2], [3, 4]], np.float32) * 0.5) + np.array([0.1, 0.4], np.float32)
+    assert np.abs(session.run({"x": ROWS})["y"] - wanted).max() > 0.04
+    assert session.ran.provider == "CPUExecutionProvider"
+
+
+def test_properties_are_read_without_onnx(save):
+    assert properties(save(one="1", two="zwei")) == {"one": "1", "two": "zwei"}
+    assert properties(save()) == {}
