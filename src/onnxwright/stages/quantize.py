@@ -190,8 +190,9 @@ def quantize(
             found.append(_for_engine(_Bench(bench, chosen, file, name, scoring, budget, deadline, material), progress))
             progress.note(f"{name}: {found[-1].record.told}")
     if all(one.is_futile for one in found):
-        told = "; ".join(row.message for one in found for row in one.record.candidates)
-        return found, (*scoring.findings, Finding("precision-kept", f"'{request.precision}': {told}."))
+        reasons = dict.fromkeys(row.message for one in found for row in one.record.candidates)
+        kept = Finding("precision-kept", f"'{request.precision}': {'; '.join(reasons)}.")
+        return found, (*scoring.findings, kept)
     if request.precision != AUTO and all(one.kept is None for one in found):
         raise ProofError(_unmet(request.precision, found))
     return found, scoring.findings

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from onnxwright.errors import RouteError
+from onnxwright.files import AS_WRITTEN
 from onnxwright.graph.guarding import complaint, refuse_gaps
 from onnxwright.graph.passes import cloned, named
 from onnxwright.graph.precision.choosing import Setting
@@ -48,6 +49,7 @@ def prepared(model: ir.Model) -> ir.Model:
     for node in copy.graph:
         node.name = named(node)
     infer_types(copy)
+    copy.metadata_props.pop(AS_WRITTEN, None)  # engines are to compute in whole numbers
     return copy
 
 
