@@ -50,30 +50,26 @@ _PLANS: Final[tuple[tuple[str, ...], ...]] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """A candidate: an optimizer of another library, if any, then rules, until nothing changes any more.
-
-    Where it `needs_proof`, one of its rules is right only under a condition that the graph doesn't show.
-    """
+    """A candidate: an optimizer of another library, if any, then rules, until nothing changes any more."""
 
     name: str
     rules: tuple[str, ...]
     borrowed: str | None = None
 
     @property
-    def needs_proof(self) -> bool:
-        """Whether one of its rules does."""
-        return any(rules()[name].needs_proof for name in self.rules)
+    def doubtful(self) -> tuple[str, ...]:
+        """The rules that are right only under a condition that the graph doesn't show."""
+        return tuple(name for name in self.rules if rules()[name].needs_proof)
 
     @property
     def is_simple(self) -> bool:
         """Whether it only makes a graph simpler."""
         return self.borrowed is None and set(self.rules) <= set(_SIMPLE)
 
-    def without_doubt(self) -> Plan:
-        """Returns it without the rules that need a proof."""
-        doubtful = [name for name in self.rules if rules()[name].needs_proof]
-        kept = tuple(name for name in self.rules if name not in doubtful)
-        return replace(self, name=f"{self.name} without {', '.join(doubtful)}", rules=kept) if doubtful else self
+    def without(self, names: Sequence[str]) -> Plan:
+        """Returns it without some of its rules."""
+        kept = tuple(name for name in self.rules if name not in names)
+        return replace(self, name=f"{self.name} without {', '.join(names)}", rules=kept)
 
 
 def plans(model: ir.Model, target: Target) -> tuple[Plan, ...]:
