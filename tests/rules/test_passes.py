@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from onnxwright.errors import SourceError, UsageError
 from onnxwright.graph.comparing import difference, structure
-from onnxwright.graph.optimizing import apply, plans
+from onnxwright.graph.optimizing import apply, apply_all, plans
 from onnxwright.graph.passes import Pass, RuleError, guarded
 from onnxwright.graph.provenance import MODULE, WHERE
 from onnxwright.graph.rules import rule, rules
@@ -304,7 +304,7 @@ def test_unknown_names_are_told_with_those_that_are_known():
 def test_plans_begin_with_the_most_cautious(name):
     found = plans(model(PLAIN), target(name))
 
-    assert (found[0].name, found[0].needs_proof) == ("simplified", False)
+    assert (found[0].name, found[0].doubtful) == ("simplified", ())
     assert len({plan.name for plan in found}) == len(found)
 
 
@@ -336,3 +336,19 @@ def test_a_renamed_weight_is_no_other():
 
     assert (told.renamed, told.same_weights) == ({"w": "u"}, 1)
     assert not difference(model(PLAIN), model(PLAIN))
+
+
+def test_plans_that_are_applied_together_make_what_each_makes_alone():
+    text = """g (float[n, 4] x) => (float[n, 4] y) <float[4, 4] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7}> {
+        a = Identity (x) b = MatMul (a, w) c = Sigmoid (b) d = Identity (c) y = Mul (b, d) }"""
+    before = model(text)
+    chosen = plans(before, target("onnxruntime"))
+
+    together = [
+        (plan, structure(made), trace.after) for plan, made, trace in apply_all(before, chosen, target("onnxruntime"))
+    ]
+
+    assert len(chosen) > 2
+    for plan, found, after in together:
+        made, trace = apply(before, plan, target("onnxruntime"))
+        assert (found, after) == (structure(made), trace.after)

@@ -86,6 +86,19 @@ def apply(model: ir.Model, plan: Plan, target: Target) -> tuple[ir.Model, Trace]
     return made, first.and_then(then)
 
 
+def apply_all(model: ir.Model, chosen: Sequence[Plan], target: Target) -> Iterator[tuple[Plan, ir.Model, Trace]]:
+    """Yields what each of some plans makes of a graph, and how; what makes it simpler, they do once together."""
+    simple, first = apply(model, Plan("simplified", _SIMPLE), target)
+    for plan in chosen:
+        if plan.borrowed is not None or not set(_SIMPLE) <= set(plan.rules):
+            yield plan, *apply(model, plan, target)
+        elif plan.is_simple:
+            yield plan, simple, first
+        else:
+            made, then = apply(simple, plan, target)
+            yield plan, made, first.and_then(then)
+
+
 def _plans(model: ir.Model, target: Target) -> Iterator[Plan]:
     present = operators(model)
     named: dict[tuple[str, ...], Plan] = {}

@@ -130,12 +130,13 @@ def _for_engine(bench: _Bench) -> Optimized:
 
 def _distinct(bench: _Bench) -> Iterator[Candidate]:
     """What the plans make of a graph, each graph once."""
-    from onnxwright.graph.optimizing import plans
+    from onnxwright.graph.optimizing import apply_all, plans
     from onnxwright.graph.targets import target
 
     seen: list[dict[str, int]] = []
-    for plan in plans(bench.model, target(bench.trials.engine)):
-        made = bench.made(plan)
+    engine = target(bench.trials.engine)
+    for each in apply_all(bench.model, plans(bench.model, engine), engine):
+        made = Candidate(*each)
         if made.trace.after not in seen and (made.trace.hits or made.trace.steps):
             seen.append(made.trace.after)
             yield made
