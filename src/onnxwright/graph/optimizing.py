@@ -23,15 +23,16 @@ _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "guarded-later": ("later-guard",),
     "unguarded": ("nan-guard",),
     "norms": ("gelu", "layer-norm", "rms-norm", "skip-norm", "biased-skip-norm", "bias-gelu"),
-    "attention": ("attention",),
-    "native-attention": ("native-attention",),
+    "attention": ("rotary", "attention"),
+    "grouped": ("rotary", "grouped-attention", "attention"),
+    "native-attention": ("rotary", "native-attention"),
     "merged": ("merged-products",),
     "packed": ("packed-attention",),
 }
 """Rules that belong together, beside those that only make a graph simpler."""
 _SEEN_BY: Final = {
     **dict.fromkeys(("guarded-later", "unguarded"), "IsNaN"),
-    **dict.fromkeys(("attention", "native-attention", "packed"), "Softmax"),
+    **dict.fromkeys(("attention", "grouped", "native-attention", "packed"), "Softmax"),
 }
 """An operator without which the rules of a part find nothing."""
 _PLANS: Final[tuple[tuple[str, ...], ...]] = (
@@ -44,6 +45,7 @@ _PLANS: Final[tuple[tuple[str, ...], ...]] = (
     ("unguarded", "norms", "attention"),
     ("unguarded", "norms", "attention", "merged"),
     ("unguarded", "norms", "attention", "merged", "packed"),
+    ("unguarded", "norms", "grouped", "merged"),
     ("unguarded", "norms", "native-attention"),
 )
 
