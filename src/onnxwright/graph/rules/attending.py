@@ -140,14 +140,13 @@ def _times(node: ir.Node) -> tuple[ir.Value, float, None]:
     raise Declined("The scores are scaled by something that isn't a constant.", node)
 
 
-def _leads_to_product(value: ir.Value | None) -> bool:
+def _leads_to_product(value: ir.Value | None, depth: int = _RANK) -> bool:
     """Whether a value is a product of matrices, scaled or masked."""
-    for _ in range(_RANK):
-        node = produced_by(value, "MatMul", "Mul", "Div", "Add", "Where")
-        if node is None or node.op_type == "MatMul":
-            return node is not None
-        value = node.inputs[1 if node.op_type == "Where" else 0]
-    return False
+    node = produced_by(value, "MatMul", "Mul", "Div", "Add", "Where")
+    if node is None or node.op_type == "MatMul":
+        return node is not None
+    sides = {"Where": node.inputs[1:2], "Div": node.inputs[:1]}.get(node.op_type, node.inputs)
+    return depth > 0 and any(_leads_to_product(side, depth - 1) for side in sides)
 
 
 def _scaled(value: ir.Value | None, nodes: list[ir.Node]) -> tuple[ir.Value, float]:

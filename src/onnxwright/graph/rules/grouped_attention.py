@@ -7,7 +7,7 @@ causal, and where no row is masked whole; hence it needs a proof.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import onnx_ir as ir
 from onnxscript.rewriter import MatchResult
@@ -18,6 +18,8 @@ from onnxwright.graph.rules.attention import Attending
 from onnxwright.graph.rules.native_attention import taken_once
 from onnxwright.graph.sizes import sizes_of
 from onnxwright.graph.targets import CONTRIB, Operator
+
+_WIDTHS: Final = 8
 
 
 class _Grouped(Attending):
@@ -35,6 +37,8 @@ class _Grouped(Attending):
             return result.fail("Nothing is masked, and the node attends to no later position.", attended)
         if (sizes_of(found.query) or ())[-1] != found.width:
             return result.fail("The heads of query and value aren't equally wide.", found.value)
+        if found.width % _WIDTHS:
+            return result.fail(f"ONNX Runtime takes heads whose width is a multiple of {_WIDTHS}.", found.query)
         return result
 
     def rewrite(self, op: Any, attended: ir.Value, **_: Any) -> Any:
