@@ -26,7 +26,7 @@ _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "attention": ("rotary", "attention"),
     "grouped": ("rotary", "grouped-attention", "attention"),
     "native-attention": ("rotary", "native-attention"),
-    "merged": ("merged-products",),
+    "merged": ("merged-products", "indexed-parts"),
     "packed": ("packed-attention",),
 }
 """Rules that belong together, beside those that only make a graph simpler."""
