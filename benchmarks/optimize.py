@@ -302,8 +302,10 @@ def main() -> None:
     given = parser.parse_args()
     shapes = [tuple(int(size) for size in shape.split("x")) for shape in given.shapes.split(",")]
     pairs = [(batch, sequence) for batch, sequence in shapes]
-    models = {name: run(name, pairs, given.engines.split(","), given.seconds) for name in given.models.split(",")}
-    keep("optimize", {"opset": OPSET, "threads": environment.cores(), "models": models})
+    models: dict[str, Any] = {}
+    for name in given.models.split(","):
+        models[name] = run(name, pairs, given.engines.split(","), given.seconds)
+        keep("optimize", {"opset": OPSET, "threads": environment.cores(), "models": models})
 
 
 if __name__ == "__main__":
