@@ -38,6 +38,7 @@ def graph(scores, *, mask="", more="", opset=18, x="float[batch, s, 8] x, float[
         ),
         ("n = MatMul (q, k) e = Mul (n, c) m = Where (seen, e, low)", "bool[batch, 1, s, t] seen"),
         ("n = MatMul (q, k) m = Where (seen, n, low)", "bool[batch, 1, 1, t] seen"),
+        ("n = MatMul (q, k) e = Mul (n, c) m = Where (hidden, low, e)", "bool[batch, 1, s, t] hidden"),
     ],
 )
 @pytest.mark.parametrize("sizes", [{"batch": 2, "s": 3, "t": 5}, {"batch": 1, "s": 1, "t": 1}])

@@ -23,7 +23,7 @@ _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "guarded-later": ("later-guard",),
     "unguarded": ("nan-guard",),
     "norms": ("gelu", "layer-norm", "rms-norm", "skip-norm", "biased-skip-norm", "bias-gelu"),
-    "attention": ("rotary", "attention"),
+    "attention": ("batched-products", "rotary", "attention"),
     "grouped": ("rotary", "grouped-attention", "attention"),
     "native-attention": ("rotary", "native-attention"),
     "merged": ("merged-products", "indexed-parts"),

@@ -88,6 +88,13 @@ def _expand(node: ir.Node, elements: Elements) -> Sizes | None:
     return None if target is None or sizes is None else broadcast_all(sizes, target)
 
 
+def _tile(node: ir.Node, elements: Elements) -> Sizes | None:
+    sizes, times = sizes_of(node.inputs[0]), elements(node.inputs[1])
+    if sizes is None or times is None:
+        return None
+    return tuple(quotient(pair, ()) for pair in zip(sizes, times, strict=True))
+
+
 def _transpose(node: ir.Node, _: Elements) -> Sizes | None:
     sizes = sizes_of(node.inputs[0])
     if sizes is None:
@@ -214,6 +221,7 @@ SHAPES: Final[dict[str, _Rule]] = {
     "GatherElements": lambda node, _: sizes_of(node.inputs[1]),
     "Reshape": _reshape,
     "Expand": _expand,
+    "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
     "Squeeze": _squeeze,
