@@ -267,6 +267,15 @@ def test_the_command_line_optimizes_and_tells_in_json(cluttered, tmp_path):
     assert json.loads(done.stdout)["optimizations"]["onnxruntime"]["variant"] == "optimized"
 
 
+@pytest.mark.parametrize(("said", "variants"), [([], {"fp32"}), (["--optimize"], {"fp32", "optimized"})])
+def test_convert_optimizes_where_it_is_asked_to(said, variants, cluttered, tmp_path):
+    options = ["--no-measure", "--proof", "quick", "--engine", "onnxruntime", "--json"]
+    done = CliRunner().invoke(app, ["convert", str(cluttered), "-o", str(tmp_path / "out"), *options, *said])
+
+    assert done.exit_code == 0, done.output
+    assert set(json.loads(done.stdout)["variants"]) == variants
+
+
 def differing(tmp_path, cluttered, change):
     model = onnx.load(cluttered)
     change(model.graph)

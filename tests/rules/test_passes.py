@@ -328,6 +328,17 @@ def test_plans_begin_with_the_most_cautious(name):
     assert len({plan.name for plan in found}) == len(found)
 
 
+def test_what_leads_to_attention_is_left_out_where_an_engine_has_none():
+    before = model("g (float[n, 4] x) => (float[n, 4] y) { y = Softmax (x) }")
+
+    named = {name: {plan.name for plan in plans(before, target(name))} for name in ("onnxruntime", "openvino")}
+    rules_of = {one for plan in plans(before, target("openvino")) for one in plan.rules}
+
+    assert any("attention" in name for name in named["onnxruntime"])
+    assert not any("attention" in name or "grouped" in name for name in named["openvino"])
+    assert rules_of.isdisjoint({"rotary", "batched-products", "attention"})
+
+
 def test_two_graphs_are_told_apart():
     first = model(PLAIN)
     second = model(

@@ -30,6 +30,8 @@ _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "packed": ("packed-attention",),
 }
 """Rules that belong together, beside those that only make a graph simpler."""
+_AIMS: Final = {"attention": "attention", "grouped": "grouped-attention", "native-attention": "native-attention"}
+"""The rule of a part for the sake of which the others are there."""
 _SEEN_BY: Final = {
     **dict.fromkeys(("guarded-later", "unguarded"), "IsNaN"),
     **dict.fromkeys(("attention", "grouped", "native-attention", "packed"), "Softmax"),
@@ -105,9 +107,7 @@ def _plans(model: ir.Model, target: Target) -> Iterator[Plan]:
     present = operators(model)
     named: dict[tuple[str, ...], Plan] = {}
     for parts in _PLANS:
-        offered = {
-            part: _applied(_PARTS[part], model, target) for part in parts if _SEEN_BY.get(part, "") in {"", *present}
-        }
+        offered = {part: _offered(part, model, target) for part in parts if _SEEN_BY.get(part, "") in {"", *present}}
         made = (*_SIMPLE, *(name for names in offered.values() for name in names))
         name = "+".join(("simplified", *(part for part, names in offered.items() if names)))
         named.setdefault(made, Plan(name, made))
@@ -117,9 +117,10 @@ def _plans(model: ir.Model, target: Target) -> Iterator[Plan]:
             yield Plan(name, _SIMPLE, borrowed=name)
 
 
-def _applied(names: Sequence[str], model: ir.Model, target: Target) -> list[str]:
-    """Those of some rules that write something that an engine takes."""
-    return [name for name in names if rules()[name].for_target(target, model.opset_imports) is not None]
+def _offered(part: str, model: ir.Model, target: Target) -> list[str]:
+    """Those rules of a part that write something that an engine takes; none without the one that they are for."""
+    taken = [name for name in _PARTS[part] if rules()[name].for_target(target, model.opset_imports) is not None]
+    return taken if _AIMS.get(part, "") in {"", *taken} else []
 
 
 def _passes(model: ir.Model, plan: Plan, target: Target) -> list[Pass]:
