@@ -51,6 +51,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/convert_cost.py
 	$(BIN)/python benchmarks/proof_cost.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/optimize.py
 
 clean:
 	rm -rf build $(VENV)

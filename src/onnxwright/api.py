@@ -36,6 +36,7 @@ def convert(
     seed: int = 0,
     proof: str = "normal",
     measure: bool = True,
+    optimize: bool = False,
     trust_remote_code: bool = False,
     force: bool = False,
     save_repro: str | Path | None = None,
@@ -50,42 +51,41 @@ def convert(
     usual and most for named dims; the others get their defaults. `proof` is quick, normal or thorough. Where outputs
     differ, the folder `save_repro` gets the first node that answers otherwise, its inputs, and a script that shows it.
     Attempts are made until one is proven on the whole profile, for about `repair_seconds`; `replay` makes one of a
-    journal alone (`"trace@18; piecewise=sequence > 8"`). `precision` and what belongs to it are as for `quantize`, but
-    that `auto` lowers it only where `max_accuracy_loss` is given.
+    journal alone (`"trace@18; piecewise=sequence > 8"`). With `optimize`, the graph is rewritten for each engine, too.
+    `precision` and what belongs to it are as for `quantize`, but that `auto` lowers it only where `max_accuracy_loss`
+    is given.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.
         ModelError: when the model can't be run, exported or proven. Nothing is written then.
     """
-    from onnxwright.stages.convert import convert as run
-    from onnxwright.stages.request import Request
-
-    request = Request(
-        source=source,
-        out=environment.at_home(out),
+    return _converted(
+        source,
+        out,
+        profile=profile,
+        engine=engine,
+        samples=samples,
+        save_repro=save_repro,
+        progress=progress,
         example_inputs=example_inputs,
         dims=dims,
-        ranges=dict(profile or {}),
         task=task,
         route=route,
         wanted_opset=opset,
         device=device,
-        engines=(engine,) if isinstance(engine, str) else tuple(engine),
         precision=precision,
         max_loss=max_accuracy_loss,
-        labels=None if labels is None else environment.at_home(labels),
+        labels=labels,
         search_seconds=search_seconds,
-        samples=None if samples is None else environment.at_home(samples),
         seed=seed,
         proof=proof,
         is_measured=measure,
+        is_optimized=optimize,
         is_code_trusted=trust_remote_code,
         is_forced=force,
-        repro=None if save_repro is None else environment.at_home(save_repro),
         replay=replay,
         repair_seconds=repair_seconds,
     )
-    return run(request, progress)
 
 
 def optimize(
@@ -113,17 +113,15 @@ def optimize(
         UsageError: when an argument, a file or the machine is at fault.
         ModelError: when the model can't be run, exported or proven. Nothing is written then.
     """
-    from onnxwright.stages.convert import convert as run
-    from onnxwright.stages.request import Request
-
-    request = Request(
-        source=source,
-        out=environment.at_home(out),
+    return _converted(
+        source,
+        out,
+        profile=profile,
+        engine=engine,
+        samples=samples,
+        progress=progress,
         example_inputs=example_inputs,
         dims=dims,
-        ranges=dict(profile or {}),
-        engines=(engine,) if isinstance(engine, str) else tuple(engine),
-        samples=None if samples is None else environment.at_home(samples),
         seed=seed,
         proof=proof,
         is_measured=measure,
@@ -131,7 +129,6 @@ def optimize(
         outputs=tuple(outputs),
         is_forced=force,
     )
-    return run(request, progress)
 
 
 def quantize(
@@ -167,27 +164,53 @@ def quantize(
         ModelError: when the model can't be run, exported or proven, or nothing of the precision that is named stays
             within the budget. Nothing is written then.
     """
+    return _converted(
+        source,
+        out,
+        profile=profile,
+        engine=engine,
+        samples=samples,
+        progress=progress,
+        labels=labels,
+        example_inputs=example_inputs,
+        dims=dims,
+        precision=precision,
+        max_loss=max_accuracy_loss,
+        search_seconds=search_seconds,
+        is_quantized=True,
+        seed=seed,
+        proof=proof,
+        is_measured=measure,
+        is_code_trusted=trust_remote_code,
+        is_forced=force,
+    )
+
+
+def _converted(
+    source: str | Path | nn.Module,
+    out: str | Path,
+    *,
+    profile: Mapping[str, tuple[int, int, int]] | None,
+    engine: str | Sequence[str],
+    samples: str | Path | None,
+    progress: Progress | None,
+    save_repro: str | Path | None = None,
+    labels: str | Path | None = None,
+    **said: Any,
+) -> Package:
+    """Converts what is asked for; what isn't named here is said as `Request` says it."""
     from onnxwright.stages.convert import convert as run
     from onnxwright.stages.request import Request
 
     request = Request(
         source=source,
         out=environment.at_home(out),
-        example_inputs=example_inputs,
-        dims=dims,
         ranges=dict(profile or {}),
         engines=(engine,) if isinstance(engine, str) else tuple(engine),
-        precision=precision,
-        max_loss=max_accuracy_loss,
-        labels=None if labels is None else environment.at_home(labels),
-        search_seconds=search_seconds,
-        is_quantized=True,
         samples=None if samples is None else environment.at_home(samples),
-        seed=seed,
-        proof=proof,
-        is_measured=measure,
-        is_code_trusted=trust_remote_code,
-        is_forced=force,
+        repro=None if save_repro is None else environment.at_home(save_repro),
+        labels=None if labels is None else environment.at_home(labels),
+        **said,
     )
     return run(request, progress)
 

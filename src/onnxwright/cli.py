@@ -117,6 +117,9 @@ def convert(
     seed: Seed = 0,
     proof: Proving = "normal",
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="Measure the engines side by side.")] = True,
+    optimize: Annotated[
+        bool, typer.Option("--optimize/--no-optimize", help="Rewrite the graph for each engine, as optimize does.")
+    ] = False,
     save_repro: Repro = None,
     replay: Annotated[
         str | None, typer.Option(metavar="ATTEMPT", help="Make one attempt only, as a journal says it.")
@@ -152,6 +155,7 @@ def convert(
         seed=seed,
         proof=proof,
         measure=measure,
+        optimize=optimize,
         trust_remote_code=trust_remote_code,
         save_repro=save_repro,
         replay=replay,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -293,14 +294,16 @@ def _describe_graph(file: Path) -> GraphReport:
 
 def _load(file: Path) -> Any:
     try:
-        import onnx
+        importlib.import_module("onnx")
     except ImportError as missing:
         raise MissingExtraError(
             f"'{file}': reading a graph needs the package 'onnx'. "
             'Install it with `pip install "onnxwright[convert]"`.'
         ) from missing
+    from onnxwright.graph.reading import read_outline
+
     try:
-        model = onnx.load(file, load_external_data=False)
+        model = read_outline(file)
     except Exception as refusal:  # protobuf raises a type of its own
         raise SourceError(
             f"'{file}' is not an ONNX model: {refusal}. Give a package folder or an .onnx file."
