@@ -229,8 +229,6 @@ def _for_engine(bench: _Bench, progress: Progress) -> Quantized:
         progress.note(f"{bench.engine}: {one.name}: {_told_of(one)}")
     tried = _measured(bench, tried)
     ready = [one for one in tried if one.session is not None and not one.message and one.came == "not the fastest"]
-        one for one in ready if not bench.is_auto or not bench.is_measured or is_worth_it(one.latencies, one.control)
-    ]
     for one in sorted(ready, key=lambda one: -one.gain)[:_MOST_PROOFS]:
         verdict = _judged(bench, one)
         proof = None if verdict.message else _proven(bench, verdict)
