@@ -18,6 +18,8 @@ _REPORTED = (
     "onnxscript",
     "onnxruntime",
     "openvino",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
     "numpy",
 )
 

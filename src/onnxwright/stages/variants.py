@@ -62,9 +62,10 @@ def _exported(bench: Workbench, chosen: Outcome) -> Variant:
     refused = {
         name: EngineProof(executed=False, proof=None, message=reason) for name, reason in chosen.refusals.items()
     }
+    built = {name: EngineProof(executed=False, proof=None, message=told) for name, told in chosen.built.items()}
     precision = chosen.ran[chosen.engine].precision
     digest = files.digest(bench.folder / GRAPH)
-    return Variant(GRAPH, precision, digest, chosen.proof, engines={**shown, **refused})
+    return Variant(GRAPH, precision, digest, chosen.proof, engines={**shown, **refused, **built})
 
 
 def _written(bench: Workbench, name: str, one: Optimized, precision: str) -> Variant:
