@@ -8,17 +8,31 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import onnx_ir as ir
 
 from onnxwright.findings import Finding
 from onnxwright.graph.passes import named
 from onnxwright.graph.provenance import provenance_of
-from onnxwright.graph.reading import read_model
 from onnxwright.graph.targets import Target
 
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+
+
+def misread(model: ir.Model, target: Target) -> list[tuple[ir.Node, str]]:
+    """Returns the nodes that an engine's parser would take for something else without a word, and for what.
+
+    TensorRT's looks at the name of an operator and not at its domain, and computes unsigned numbers as signed ones.
+    """
+    found = []
+    for node in model.graph.all_nodes():
+        is_known = node.domain in {"", *target.domains} or node.op_identifier() in model.functions
+        reason = "" if is_known else f"it is of the domain '{node.domain}', which the parser doesn't look at."
+        if not node.domain and node.op_type in _QUANTIZERS:
+            reason = next((one for one in unfit(node) if "unsigned" in one), "")
+        if reason:
+            found.append((node, reason))
+    return found
 
 
 def lint(model: ir.Model, target: Target) -> list[Finding]:
@@ -30,15 +44,6 @@ def lint(model: ir.Model, target: Target) -> list[Finding]:
         *_quantization(model),
     ]
     return list(dict.fromkeys(found))
-
-
-def operators_of(file: Path) -> tuple[str, ...]:
-    """Returns the operators of a graph, those inside of others included; none where the file can't be read."""
-    try:
-        model = read_model(file)
-    except Exception:  # noqa: BLE001 - parsers raise types of their own, and the engine's is asked next
-        return ()
-    return tuple(sorted({node.op_type for node in model.graph.all_nodes()}))
 
 
 def place_of(model: ir.Model, node_name: str, place: int) -> tuple[str, str | None]:
@@ -70,8 +75,9 @@ def _opset(model: ir.Model, target: Target) -> Iterator[Finding]:
 
 def _domains(model: ir.Model, target: Target) -> Iterator[Finding]:
     for node in model.graph.all_nodes():
-        if node.domain and node.domain not in target.domains:
-            yield found_at("foreign-operator", f"{target.name} has no operator {node.domain}::{node.op_type}.", node)
+        if node.domain and node.domain not in target.domains and node.op_identifier() not in model.functions:
+            told = f"{node.op_type}: its parser would take {node.domain}::{node.op_type} for ONNX's, or for a plug-in."
+            yield found_at("foreign-operator", told, node)
 
 
 def _types(model: ir.Model, target: Target) -> Iterator[Finding]:
@@ -89,17 +95,17 @@ def _types(model: ir.Model, target: Target) -> Iterator[Finding]:
 def _quantization(model: ir.Model) -> Iterator[Finding]:
     for node in model.graph.all_nodes():
         if node.op_type in _QUANTIZERS and not node.domain:
-            reason = next(_unfit(node), "")
+            reason = next(unfit(node), "")
             if reason:
                 yield found_at("quantization-unfit", f"{node.op_type}: {reason}", node)
 
 
-def _unfit(node: ir.Node) -> Iterator[str]:
-    """Why a quantizer is none that TensorRT takes: it has signed types, with zero as the zero point."""
+def unfit(node: ir.Node) -> Iterator[str]:
+    """Says why a quantizer is none that TensorRT takes: it has signed types, with zero as the zero point."""
     _, scale, zero, *_ = itertools.chain(node.inputs, (None, None, None))
     kinds = [value.dtype for value in (zero, node.inputs[0], node.outputs[0]) if value is not None]
     if any(kind in {ir.DataType.UINT8, ir.DataType.UINT4, ir.DataType.UINT16} for kind in kinds if kind):
-        yield "expected signed numbers, got unsigned ones; quantize activations symmetrically, in int8."
+        yield "expected signed numbers, got unsigned ones, which are taken for signed; quantize symmetrically, in int8."
     numbers = None if zero is None else ir.convenience.get_const_tensor(zero)
     if numbers is not None and numbers.numpy().any():
         yield "expected a zero point of zero, got another; quantize symmetrically."

@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from onnxwright import backends, environment
 from onnxwright.artifact import Package
@@ -19,7 +21,7 @@ from onnxwright.files import digest
 from onnxwright.manifest import Proof
 from onnxwright.nvidia.asking import SECONDS, CrashError
 from onnxwright.nvidia.backend import TensorRt, precision_of, refusal
-from onnxwright.nvidia.orders import Answer, Settings
+from onnxwright.nvidia.orders import Answer, Refusal, Settings
 from onnxwright.nvidia.profiles import buckets, edges_of, shaped
 from onnxwright.profile import Profile
 from onnxwright.progress import Progress, Silence
@@ -27,7 +29,12 @@ from onnxwright.signature import Signature
 from onnxwright.source import Source
 from onnxwright.staging import staged
 
+if TYPE_CHECKING:
+    import onnx_ir
+
 ENGINES: Final = "engines"
+_NAMES: Final = {"half": "float16", "bf16": "bfloat16", "fp8": "float8e4m3fn", "fp4": "float4e2m1"}
+"""ONNX's names of TensorRT's types, where they are others."""
 _MIB: Final = 1 << 20
 
 
@@ -135,18 +142,40 @@ def answer_of(
 ) -> Answer:
     """Asks a library to parse a graph and to build it; every node of an operator that it lacks is told, too.
 
+    It isn't asked to build what it would take for something else.
+
     Raises:
         BuildError: when it crashes, or takes longer than `seconds`.
         EngineError: when the library can't be used here.
     """
-    from onnxwright.graph.linting import operators_of
+    from onnxwright.graph.linting import misread
+    from onnxwright.graph.passes import named
+    from onnxwright.graph.reading import read_model
+    from onnxwright.graph.targets import TARGETS
 
     builder = backends.builder(name)
     assert isinstance(builder, TensorRt), "the only ones so far"
+    model = read_model(file)
+    wrong = misread(model, TARGETS[name]) if engine is not None else []
+    if wrong:
+        return Answer("", refused=tuple(Refusal(-1, named(node), node.op_type, why) for node, why in wrong))
+    operators = tuple(sorted({node.op_type for node in model.graph.all_nodes()}))
     try:
-        return builder.build(file, settings, engine, operators=operators_of(file), seconds=seconds)
+        answer = builder.build(file, settings, engine, operators=operators, seconds=seconds)
     except CrashError as crash:
         raise BuildError(f"{name} crashes over the graph: {crash}") from crash
+    return _with_same_types(answer, model)
+
+
+def _with_same_types(answer: Answer, model: onnx_ir.Model) -> Answer:
+    """Refuses an engine whose inputs or outputs have other types than the graph's: it makes floats of doubles."""
+    values = {value.name: value for value in (*model.graph.inputs, *model.graph.outputs)}
+    for tensor in (*answer.inputs, *answer.outputs):
+        kind = values[tensor.name].dtype if tensor.name in values else None
+        if kind is not None and kind.name.lower() != _NAMES.get(tensor.dtype, tensor.dtype):
+            told = f"it computes '{tensor.name}' in {tensor.dtype}, and the graph declares {kind.name.lower()}."
+            return msgspec.structs.replace(answer, is_built=False, problem=told)
+    return answer
 
 
 def build_for(  # noqa: PLR0913 - an engine is made of these

@@ -53,7 +53,9 @@ class CheckReport(msgspec.Struct, frozen=True):
         return "\n".join(_lines(self))
 
 
-_STOPPING = frozenset({"node-refused", "graph-refused", "engine-crashed", "profile-unfit"})
+_STOPPING = frozenset(
+    {"node-refused", "graph-refused", "engine-crashed", "profile-unfit", "foreign-operator", "quantization-unfit"}
+)
 
 
 def check(
