@@ -119,8 +119,8 @@ NEAR: dict[str, tuple[str, str]] = {
         "masked_writes",
     ),
     "a product in batches": (
-        "g (float[2, 3, 4] x, float[2, 4, 3] r) => (float[3, 2, 3] y) "
-        "{ y = com.microsoft.FusedMatMul <transBatchA = 1, transBatchB = 1> (x, r) }",
+        """g (float[2, 3, 4] x, float[2, 4, 3] r) => (float[3, 2, 3] y) {
+            y = com.microsoft.FusedMatMul <transBatchA = 1, transBatchB = 1> (x, r) }""",
         "runtime_operators",
     ),
 }
