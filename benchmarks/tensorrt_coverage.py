@@ -140,13 +140,11 @@ def told(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     counts = Counter(one["outcome"] for one in rows)
     exported = counts["built"] + counts["repaired"] + counts["refused"]
     built = counts["built"] + counts["repaired"]
-    compared = [
-        one["raw"]["raw"] for one in rows if "raw" in one and one["outcome"] in {"built", "repaired", "refused"}
-    ]
+    shown = [one for one in rows if one["outcome"] in {"built", "repaired", "refused"}]
+    compared = [one["raw"]["raw"] for one in shown if "raw" in one]
     alone = sum(bool(one.get("built")) for one in compared)
-    print(
-        f"\n{built} of {exported} that are shown right become an engine ({built / max(exported, 1):.1%}); {dict(counts)}"
-    )
+    share = built / max(exported, 1)
+    print(f"\n{built} of {exported} that are shown right become an engine ({share:.1%}); {dict(counts)}")
     print(f"of what PyTorch's exporter writes alone, {alone} of {len(compared)} do")
     return {"counts": counts, "built": built, "exported": exported, "raw_built": alone, "raw_of": len(compared)}
 

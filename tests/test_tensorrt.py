@@ -1,21 +1,34 @@
 """The verbs `check` and `build`, with the real parser and builder of TensorRT for RTX, which need no GPU."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
 import pytest
+from cases.functions import FunctionSession
 from typer.testing import CliRunner
 
 import onnxwright as ow
 from onnxwright import backends
+from onnxwright.artifact import Package
 from onnxwright.cli import app
 from onnxwright.engine import ENGINE, MANIFEST, Engine
-from onnxwright.errors import BuildError, EngineError, OutOfRangeError, OutputError, ProfileError, UsageError
+from onnxwright.errors import (
+    BuildError,
+    EngineError,
+    OutOfRangeError,
+    OutputError,
+    ProfileError,
+    SourceError,
+    UsageError,
+)
 from onnxwright.nvidia.asking import CrashError, ask
 from onnxwright.nvidia.orders import Order
 from onnxwright.stages.build import BuildRequest, build
 from onnxwright.stages.check import check
+from onnxwright.stages.prove_engine import built_engine, engine_session, keep_proof
+from onnxwright.stages.prove_package import prove_session, read_evidence
 
 RTX = "tensorrt-rtx"
 HEAD = '<ir_version: 8, opset_import: ["" : {opset}, "mine" : 1]>'
@@ -217,18 +230,76 @@ def test_a_process_that_dies_is_told_by_its_signal(tmp_path, monkeypatch):
         ask(Order(RTX, "nothing.onnx"))
 
 
-def test_a_package_builds_its_engine_again_for_a_part_of_what_was_proven(graph, tmp_path):
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("package")
+    onnx.save(onnx.parser.parse_model(HEAD.format(opset=18) + DENSE), folder / "model.onnx")
     profile = {"batch": (1, 2, 3), "sequence": (1, 4, 8)}
-    package = ow.convert(graph(DENSE), tmp_path / "out", profile=profile, engine=RTX, measure=False, proof="quick")
+    return ow.convert(folder / "model.onnx", folder / "out", profile=profile, engine=RTX, measure=False, proof="quick")
 
+
+def held(package, answer):
+    """Proves the engine of a package by a session made of a function, as a GPU's would be."""
+    engine = built_engine(package, RTX)
+    session = engine_session(package, engine, FunctionSession(answer))
+    return keep_proof(engine, proof := prove_session(package, session, read_evidence(package))), proof
+
+
+def test_an_engine_was_executed_only_when_what_it_answers_was_shown_right(package):
+    right = package.session(engine="onnxruntime").run
+    wrong, failed = held(package, lambda feeds: {"y": right(feeds)["y"] * 1.01})
+    empty, told = held(package, lambda feeds: {"y": np.zeros_like(right(feeds)["y"])})
+
+    assert (failed.verdict, wrong.manifest.executed) == ("failed", False)
+    assert (told.verdict, empty.manifest.executed) == ("failed", False)
+    assert any("output 'y' is all zero" in one.message for one in told.failures)
+    assert not Engine.open(package.folder / "engines" / RTX).manifest.executed
+    shown, proof = held(package, right)
+    assert (proof.verdict, shown.manifest.executed, shown.manifest.not_executed) == ("proven", True, "")
+    again = Engine.open(package.folder / "engines" / RTX).manifest
+    assert (again.executed, again.proof) == (True, proof)
+
+
+def test_an_engine_that_can_not_run_here_is_not_proven_by_another(package):
+    reason = backends.engines()[RTX].available()
+    if reason is None:
+        pytest.skip("there is a GPU, which proves it")
+
+    with pytest.raises(EngineError, match="not available"):
+        ow.prove(package.folder, engine=RTX)
+    with pytest.raises(EngineError, match="not available"):
+        Engine.open(package.folder / "engines" / RTX).session()
+    with pytest.raises(EngineError, match=r"not proven for this package|not available"):
+        package.session(engine=RTX)
+
+
+def test_an_engine_of_another_graph_is_not_proven(package, tmp_path):
+    shutil.copytree(package.folder, tmp_path / "copy")
+    folder = tmp_path / "copy" / "engines" / RTX
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "onnx_sha256": "0" * 64}))
+
+    with pytest.raises(SourceError, match="of another graph"):
+        built_engine(Package.open(tmp_path / "copy"), RTX)
+
+
+def test_what_replaces_the_flags_of_tensorrt_10_is_explained():
+    code, text = run("explain", "trt10")
+
+    assert code == 0
+    for flag in ("--fp16", "--int8", "IInt8Calibrator", "EXPLICIT_BATCH", "ILayer.precision", "max_workspace_size"):
+        assert flag in text
+
+
+def test_a_package_builds_its_engine_again_for_a_part_of_what_was_proven(package):
     (found,) = (one for one in package.manifest.findings if one.code == "engine-not-executed")
     assert found.message.startswith(f"{RTX}: built with")
     shown = package.manifest.variants["fp32"].engines
     assert (shown[RTX].executed, shown[RTX].proof) == (False, None)
     assert shown["onnxruntime"].executed
     first = Engine.open(package.folder / "engines" / RTX).manifest
-    request = BuildRequest(package.folder, RTX, is_forced=True, is_rebuilt=False)
-    assert build(request).manifest.sha256 == first.sha256
+    again = ow.build(package.folder, engine=RTX, force=True)
+    assert (again.manifest.sha256, again.manifest.executed) == (first.sha256, False)
     with pytest.raises(OutOfRangeError, match="proven for 1 to 8"):
-        build(BuildRequest(package.folder, RTX, ranges={"sequence": (1, 4, 16)}, is_forced=True))
-    assert np.array_equal(*(Engine.open(package.folder / "engines" / RTX).manifest.bytes, first.bytes))
+        ow.build(package.folder, engine=RTX, profile={"sequence": (1, 4, 16)}, force=True)
+    assert Engine.open(package.folder / "engines" / RTX).manifest.sha256 == first.sha256

@@ -42,7 +42,8 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output; text goes to stderr.")]
 Engines = Annotated[
-    list[str] | None, typer.Option("--engine", help="auto, onnxruntime or openvino; may be given several times.")
+    list[str] | None,
+    typer.Option("--engine", help="auto, onnxruntime, openvino, tensorrt-rtx …; may be given several times."),
 ]
 
 
@@ -420,7 +421,7 @@ def inspect(
 
 @app.command()
 def explain(
-    word: Annotated[str, typer.Argument(metavar="CODE", help="The code of a finding, or the name of a repair.")],
+    word: Annotated[str, typer.Argument(metavar="CODE", help="The code of a finding, the name of a repair, or trt10.")],
     as_json: Json = False,
 ) -> None:
     """Say what a finding or a repair is, and what to do about it."""

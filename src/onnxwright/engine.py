@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from onnxwright import environment
-from onnxwright.errors import SourceError
+from onnxwright.errors import EngineError, SourceError
 from onnxwright.files import digest
 from onnxwright.manifest import Proof
 from onnxwright.nvidia.orders import Settings, Tensor
 from onnxwright.staging import sync, sync_folder
+
+if TYPE_CHECKING:
+    from onnxwright.nvidia.session import EngineSession
 
 MANIFEST: Final = "engine.json"
 ENGINE: Final = "model.engine"
@@ -85,6 +88,21 @@ class Engine:
     def file(self) -> Path:
         """The engine itself."""
         return self.folder / ENGINE
+
+    def session(self) -> EngineSession:
+        """Loads the engine on the first GPU, and keeps its buffers there from call to call.
+
+        Raises:
+            EngineError: when there is no GPU, or the library refuses the engine.
+        """
+        from onnxwright.nvidia.libraries import LIBRARIES
+        from onnxwright.nvidia.session import EngineSession, coarsest
+
+        library, found = LIBRARIES[self.manifest.engine], self.manifest
+        reason = library.unfit()
+        if reason is not None:
+            raise EngineError(f"engine '{found.engine}' is not available: {reason}")
+        return EngineSession(library, self.file, sha256=found.sha256, precision=coarsest(found.precision))
 
 
 def write_engine_manifest(folder: Path, manifest: EngineManifest) -> None:
