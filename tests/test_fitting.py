@@ -43,7 +43,21 @@ FUSED = """g (float[n, 4] x, float[n, 4] r) => (float[n, 3] y) <float[4] g = {1,
     h = com.microsoft.SkipLayerNormalization <epsilon = 0.00001> (x, r, g, b) k = com.microsoft.BiasGelu (h, v)
     l = com.microsoft.FastGelu (k) q = com.microsoft.QuickGelu (l)
     y = com.microsoft.FusedMatMul <transB = 1, alpha = 0.5> (q, w) }"""
+SUMS = """g (float[n, 4] x, float[m, 4] u, int64[m] i) => (float[n, 4] y) <int64[1] l = {1}> {
+    k = Shape (u) c = Unsqueeze (i, l) w = Expand (c, k)
+    y = ScatterElements <axis = 0, reduction = "add"> (x, w, u) }"""
+PAIRS = """g (float[n, 4] x, float[m, 4] u, int64[m] i) => (float[n, 4] y) <int64[1] l = {1}> {
+    c = Unsqueeze (i, l) y = ScatterND <reduction = "add"> (x, c, u) }"""
+# A mixture of two experts, as `index_add_` of the rows that a mask chooses.
+EXPERTS = """g (float[n, 4] x) => (float[n, 4] y)
+    <float[4, 4] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7}, float o = {0}, int64 z = {0}, int64[1] l = {1},
+    int64[1] f = {0}> {
+    k = Relu (x) c = Less (x, o) i = NonZero (c) r = Gather <axis = 0> (i, z) v = Gather <axis = 0> (k, r)
+    p = MatMul (v, w) s = Shape (p) t = Unsqueeze (r, l) e = Expand (t, s)
+    y = ScatterElements <axis = 0, reduction = "add"> (x, e, p) }"""
 FIXTURES = {
+    "rows that are added": (SUMS, "scatter_sums"),
+    "rows that are added by their numbers": (PAIRS, "scatter_sums"),
     "quantized dynamically": (DYNAMIC, "float_quantization"),
     "unsigned": (UNSIGNED, "float_quantization"),
     "with a zero point": (SHIFTED, "float_quantization"),
@@ -75,7 +89,7 @@ def drawn(model, seed=0):
     return {
         value.name: numbers.standard_normal(sizes[value.name]).astype(np.float32)
         if value.dtype == ir.DataType.FLOAT
-        else numbers.integers(-9, 99, sizes[value.name]).astype(value.dtype.numpy())
+        else numbers.integers(*((0, 5) if value.name == "i" else (-9, 99)), sizes[value.name])
         for value in model.graph.inputs
     }
 
@@ -99,7 +113,7 @@ def test_what_is_refused_is_rewritten_and_built(text, name, tmp_path):
     feeds = drawn(before)
     assert error(before, after, feeds) < 1e-5
     assert error(before, after, {**feeds, "x": 2 * feeds["x"]}) < 1e-5
-    wrong = {key: one**2 if one.dtype == np.float32 else one + 1 for key, one in feeds.items()}
+    wrong = {key: one**2 if one.dtype == np.float32 else (one + 1) % 5 for key, one in feeds.items()}
     assert distance(answers(before, feeds)["y"], answers(after, wrong)["y"]) > 1e-5, "another answer would be seen"
 
 
@@ -151,8 +165,42 @@ def test_more_elements_than_the_builder_sorts_are_counted(tmp_path):
     assert np.array_equal(expected["i"], found["i"]), "of equal ones the first"
 
 
+def test_a_mixture_of_experts_is_computed_for_every_row(tmp_path):
+    before, after = parsed(EXPERTS), parsed(EXPERTS)
+
+    told = refused(before, tmp_path)
+    assert "(NonZero)" in told
+    assert apply_fits(after, ["dense_places"]) == 1
+    feeds = drawn(before)
+    assert error(before, after, feeds) < 1e-5
+    assert "reduction" in refused(after, tmp_path)
+    assert apply_fits(after, ["scatter_sums"]) == 1
+    assert refused(after, tmp_path) == ""
+    assert error(before, after, feeds) < 1e-5
+    assert error(before, after, {"x": np.abs(feeds["x"])}) < 1e-5, "a mask of which nothing is true"
+
+
+def test_rows_that_are_put_back_in_their_places_are_computed_for_all(tmp_path):
+    text = EXPERTS.replace(', reduction = "add"', "").replace(
+        "c = Less (x, o)", "a = ReduceSum <keepdims = 0> (x, l) c = Less (a, o)"
+    )
+    before, after = parsed(text), parsed(text)
+
+    assert apply_fits(after, ["dense_places"]) == 1
+    assert refused(after, tmp_path) == ""
+    feeds = drawn(before)
+    assert error(before, after, feeds) < 1e-5
+    assert error(before, after, {"x": -np.abs(feeds["x"])}) < 1e-5
+
+
+def test_places_that_are_an_answer_can_not_be_computed_for_all():
+    text = EXPERTS.replace("(float[n, 4] y)\n", "(float[n, 4] y, int64[2, m] i)\n", 1)
+
+    assert apply_fits(parsed(text), ["dense_places"]) == 0
+
+
 def test_every_fit_answers_something_and_stands_in_a_test():
-    named = {name for _, name in FIXTURES.values()} | {"folded", "counted_ranks"}
+    named = {name for _, name in FIXTURES.values()} | {"folded", "counted_ranks", "dense_places"}
 
     assert named == set(fits())
     assert all(one.operators or one.words for one in fits().values())
