@@ -1,6 +1,7 @@
 """The verbs `check` and `build`, with the real parser and builder of TensorRT for RTX, which need no GPU."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -209,6 +210,71 @@ def test_a_graph_of_mixed_types_is_refused(graph):
 def test_an_engine_of_a_file_needs_a_place(graph):
     with pytest.raises(UsageError, match="expected -o DIR"):
         build(BuildRequest(graph(DENSE), RTX))
+
+
+def test_broken_external_data_is_told_before_anything_is_built(tmp_path):
+    model = onnx.parser.parse_model(HEAD.format(opset=18) + DENSE)
+    (weight,) = model.graph.initializer
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight), "w"))
+    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="w.data", size_threshold=0)
+    (tmp_path / "w.data").write_bytes(b"short")
+
+    with pytest.raises(SourceError, match=r"expected up to byte 64 of 'w\.data', which has 5"):
+        check(tmp_path / "model.onnx", RTX)
+    with pytest.raises(SourceError, match="expected up to byte 64"):
+        built(tmp_path / "model.onnx", tmp_path)
+    assert not (tmp_path / "engine").exists()
+
+
+def test_a_file_that_is_no_graph_is_a_usage_error(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"nothing of the kind")
+
+    with pytest.raises(SourceError, match="not a valid ONNX model"):
+        check(tmp_path / "model.onnx", RTX)
+    with pytest.raises(SourceError, match="no such file"):
+        check(tmp_path / "other.onnx", RTX)
+
+
+def test_two_graphs_that_crash_a_parser_are_both_told(graph):
+    roi = """align (float[2, 3, 8, 8] x, float[4, 4] r, int64[4] b) => (float[4, 3, 2, 2] y) {
+        y = RoiAlign <output_height = 2, output_width = 2> (x, r, b) }"""
+
+    reports = [check(graph(roi), RTX) for _ in range(2)]
+
+    assert [one.parser for one in reports] == ["refused", "refused"]
+    assert [one.findings[0].code for one in reports] == ["node-refused", "node-refused"]
+
+
+def test_types_that_the_library_would_change_are_not_built(graph, tmp_path):
+    doubles = "wide (double[n, 4] x) => (double[n, 4] y) { y = Relu (x) }"
+
+    with pytest.raises(BuildError, match="computes 'x' in float, and the graph declares double"):
+        built(graph(doubles), tmp_path, ranges={})
+
+
+def test_what_would_be_taken_for_something_else_is_not_built(graph, tmp_path):
+    unsigned = """u (float[n, 4] x) => (float[n, 4] y) <float s = {0.5}, uint8 z = {0}> {
+        q = QuantizeLinear (x, s, z) y = DequantizeLinear (q, s, z) }"""
+
+    with pytest.raises(BuildError, match="unsigned ones, which are taken for signed"):
+        built(graph(unsigned), tmp_path, ranges={})
+
+
+def test_a_builder_that_runs_out_of_memory_is_told(tmp_path, monkeypatch):
+    text = "large (float[n, 4096] x) => (float[n, 4096] y) { y = MatMul (x, w) }"
+    model = onnx.parser.parse_model(HEAD.format(opset=18) + text)
+    numbers = np.random.default_rng(0).standard_normal((4096, 4096)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(numbers, "w"))
+    onnx.save(model, tmp_path / "model.onnx")
+    (tmp_path / "site").mkdir()
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))\n"
+    (tmp_path / "site" / "sitecustomize.py").write_text(limit)
+    paths = [str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+
+    with pytest.raises(BuildError, match="OutOfMemory|bad_alloc"):
+        built(tmp_path / "model.onnx", tmp_path, ranges={"n": (1, 2, 4)})
+    assert not (tmp_path / "engine").exists()
 
 
 def test_an_engine_is_replaced_only_when_forced(graph, tmp_path):
