@@ -272,7 +272,7 @@ def test_a_builder_that_runs_out_of_memory_is_told(tmp_path, monkeypatch):
     paths = [str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
 
-    with pytest.raises(BuildError, match="OutOfMemory|bad_alloc"):
+    with pytest.raises(BuildError, match=r"OutOfMemory|bad_alloc"):
         built(tmp_path / "model.onnx", tmp_path, ranges={"n": (1, 2, 4)})
     assert not (tmp_path / "engine").exists()
 

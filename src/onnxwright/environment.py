@@ -70,6 +70,15 @@ def free_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys
     return min(left, default=None)
 
 
+def peak_memory(status: Path = Path("/proc/self/status")) -> int:
+    """Returns the most bytes of memory that this program has held since it began, or 0 where it can't be told.
+
+    What `getrusage` says counts the process from which this one was forked, too.
+    """
+    lines = status.read_text(encoding="ascii", errors="replace").splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
 def give_back_memory() -> None:
     """Hands memory that was freed back to the system, where the C library knows how; it keeps much of it else."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library than glibc

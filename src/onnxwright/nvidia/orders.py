@@ -79,6 +79,8 @@ class Answer(msgspec.Struct, frozen=True):
     layers: int = 0
     parse_seconds: float = 0.0
     build_seconds: float = 0.0
+    processor_seconds: float = 0.0
+    """What all threads took together, the library's import included: less than the clock where others wait beside."""
     peak_bytes: int = 0
     is_parsed: bool = False
     is_misused: bool = False

@@ -9,11 +9,12 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 from msgspec.structs import replace
 
+from onnxwright import environment
 from onnxwright.errors import EngineError
 from onnxwright.nvidia.libraries import LIBRARIES, as_told_by
 from onnxwright.nvidia.orders import Answer, Order, Refusal, Settings, Tensor
@@ -58,12 +59,37 @@ def carry_out(order: Order) -> Answer:
     if misuse:
         return _with_log(replace(answer, problem=misuse, is_misused=True), log)
     begun = time.monotonic()
-    built = builder.build_serialized_network(network, config)
-    answer = replace(answer, is_built=built is not None, build_seconds=round(time.monotonic() - begun, 3))
-    if built is None:
-        return _with_log(replace(answer, problem=_last(log) or "the builder gives no reason."), log)
-    Path(order.engine).write_bytes(built)
+    is_built = _build(trt, builder, (network, config), Path(order.engine))
+    answer = replace(answer, is_built=is_built, build_seconds=round(time.monotonic() - begun, 3))
+    if not is_built:
+        answer = replace(answer, problem=_last(log) or "the builder gives no reason.")
     return _with_log(answer, log)
+
+
+def _build(trt: Any, builder: Any, planned: tuple[Any, Any], file: Path) -> bool:
+    """Builds into a file, piece by piece where the library can: an engine is as large as its weights."""
+    if not hasattr(builder, "build_serialized_network_to_stream"):
+        built = builder.build_serialized_network(*planned)
+        if built is not None:
+            file.write_bytes(built)
+        return built is not None
+    with file.open("wb") as stream:
+        is_built = bool(builder.build_serialized_network_to_stream(*planned, _writer(trt, stream)))
+    if not is_built:
+        file.unlink()
+    return is_built
+
+
+def _writer(trt: Any, stream: BinaryIO) -> Any:
+    class Writer(trt.IStreamWriter):  # type: ignore[misc]  # a class of the library, which has no types
+        def __init__(self) -> None:
+            trt.IStreamWriter.__init__(self)
+
+        def write(self, piece: Any) -> int:
+            """Writes a piece of the engine, and returns how much of it."""
+            return stream.write(piece)
+
+    return Writer()
 
 
 def _configure(trt: Any, config: Any, settings: Settings) -> str:
@@ -129,15 +155,8 @@ def _last(log: Any) -> str:
 
 def _with_log(answer: Answer, log: Any) -> Answer:
     lines = tuple(f"[{severity}] {message}" for severity, message in log.lines if severity != "VERBOSE")
-    return replace(answer, log=lines, peak_bytes=_peak_bytes())
-
-
-def _peak_bytes() -> int:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    taken = round(time.process_time(), 3)
+    return replace(answer, log=lines, peak_bytes=environment.peak_memory(), processor_seconds=taken)
 
 
 def main(order: Path, answer: Path) -> None:
