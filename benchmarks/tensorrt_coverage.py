@@ -5,7 +5,8 @@ proves the graph in ONNX Runtime, and builds an engine of it. A row says whether
 why not; beside it, whether one is built of what PyTorch's exporter writes alone. Nothing is executed: there is no GPU.
 A model that PyTorch can't run from what `tiny` makes is left out, and told.
 
-`--bert-base` parses and builds one model of the size of BERT-base instead, and tells how long that takes and how much memory.
+`--bert-base` parses and builds one model of the size of BERT-base instead, and tells how long that takes and how much
+memory.
 """
 
 from __future__ import annotations

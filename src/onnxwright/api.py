@@ -39,6 +39,7 @@ def convert(
     save_repro: str | Path | None = None,
     replay: str | None = None,
     repair_seconds: float = 300.0,
+    allow_fallback: bool = False,
     progress: Progress | None = None,
 ) -> Package:
     """Converts a model and returns the package, which is proven on the range that it declares.
@@ -48,7 +49,8 @@ def convert(
     usual and most for named dims; the others get their defaults. `proof` is quick, normal or thorough. Where outputs
     differ, the folder `save_repro` gets the first node that answers otherwise, its inputs, and a script that shows it.
     Attempts are made until one is proven on the whole profile, for about `repair_seconds`; `replay` makes one of a
-    journal alone (`"trace@18; piecewise=sequence > 8"`).
+    journal alone (`"trace@18; piecewise=sequence > 8"`). With `allow_fallback`, an engine for GPUs may compute on the
+    CPU what it has no kernel for; else it refuses such a graph.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.
@@ -78,6 +80,7 @@ def convert(
         repro=None if save_repro is None else environment.at_home(save_repro),
         replay=replay,
         repair_seconds=repair_seconds,
+        allows_fallback=allow_fallback,
     )
     return run(request, progress)
 

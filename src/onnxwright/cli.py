@@ -101,6 +101,9 @@ def convert(
     repair_time: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="No new attempt is begun after so long.")
     ] = 300.0,
+    allow_fallback: Annotated[
+        bool, typer.Option("--allow-fallback", help="Let an engine for GPUs leave to the CPU what it can't compute.")
+    ] = False,
     trust_remote_code: Trust = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
     as_json: Json = False,
@@ -130,6 +133,7 @@ def convert(
         save_repro=save_repro,
         replay=replay,
         repair_seconds=repair_time,
+        allow_fallback=allow_fallback,
         force=force,
         progress=_Stages(),
     )

@@ -37,7 +37,7 @@ def graph(tmp_path):
 
 
 def prepare(name, file, precision="float32"):
-    if name.startswith("tensorrt") and engines()[name].available():
+    if name.startswith(("tensorrt", "onnxruntime-")) and engines()[name].available():
         pytest.skip(f"{name}: {engines()[name].available()}")
     try:
         return engine(name).prepare(file, Options(threads=1, precision=precision))

@@ -1,18 +1,21 @@
 """What runs beside a GPU, as far as it needs none: profiles, buffers, tensors that lie elsewhere, a driver's calls."""
 
 import ctypes
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 
-from onnxwright.backends import Ran
+from onnxwright.backends import Options, Ran, engines
 from onnxwright.errors import EngineError, OutOfRangeError, ProfileError, SignatureError
 from onnxwright.nvidia.buffers import Buffers, OnDevice, blank, is_on_device, on_device
 from onnxwright.nvidia.driver import Driver
 from onnxwright.nvidia.libraries import LIBRARIES, Library
 from onnxwright.nvidia.orders import Shapes
 from onnxwright.nvidia.profiles import buckets, edges_of, fitting, shaped
+from onnxwright.nvidia.providers import CPU, ProviderSession, load, misplaced, placed
 from onnxwright.nvidia.session import coarsest
 from onnxwright.profile import Profile
 from onnxwright.signature import Signature, TensorSpec
@@ -187,3 +190,44 @@ def test_an_engine_is_called_by_the_coarsest_type_of_its_weights():
     assert coarsest({"float16": 3, "float32": 1}) == "float16"
     assert coarsest({"int64": 3}) == "float32"
     assert isinstance(Ran("tensorrt", "11", "GPU", coarsest({}), 1), Ran)
+
+
+@pytest.fixture
+def product(tmp_path):
+    text = """<ir_version: 8, opset_import: ["" : 18]>
+    g (float[n, 2] x) => (float[n, 2] y) <float[2, 2] w = {1, 2, 3, 4}> { h = MatMul (x, w) y = Softmax (h) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+def test_what_runs_where_is_what_onnx_runtime_says_of_each_node(product):
+    assert placed(load(product, CPU, Options(1))) == {CPU: Counter({"MatMul": 1, "Softmax": 1})}
+
+
+def test_what_is_left_to_the_cpu_is_misplaced_unless_it_is_of_sizes():
+    found = {"CUDAExecutionProvider": Counter(MatMul=9), CPU: Counter(Shape=3, Gather=2, NonMaxSuppression=1)}
+
+    assert misplaced(found, "CUDAExecutionProvider") == Counter(NonMaxSuppression=1)
+    assert misplaced({CPU: Counter(MatMul=2)}, "CUDAExecutionProvider") == Counter(MatMul=2)
+    assert misplaced(found, CPU) == Counter(MatMul=9)
+
+
+def test_a_session_by_a_provider_answers_and_says_how_many_nodes_ran_where(product):
+    x = np.array([[1, 2], [3, -4]], np.float32)
+    session = ProviderSession(product, CPU, Options(1))
+
+    powers = np.exp(x @ np.array([[1, 2], [3, 4]], np.float32))
+    np.testing.assert_allclose(session.run({"x": x})["y"], powers / powers.sum(1, keepdims=True), rtol=1e-5)
+    assert session.ran.provider == f"{CPU} 2 nodes"
+    with pytest.raises(EngineError, match="refuses these inputs"):
+        session.run({"z": x})
+
+
+def test_a_provider_that_is_not_there_is_no_silent_cpu(product):
+    reason = engines()["onnxruntime-cuda"].available()
+    if reason is None:
+        pytest.skip("there is a GPU")
+
+    assert "CUDAExecutionProvider" in reason
+    with pytest.raises(EngineError, match="has left CUDAExecutionProvider out"):
+        load(product, "CUDAExecutionProvider", Options(1))

@@ -44,13 +44,15 @@ class Options(msgspec.Struct, frozen=True):
     """How a session is prepared: how many threads, and the precision in which float32 graphs are executed.
 
     With `is_thrifty`, it gives memory back after each call, where the runtime can, and is slower for it. `shapes` says
-    between which shapes each input lies, for a runtime that builds for them.
+    between which shapes each input lies, for a runtime that builds for them. Where it `allows_fallback`, a runtime for
+    GPUs may compute on the CPU what it has no kernel for.
     """
 
     threads: int
     precision: str = "float32"
     is_thrifty: bool = False
     shapes: Shaped = {}
+    allows_fallback: bool = False
 
 
 class Backend(Protocol):

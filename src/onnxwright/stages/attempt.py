@@ -144,7 +144,7 @@ def _attempt(bench: Workbench, approach: Approach, seconds: float) -> Outcome:
     if blocking:
         told = "; ".join(f"{found.message} ({found.where})" for found in blocking)
         return _ended(approach, replace(entry, verdict="failed", message=told, findings=noted.findings), file)
-    sessions, refusals = prepare(bench.engines, file, bench.source)
+    sessions, refusals = prepare(bench.engines, file, bench.source, allows_fallback=bench.request.allows_fallback)
     if not sessions:
         refused = replace(entry, message="; ".join(refusals.values()), findings=noted.findings)
         return dataclasses.replace(_ended(approach, refused, file), refusals=refusals)
@@ -231,12 +231,14 @@ def _read(source: Source) -> Exported:
     return Exported(read_model(source.graph))
 
 
-def prepare(engines: Sequence[str], file: Path, source: Source) -> tuple[dict[str, Session], dict[str, str]]:
+def prepare(
+    engines: Sequence[str], file: Path, source: Source, *, allows_fallback: bool = False
+) -> tuple[dict[str, Session], dict[str, str]]:
     """Loads a graph into engines: the sessions, and why the others refuse it."""
     sessions: dict[str, Session] = {}
     refusals: dict[str, str] = {}
     shapes = shaped(source.signature, source.profile)
-    options = Options(environment.cores(), is_thrifty=True, shapes=shapes)
+    options = Options(environment.cores(), is_thrifty=True, shapes=shapes, allows_fallback=allows_fallback)
     for name in engines:
         try:
             sessions[name] = backends.engine(name).prepare(file, options)

@@ -53,6 +53,7 @@ class Request:
     repro: Path | None = None
     replay: str | None = None
     repair_seconds: float = 300.0
+    allows_fallback: bool = False
 
     @property
     def opset(self) -> int:
