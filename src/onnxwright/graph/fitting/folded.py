@@ -25,6 +25,8 @@ FIT = Fit(
     name="folded",
     summary="Computes constants beforehand, and inlines branches that a constant decides.",
     change=_fold,
-    operators=frozenset({"If", "Dropout", "Squeeze", "Unsqueeze", "Pad", "Resize", "OneHot", "Range", "Split", "Tile"}),
+    operators=frozenset(
+        {"If", "Dropout", "Squeeze", "Unsqueeze", "Pad", "Resize", "OneHot", "Range", "Split", "NonZero"}
+    ),
     words=("must resolve to a build-time constant", "is not a constant", "must be an initializer", "is_weights()"),
 )
