@@ -364,6 +364,7 @@ def test_a_package_builds_its_engine_again_for_a_part_of_what_was_proven(package
     assert (shown[RTX].executed, shown[RTX].proof) == (False, None)
     assert shown["onnxruntime"].executed
     first = Engine.open(package.folder / "engines" / RTX).manifest
+    assert first.rebuilt == "identical"
     again = ow.build(package.folder, engine=RTX, force=True)
     assert (again.manifest.sha256, again.manifest.executed) == (first.sha256, False)
     with pytest.raises(OutOfRangeError, match="proven for 1 to 8"):

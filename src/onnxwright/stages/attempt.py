@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from onnxwright import backends, environment
 from onnxwright.approach import Approach
 from onnxwright.backends import Options, Ran, Session
+from onnxwright.engine import EngineManifest
 from onnxwright.errors import EngineError, RepairError, RouteError
 from onnxwright.isolation import can_isolate, isolated
 from onnxwright.manifest import Attempt, Proof
@@ -80,8 +81,8 @@ class Outcome:
     """Whether a repair found nothing to mend: with more repairs it wouldn't either."""
     ran: Mapping[str, Ran] = field(default_factory=dict)
     """What ran in each engine."""
-    built: Mapping[str, str] = field(default_factory=dict)
-    """What there is to say of each engine that was built and not run."""
+    built: Mapping[str, EngineManifest] = field(default_factory=dict)
+    """What each engine was that was built and not run."""
 
     @property
     def engine(self) -> str:
@@ -162,9 +163,11 @@ def _attempt(bench: Workbench, approach: Approach, seconds: float) -> Outcome:
     return Outcome(approach, journal, file, sessions, proofs, refusals, source, built=built)
 
 
-def _build(bench: Workbench, file: Path, source: Source, shown: Proof) -> tuple[dict[str, str], dict[str, str]]:
-    """Builds engines of a graph that was shown right elsewhere: what there is to say of each, or why there is none."""
-    built: dict[str, str] = {}
+def _build(
+    bench: Workbench, file: Path, source: Source, shown: Proof
+) -> tuple[dict[str, EngineManifest], dict[str, str]]:
+    """Builds engines of a graph that was shown right elsewhere: what each was, or why there is none."""
+    built: dict[str, EngineManifest] = {}
     unbuilt: dict[str, str] = {}
     for name in bench.builders if shown.verdict != "failed" else ():
         try:

@@ -69,10 +69,12 @@ class Graph:
 
 @dataclass(frozen=True)
 class Limits:
-    """How long parsing and building may take, and whether they are done twice to compare what came of them."""
+    """How long parsing and building may take, and what the engine is compared with: one built again, or before."""
 
     seconds: float = SECONDS
     is_rebuilt: bool = True
+    earlier: str | None = None
+    """The digest of an engine that was built of the same graph before."""
 
 
 def build(request: BuildRequest, progress: Progress | None = None) -> Engine:
@@ -129,7 +131,7 @@ def write_engine(  # noqa: PLR0913, PLR0917 - an engine is made of these
         parse_seconds=answer.parse_seconds,
         build_seconds=answer.build_seconds,
         peak_bytes=answer.peak_bytes,
-        rebuilt=_rebuilt(name, graph, settings, folder / ENGINE, limits) if limits.is_rebuilt else "not tried",
+        rebuilt=_rebuilt(name, graph, settings, folder / ENGINE, limits),
         environment=environment.describe(),
         not_executed=not_executed(name),
     )
@@ -179,7 +181,7 @@ def _with_same_types(answer: Answer, model: onnx_ir.Model) -> Answer:
 
 
 def build_for(  # noqa: PLR0913 - an engine is made of these
-    name: str, file: Path, source: Source, proof: Proof, folder: Path, *, is_rebuilt: bool = True
+    name: str, file: Path, source: Source, proof: Proof, folder: Path, *, limits: Limits
 ) -> EngineManifest:
     """Builds an engine of a source's graph into a folder, for the range that was shown of the graph elsewhere.
 
@@ -188,21 +190,25 @@ def build_for(  # noqa: PLR0913 - an engine is made of these
     """
     graph = Graph(file, source.signature, source.profile.within(proof.range))
     settings = Settings(profiles=(shaped(graph.signature, graph.profile),) if graph.signature.dims else ())
-    return write_engine(name, graph, [graph.profile], settings, folder, Limits(is_rebuilt=is_rebuilt))
+    return write_engine(name, graph, [graph.profile], settings, folder, limits)
 
 
-def try_build(name: str, file: Path, source: Source, proof: Proof) -> str:
-    """Builds an engine of a source's graph that isn't kept, and returns what there is to say of it.
+def try_build(name: str, file: Path, source: Source, proof: Proof) -> EngineManifest:
+    """Builds an engine of a source's graph that isn't kept, and returns what it was.
 
     Raises:
         EngineError: when there is none, with every node that is refused.
     """
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         try:
-            built = build_for(name, file, source, proof, Path(folder), is_rebuilt=False)
+            return build_for(name, file, source, proof, Path(folder), limits=Limits(is_rebuilt=False))
         except BuildError as problem:
             raise EngineError(str(problem)) from problem
-    return f"built with {name} {built.version}, {built.bytes / 1e6:.1f} MB; {built.not_executed}"
+
+
+def told_of(built: EngineManifest) -> str:
+    """Says of an engine what it is, and why nobody has run it."""
+    return f"built with {built.engine} {built.version}, {built.bytes / 1e6:.1f} MB; {built.not_executed}"
 
 
 def not_executed(name: str) -> str:
@@ -283,7 +289,11 @@ def engine_name(engine: str, variant: str | None = None) -> str:
 
 
 def _rebuilt(name: str, graph: Graph, settings: Settings, engine: Path, limits: Limits) -> str:
-    """Whether a second build gives the same bytes."""
+    """Whether another build gives the same bytes."""
+    if limits.earlier is not None:
+        return "identical" if digest(engine) == limits.earlier else "differs"
+    if not limits.is_rebuilt:
+        return "not tried"
     with tempfile.TemporaryDirectory(dir=engine.parent) as folder:
         other = Path(folder) / ENGINE
         try:

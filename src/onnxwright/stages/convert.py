@@ -23,7 +23,7 @@ from onnxwright.progress import Progress, Silence
 from onnxwright.reference import reference_of
 from onnxwright.source import Source
 from onnxwright.stages.attempt import GIVEN, Outcome, Workbench
-from onnxwright.stages.build import ENGINES, build_for
+from onnxwright.stages.build import ENGINES, Limits, build_for, told_of
 from onnxwright.stages.examine import asked_of, examined, rows_of, with_compared_numbers
 from onnxwright.stages.load import load
 from onnxwright.stages.optimize import optimize
@@ -134,8 +134,9 @@ def _build_engines(bench: Workbench, chosen: Outcome, progress: Progress) -> Non
         with progress.stage(f"build {name}"):
             place = bench.folder / ENGINES / name
             place.mkdir(parents=True)
-            build_for(name, bench.folder / GRAPH, source, chosen.proof, place)
-            progress.note(f"{name}: {chosen.built[name]}")
+            limits = Limits(earlier=chosen.built[name].sha256)
+            built = build_for(name, bench.folder / GRAPH, source, chosen.proof, place, limits=limits)
+            progress.note(f"{name}: {told_of(built)}")
 
 
 def _keep(file: Path, place: Path) -> None:
@@ -179,8 +180,8 @@ def _manifest(
 
 def _left_out(chosen: Outcome) -> Iterator[Finding]:
     """Says of each engine that can't be used with this package, or wasn't, why."""
-    for name, told in chosen.built.items():
-        yield Finding("engine-not-executed", f"{name}: {told}")
+    for name, built in chosen.built.items():
+        yield Finding("engine-not-executed", f"{name}: {told_of(built)}")
     for name, reason in chosen.refusals.items():
         yield Finding("engine-not-proven", f"{name}: {reason}")
     for name, proof in chosen.proofs.items():

@@ -17,6 +17,7 @@ from onnxwright.manifest import Default, EngineProof, Measurement, Optimization,
 from onnxwright.samples import TYPICAL
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
+from onnxwright.stages.build import told_of
 from onnxwright.stages.optimize import Optimized
 
 GRAPH: Final = "onnx/model.onnx"
@@ -62,7 +63,7 @@ def _exported(bench: Workbench, chosen: Outcome) -> Variant:
     refused = {
         name: EngineProof(executed=False, proof=None, message=reason) for name, reason in chosen.refusals.items()
     }
-    built = {name: EngineProof(executed=False, proof=None, message=told) for name, told in chosen.built.items()}
+    built = {name: EngineProof(executed=False, proof=None, message=told_of(one)) for name, one in chosen.built.items()}
     precision = chosen.ran[chosen.engine].precision
     digest = files.digest(bench.folder / GRAPH)
     return Variant(GRAPH, precision, digest, chosen.proof, engines={**shown, **refused, **built})
