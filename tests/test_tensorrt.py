@@ -349,6 +349,13 @@ def test_an_engine_of_another_graph_is_not_proven(package, tmp_path):
         built_engine(Package.open(tmp_path / "copy"), RTX)
 
 
+def test_an_engine_that_is_not_built_yet_is_told(package, tmp_path):
+    shutil.copytree(package.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("engines"))
+
+    with pytest.raises(EngineError, match=r"has none\. Build it: `onnxwright build"):
+        ow.prove(tmp_path / "copy", engine=RTX)
+
+
 def test_what_replaces_the_flags_of_tensorrt_10_is_explained():
     code, text = run("explain", "trt10")
 

@@ -18,10 +18,16 @@ def built_engine(package: Package, name: str) -> Engine | None:
 
     Raises:
         SourceError: when it was altered, or is of another graph.
+        EngineError: when the package has none, and was not converted with it.
     """
     folder = package.folder / ENGINES / name
-    if name.partition("/")[0] not in backends.builders() or not folder.is_dir():
+    if name not in backends.builders():
         return None
+    if not folder.is_dir():
+        if any(name in one.engines and one.engines[name].executed for one in package.manifest.variants.values()):
+            return None
+        command = f"onnxwright build {package.folder} --engine {name}"
+        raise EngineError(f"engine '{name}': '{package.folder}' has none. Build it: `{command}`.")
     engine = Engine.open(folder)
     if engine.manifest.onnx_sha256 not in {one.sha256 for one in package.manifest.variants.values()}:
         raise SourceError(
