@@ -12,6 +12,7 @@ from onnxwright.artifact import Package
 if TYPE_CHECKING:
     from torch import nn
 
+    from onnxwright.engine import Engine
     from onnxwright.manifest import Proof
     from onnxwright.progress import Progress
 
@@ -42,6 +43,7 @@ def convert(
     save_repro: str | Path | None = None,
     replay: str | None = None,
     repair_seconds: float = 300.0,
+    allow_fallback: bool = False,
     progress: Progress | None = None,
 ) -> Package:
     """Converts a model and returns the package, which is proven on the range that it declares.
@@ -53,7 +55,8 @@ def convert(
     Attempts are made until one is proven on the whole profile, for about `repair_seconds`; `replay` makes one of a
     journal alone (`"trace@18; piecewise=sequence > 8"`). With `optimize`, the graph is rewritten for each engine, too.
     `precision` and what belongs to it are as for `quantize`, but that `auto` lowers it only where `max_accuracy_loss`
-    is given.
+    is given. With `allow_fallback`, an engine for GPUs may compute on the CPU what it has no
+    kernel for; else it refuses such a graph.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.
@@ -85,6 +88,7 @@ def convert(
         is_forced=force,
         replay=replay,
         repair_seconds=repair_seconds,
+        allows_fallback=allow_fallback,
     )
 
 
@@ -259,6 +263,50 @@ def prove(
         repro=None if save_repro is None else environment.at_home(save_repro),
     )
     return dict(run(question, progress).proofs)
+
+
+def build(
+    source: str | Path,
+    out: str | Path | None = None,
+    *,
+    engine: str,
+    variant: str | None = None,
+    profile: Mapping[str, tuple[int, int, int]] | None = None,
+    targets: Sequence[str] = (),
+    buckets: Sequence[int] = (),
+    tf32: bool = False,
+    workspace_mib: int | None = None,
+    force: bool = False,
+    seconds: float = 300.0,
+) -> Engine:
+    """Builds an engine ahead of time, and returns it; its `session()` runs it where there is a GPU.
+
+    `source` is a package, whose engine lies in `engines/NAME` unless `out` is given, or an `.onnx` file. `targets` are
+    compute capabilities (`"sm89"`), `buckets` the sequence lengths at which a profile ends. Of a package, sizes beyond
+    what was proven are refused. Parsing and building end after `seconds`.
+
+    Raises:
+        UsageError: when an argument, a file or the machine is at fault.
+        BuildError: when the library builds no engine of the graph. Nothing is written then.
+    """
+    from onnxwright.stages.build import BuildRequest
+    from onnxwright.stages.build import build as run
+
+    request = BuildRequest(
+        source=environment.at_home(source),
+        engine=engine,
+        out=None if out is None else environment.at_home(out),
+        variant=variant,
+        ranges=dict(profile or {}),
+        targets=tuple(targets),
+        is_tf32=tf32,
+        workspace_mib=workspace_mib,
+        buckets=tuple(buckets),
+        is_forced=force,
+        seconds=seconds,
+        is_rebuilt=False,
+    )
+    return run(request)
 
 
 def open(folder: str | Path) -> Package:  # noqa: A001 - the word of the contract, used as `onnxwright.open`
