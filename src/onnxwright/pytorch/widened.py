@@ -142,7 +142,7 @@ def without_fast_paths() -> Iterator[None]:
 
 
 def widen(tensor: Tensor, *, shift: float = 0.0) -> Tensor:
-    """Returns a tensor that computes in float64 while a `Widening` is entered, its numbers shifted by a part of each."""
+    """Returns a tensor that computes in float64 while a `Widening` is entered, each number shifted by a part of it."""
     wide = tensor if not shift or not tensor.is_floating_point() else tensor * (1.0 + shift * _signs(tensor))
     wrapped: Tensor = _wrapped(wide, tensor.dtype)
     return wrapped
