@@ -72,6 +72,7 @@ CALLS = {
     ],
     "one_hot": [lambda: functional.one_hot(PLACES, 13), lambda: functional.one_hot(PLACES)],
     "convolution": [
+        lambda: functional.conv2d(X, FILTERS + 0, None, 1, torch.tensor(1)),
         lambda: functional.conv2d(X, FILTERS, None, 2, (1, 0), dilation=1, groups=1),
         lambda: functional.conv1d(X[:, :, 0], FILTERS[..., 0], padding="same"),
         lambda: torch.conv1d(X[:, :, 0], FILTERS[:, :1, 0].repeat(3, 1, 1), FILTERS[:, 0, 0, 0].repeat(3), groups=3),
@@ -157,6 +158,31 @@ CALLS = {
         lambda: torch.histc(torch.arange(20.0) % 8, bins=8, min=0, max=7),
         lambda: X.histc(10, -1, 1),
         lambda: torch.histc(X),
+        lambda: torch.histc(torch.full((7,), 2.0), bins=1, min=0, max=0),
+    ],
+    "cumsum": [
+        lambda: (X > 0).cumsum(-1),
+        lambda: torch.cumsum(X > 0, dim=1, dtype=torch.float32),
+        lambda: torch.cumsum(X, 2),
+    ],
+    "rms_norm": [
+        lambda: functional.rms_norm(X, (13,), X[0, 0, 0], 1e-6),
+        lambda: torch.rms_norm(X, (17, 13)),
+        lambda: functional.rms_norm(X.half(), [13], weight=X[0, 0, 0].half()),
+        lambda: nn.RMSNorm(13, eps=1e-3, elementwise_affine=False)(X),
+    ],
+    "bitwise_or": [
+        lambda: PLACES | (PLACES > 3),
+        lambda: (PLACES - 6) | 5,
+        lambda: 9 | PLACES,
+        lambda: torch.bitwise_or(PLACES.to(torch.int32), PLACES - 2**62),
+        lambda: (PLACES > 3) | (PLACES < 1),
+    ],
+    "bitwise_xor": [
+        lambda: PLACES ^ (PLACES > 3),
+        lambda: (PLACES - 6).bitwise_xor(torch.tensor(5)),
+        lambda: -9 ^ PLACES,
+        lambda: (PLACES > 3) ^ (PLACES < 1),
     ],
     "chunk": [lambda: X.chunk(4, dim=2), lambda: torch.chunk(X, 3, -1), lambda: X[:, :, :2].chunk(5, 2)],
     "split": [

@@ -37,6 +37,8 @@ class Twin:
     """Takes what the operator takes."""
     applies: Callable[..., bool] = lambda *_, **__: True
     """Whether the twin is right for these arguments."""
+    counts: Callable[..., bool] | None = None
+    """Whether the twin may be right for a call that is seen outside of a trace, where `applies` says otherwise then."""
     told: str = ""
     """What an exporter's error says where a call of it is to blame that can't be seen otherwise."""
     is_taken: bool = False
@@ -107,7 +109,7 @@ def standing_in(chosen: Mapping[str, Twin]) -> Iterator[None]:
 
 
 def _called(module: nn.Module, source: Source) -> list[str]:
-    """The twins whose operators a module calls."""
+    """The twins whose operators a module calls in a way that they take."""
     from onnxwright.pytorch.session import taken_by
 
     called: dict[str, None] = {}
@@ -115,7 +117,8 @@ def _called(module: nn.Module, source: Source) -> list[str]:
     def noting(twin: Twin, own: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(own)
         def note(*args: Any, **kwargs: Any) -> Any:
-            called.setdefault(twin.name)
+            if _takes(twin, twin.counts or twin.applies, args, kwargs):
+                called.setdefault(twin.name)
             return own(*args, **kwargs)
 
         return note
@@ -132,18 +135,25 @@ def _stand_in(twin: Twin, own: Callable[..., Any] | None) -> Callable[..., Any]:
     """The twin, or the operator itself for calls that the twin doesn't take."""
     if twin.is_compiled or own is None:
         return twin.compute
-    taken, asked = inspect.signature(twin.compute), inspect.signature(twin.applies)
 
     @functools.wraps(own)
     def stand_in(*args: Any, **kwargs: Any) -> Any:
-        try:
-            taken.bind(*args, **kwargs)
-            asked.bind(*args, **kwargs)
-        except TypeError:
-            return own(*args, **kwargs)
-        return twin.compute(*args, **kwargs) if twin.applies(*args, **kwargs) else own(*args, **kwargs)
+        return (twin.compute if _takes(twin, twin.applies, args, kwargs) else own)(*args, **kwargs)
 
     return without_reading(stand_in, twin.applies) if twin.is_unread else stand_in
+
+
+def _takes(twin: Twin, applies: Callable[..., bool], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a twin has the parameters that a call gives, and is right for them."""
+    try:
+        _signature(twin.compute).bind(*args, **kwargs)
+        _signature(applies).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return applies(*args, **kwargs)
+
+
+_signature = functools.cache(inspect.signature)
 
 
 REPAIR = Operators()
