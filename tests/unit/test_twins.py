@@ -165,6 +165,19 @@ CALLS = {
         lambda: torch.cumsum(X > 0, dim=1, dtype=torch.float32),
         lambda: torch.cumsum(X, 2),
     ],
+    **{
+        name: [
+            lambda act=act: act(X, 2),
+            lambda act=act: act(PLACES, dim=-1),
+            lambda act=act: act(torch.tensor([[2.0, 5.0, 5.0, -1.0, 2.0]]), 1),
+        ]
+        for name, act in (("cummax", torch.cummax), ("cummin", torch.Tensor.cummin))
+    },
+    "cumprod": [
+        lambda: X.cumprod(-1),
+        lambda: torch.cumprod(PLACES[..., :5].to(torch.int32), dim=1),
+        lambda: torch.cumprod(PLACES > 0, 0, dtype=torch.float32),
+    ],
     "rms_norm": [
         lambda: functional.rms_norm(X, (13,), X[0, 0, 0], 1e-6),
         lambda: torch.rms_norm(X, (17, 13)),
