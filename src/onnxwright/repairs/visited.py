@@ -94,9 +94,7 @@ def _found_as(made: Callable[[Tensor, Tensor], Places]) -> Iterator[None]:
 
         return nonzero
 
-    with contextlib.ExitStack() as entered:
-        for place in _PLACES:
-            entered.enter_context(replaced(place, standing_in))
+    with replaced(*((place, standing_in) for place in _PLACES)):
         yield
 
 

@@ -101,10 +101,7 @@ def twins() -> dict[str, Twin]:
 @contextlib.contextmanager
 def standing_in(chosen: Mapping[str, Twin]) -> Iterator[None]:
     """Has twins stand in for their operators while entered."""
-    with contextlib.ExitStack() as entered:
-        for twin in chosen.values():
-            for place in twin.places:
-                entered.enter_context(replaced(place, functools.partial(_stand_in, twin)))
+    with replaced(*((place, functools.partial(_stand_in, twin)) for twin in chosen.values() for place in twin.places)):
         yield
 
 
@@ -123,10 +120,8 @@ def _called(module: nn.Module, source: Source) -> list[str]:
 
         return note
 
-    with contextlib.ExitStack() as entered:
-        for twin in twins().values():
-            for place in twin.places if not twin.told else ():
-                entered.enter_context(replaced(place, functools.partial(noting, twin)))
+    watched = [twin for twin in twins().values() if not twin.told]
+    with replaced(*((place, functools.partial(noting, twin)) for twin in watched for place in twin.places)):
         taken_by(module, source.sampler, source.traced)
     return list(called)
 
