@@ -25,6 +25,7 @@ SORTED = drawn(4, 10).sort().values
 ASKED = torch.cat([drawn(4, 3), SORTED[:, 2:4]], 1)
 LOWER = drawn(3, 17, 17) + 5 * torch.eye(17)
 PLACES = torch.randint(0, 13, (2, 3, 17, 13), generator=DRAW)
+TWICE = torch.tensor([3, 0, 3, 11])
 FILTERS = drawn(5, 3, 3, 3)
 MASK = masked(2, 1, 17, 17)
 CELLS = {"gru_cell": nn.GRUCell, "lstm_cell": nn.LSTMCell, "rnn_cell": nn.RNNCell}
@@ -177,6 +178,15 @@ CALLS = {
         lambda: X.cumprod(-1),
         lambda: torch.cumprod(PLACES[..., :5].to(torch.int32), dim=1),
         lambda: torch.cumprod(PLACES > 0, 0, dtype=torch.float32),
+    ],
+    "index_add": [
+        lambda: X.index_add(2, TWICE, X[:, :, :4]),
+        lambda: torch.index_add(X, -1, TWICE.to(torch.int32), X[..., :4], alpha=-2),
+        lambda: X[0, 0, 0].index_add(0, TWICE, X[0, 0, 1, :4]),
+    ],
+    "index_add_in_place": [
+        lambda: X.clone().index_add_(1, TWICE[:3] % 3, X),
+        lambda: X.clone().index_add_(3, TWICE, X[..., :4], alpha=0.5),
     ],
     "rms_norm": [
         lambda: functional.rms_norm(X, (13,), X[0, 0, 0], 1e-6),
