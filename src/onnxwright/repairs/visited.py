@@ -29,6 +29,7 @@ class Visited(Repair):
     summary = "has loops over what `nonzero` finds in a row of fixed length visit all of the row"
     rank = 2.0
     depth = 2
+    decides = True
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Proposes itself where the module loops over what `nonzero` finds."""
