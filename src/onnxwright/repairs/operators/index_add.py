@@ -25,4 +25,4 @@ def is_by_rows(input: Tensor, dim: object, index: Tensor, source: Tensor, **othe
     return isinstance(dim, int) and input.dim() > 0 and source.dim() == input.dim() and index.dim() == 1
 
 
-TWIN = Twin("index_add", ("torch.index_add", "torch.Tensor.index_add"), _add, is_by_rows, is_taken=True)
+TWIN = Twin("index_add", ("torch.index_add", "torch.Tensor.index_add"), _add, is_by_rows)
