@@ -59,7 +59,9 @@ CAPS = (
 )
 
 
-SEQUENCE = r"(\w*_)?(sequence|seq|ids|audio|time|target|codes|episode)_?(length|len|steps)|\w*num_samples|frames"
+SEQUENCE = (
+    r"(\w*_)?(sequence|seq|ids|audio|time|target|codes|episode)_?(length|len|steps)|\w*num_samples|frames|num_choices"
+)
 AUDIO = ((r"input_values|audio_values|waveform", "samples"), (r"features|mel|spectrogram", "frames"))
 SHAPES = (
     (

@@ -188,6 +188,11 @@ CALLS = {
         lambda: X.clone().index_add_(1, TWICE[:3] % 3, X),
         lambda: X.clone().index_add_(3, TWICE, X[..., :4], alpha=0.5),
     ],
+    "expm1": [
+        lambda: torch.expm1(X),
+        lambda: (1e-6 * X).expm1() * 1e6,
+        lambda: torch.special.expm1(torch.tensor([-200.0, 0.0, 60.0, float("inf"), float("-inf")])),
+    ],
     "rms_norm": [
         lambda: functional.rms_norm(X, (13,), X[0, 0, 0], 1e-6),
         lambda: torch.rms_norm(X, (17, 13)),
