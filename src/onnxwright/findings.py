@@ -237,6 +237,13 @@ KINDS: Final[dict[str, Kind]] = {
         "the elements differ by rounding alone.",
         "Nothing; or break ties in the module, with a small number for each place.",
     ),
+    "steep-values": Kind(
+        "Values at which rounding is amplified",
+        "With unusual values (a constant signal that is divided by its own deviation, say) one rounding of the inputs "
+        "moves PyTorch's own answer as far as an error that was seen, so that such a point tells nothing. Where the "
+        "answer jumps, as at a condition, it is an error.",
+        "Nothing; usual values are held to the usual limits.",
+    ),
     "invalid-graph": Kind(
         "Graph that breaks the ONNX specification",
         "The ONNX checker refuses the graph, so that it runs only in engines that are more lenient.",
