@@ -52,6 +52,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/proof_cost.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/optimize.py
+	$(BIN)/python benchmarks/fusion.py
 
 clean:
 	rm -rf build $(VENV)

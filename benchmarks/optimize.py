@@ -224,6 +224,8 @@ def compared(
 ) -> dict[str, dict[str, Any]]:
     """Measures every graph against the first, and that against itself, a few at a time."""
     raw, *others = found
+    if not seconds:
+        return {one.name: {**one.counts, "seconds_to_make": one.seconds} for one in others}
     rows: dict[str, dict[str, Any]] = {}
     kept = {RAW: raw.session(name), AGAIN: raw.session(name)}
     for start in range(0, len(others), AT_ONCE):
@@ -259,10 +261,14 @@ def show(rows: Mapping[str, Mapping[str, Any]]) -> None:
         if "refused" in row:
             print(f"  {name:70} refused: {row['refused'][:80]}")
             continue
+        counts = f"  {name:70} {row['nodes']:5} nodes {row['attentions']:3} attentions"
+        if "latencies" not in row:
+            print(counts)
+            continue
         latencies = msgspec.convert(row["latencies"], tuple[Latency, ...])
         gains = "; ".join(in_words(one) for one in latencies)
         own = "; ".join(in_words(one) for one in msgspec.convert(row["control"], tuple[Latency, ...]))
-        print(f"  {name:70} {row['nodes']:5} nodes {row['attentions']:3} attentions  {gains}  (same graph: {own})")
+        print(f"{counts}  {gains}  (same graph: {own})")
 
 
 def run(name: str, shapes: Sequence[tuple[int, int]], engines: Sequence[str], seconds: float) -> dict[str, Any]:
@@ -298,14 +304,17 @@ def main() -> None:
     parser.add_argument("--models", default="MiniLM-L6,bert-base,vit-base,smollm-135m", help=f"of {', '.join(MODELS)}")
     parser.add_argument("--engines", default="onnxruntime,openvino")
     parser.add_argument("--shapes", default="1x16,1x128,8x128")
-    parser.add_argument("--seconds", type=float, default=30.0, help="for each group of graphs")
+    parser.add_argument("--seconds", type=float, default=30.0, help="for each group of graphs; 0 counts nodes only")
     given = parser.parse_args()
     shapes = [tuple(int(size) for size in shape.split("x")) for shape in given.shapes.split(",")]
     pairs = [(batch, sequence) for batch, sequence in shapes]
     models: dict[str, Any] = {}
     for name in given.models.split(","):
         models[name] = run(name, pairs, given.engines.split(","), given.seconds)
-        keep("optimize", {"opset": OPSET, "threads": environment.cores(), "models": models})
+        keep(
+            "optimize" if given.seconds else "optimize_nodes",
+            {"opset": OPSET, "threads": environment.cores(), "models": models},
+        )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import pytest
 from cases.graphs import LIMIT, draw, error, kinds, model, rewritten
 
+from onnxwright.graph.comparing import structure
 from onnxwright.graph.optimizing import Plan, apply
 from onnxwright.graph.targets import target
 
@@ -43,6 +44,16 @@ def test_fires_and_lets_attention_be_found(scores, more, sizes):
     assert trace.counts["attention"] == 1
     assert {"Softmax", "MatMul"}.isdisjoint(kinds(after))
     assert error(before, after, draw(before, **sizes)) <= LIMIT
+
+
+def test_once_is_enough():
+    before = graph("z = Abs (n) e = Div (n, half) d = Mul (e, half) m = Add (z, d)")
+    once, _ = apply(before, ATTENDING, target("onnxruntime"))
+
+    twice, trace = apply(once, ATTENDING, target("onnxruntime"))
+
+    assert structure(once) == structure(twice)
+    assert not trace.steps
 
 
 def test_a_sum_with_what_is_computed_for_rows_and_heads_together_is_taken_apart():

@@ -15,7 +15,7 @@ from onnxwright.graph.simplifying import SIMPLIFYING
 from onnxwright.graph.targets import Target
 from onnxwright.rewrites import Trace
 
-_MOST_ROUNDS: Final = 8
+_MOST_ROUNDS: Final = 20
 """A rule may make room for another; after so many rounds what is left to do isn't worth the time."""
 
 _SIMPLE: Final = ("chains", "reshapes", "unchanged", "sizes-once", "batched-transposes")

@@ -122,7 +122,7 @@ def _for_engine(bench: _Bench) -> Optimized:
     bench.take_in(*(bench.trials.measured(made) if bench.is_measured else made))
     worth = [one for one in bench.candidates.values() if bench.is_worth_a_proof(one)]
     for one in sorted(worth, key=lambda one: -one.gain)[:_MOST_PROOFS]:
-        kept, proof = _shown(bench, one)
+        kept, proof = (None, None) if bench.candidates[one.plan.name].wrong else _shown(bench, one)
         if kept is not None:
             return Optimized(bench.trials.engine, _record(bench, kept), kept.model, proof)
     return Optimized(bench.trials.engine, _record(bench, None))
@@ -160,14 +160,15 @@ def _shown(bench: _Bench, one: Candidate) -> tuple[Candidate | None, Proof | Non
 
 
 def _rolled_back(bench: _Bench, one: Candidate, proof: Proof) -> Candidate | None:
-    """What a plan makes without the rules that are to blame, unless another plan makes the same, or it isn't faster."""
+    """What a plan makes without the rules that are to blame, or the plan that makes the same; None if not faster."""
     guilty = _guilty(bench, one, proof)
     bench.take_in(replace(one, wrong=_why(proof), rolled_back=guilty))
     if not guilty:
         return None
     made = replace(bench.made(one.plan.without(guilty)), rolled_back=(*one.rolled_back, *guilty))
-    if any(made.trace.after == other.trace.after for other in bench.candidates.values()):
-        return None
+    same = next((other for other in bench.candidates.values() if other.trace.after == made.trace.after), None)
+    if same is not None:
+        return same if bench.is_worth_a_proof(same) and not same.wrong else None
     (tried,) = bench.trials.measured([made]) if bench.is_measured else [made]
     bench.take_in(tried)
     return tried if bench.is_worth_a_proof(tried) else None
