@@ -68,6 +68,12 @@ FIXTURES = {
     "places of a constant": (LISTED, "folded"),
     "a choice by a constant": (CHOSEN, "chosen_rows"),
     "rows that are added": (SUMS, "scatter_sums"),
+    "rows of which the greatest is taken": (SUMS.replace('"add"', '"max"'), "scatter_sums"),
+    "numbers of which the least is taken": (
+        """g (float[n] x, float[m] u, int64[m] i) => (float[n] y) {
+            y = ScatterElements <axis = 0, reduction = "min"> (x, i, u) }""",
+        "scatter_sums",
+    ),
     "rows that are added by their numbers": (PAIRS, "scatter_sums"),
     "quantized dynamically": (DYNAMIC, "float_quantization"),
     "unsigned": (UNSIGNED, "float_quantization"),
@@ -143,6 +149,7 @@ NEAR: dict[str, tuple[str, str]] = {
             c = Less (x, o) i = NonZero (c) j = Transpose <perm = [1, 0]> (i) y = ScatterND (x, j, u) }""",
         "masked_writes",
     ),
+    "rows that are multiplied": (SUMS.replace('"add"', '"mul"'), "scatter_sums"),
     "a choice by an input": (
         CHOSEN.replace("x)", "x, bool[4] c)").replace("<bool[4] c = {1, 0, 0, 1}>", ""),
         "chosen_rows",
