@@ -62,12 +62,25 @@ TRAINING = """g (float[n, 4] x) => (float[n, 4] y) <float mode = {0}, float r = 
 LISTED = """g (float[n, 4] x) => (float[n, 1] y) <int64[2] a = {0, 1}, int64[1] s = {1}> {
     p = NonZero (a) h = Reshape (p, s) y = ReduceSum (x, h) }"""
 CHOSEN = "g (float[n, 4] x) => (float[n, 2] y) <bool[4] c = {1, 0, 0, 1}> { y = Compress <axis = 1> (x, c) }"
+LOOP = """g (float[n, m] x) => (float[n, 1] y)
+    <int64[1] l = {1}, int64 z = {1}, bool c = {1}, int64[1] f = {0}, float o = {0.5}> {
+    a = Shape <start = 1> (x) t = Squeeze (a, f) s = ReduceSum <keepdims = 1> (x, l) b = Mul (s, o)
+    y = Loop (t, c, b) <body = each (int64 i, bool k, float[n, 1] h) => (bool d, float[n, 1] r) {
+        j = Add (i, z) p = Unsqueeze (i, f) q = Unsqueeze (j, f) v = Slice (x, p, q, l, l)
+        w = Add (h, v) r = Tanh (w) d = Identity (c) }> }"""
 FIXTURES = {
+    "a loop over the elements of an axis": (LOOP, "loop_steps"),
     "axes that are computed": (AXES, "folded"),
     "a mode that is computed": (TRAINING, "folded"),
     "places of a constant": (LISTED, "folded"),
     "a choice by a constant": (CHOSEN, "chosen_rows"),
     "rows that are added": (SUMS, "scatter_sums"),
+    "rows of which the greatest is taken": (SUMS.replace('"add"', '"max"'), "scatter_sums"),
+    "numbers of which the least is taken": (
+        """g (float[n] x, float[m] u, int64[m] i) => (float[n] y) {
+            y = ScatterElements <axis = 0, reduction = "min"> (x, i, u) }""",
+        "scatter_sums",
+    ),
     "rows that are added by their numbers": (PAIRS, "scatter_sums"),
     "quantized dynamically": (DYNAMIC, "float_quantization"),
     "unsigned": (UNSIGNED, "float_quantization"),
@@ -143,6 +156,8 @@ NEAR: dict[str, tuple[str, str]] = {
             c = Less (x, o) i = NonZero (c) j = Transpose <perm = [1, 0]> (i) y = ScatterND (x, j, u) }""",
         "masked_writes",
     ),
+    "rows that are multiplied": (SUMS.replace('"add"', '"mul"'), "scatter_sums"),
+    "a loop over pairs of elements": (LOOP.replace("int64 z = {1}", "int64 z = {2}"), "loop_steps"),
     "a choice by an input": (
         CHOSEN.replace("x)", "x, bool[4] c)").replace("<bool[4] c = {1, 0, 0, 1}>", ""),
         "chosen_rows",
