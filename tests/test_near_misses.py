@@ -1,5 +1,7 @@
 """Each repair of a module has its twin that it must leave alone: one that looks alike, and has nothing to mend."""
 
+import functools
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -142,6 +144,25 @@ def test_a_loop_over_a_row_as_long_as_an_input_does_not_visit_all_of_it():
 def test_an_operator_counts_as_called_only_where_its_twin_may_be_right():
     assert list(repair("operators").proposals(seen(Floats, "trace@18", proof=WRONG))) == []
     assert set(repair("operators").proposals(seen(Flags, "trace@18", proof=WRONG))) == {"cumsum"}
+
+
+class Bound(nn.Module):
+    """Keeps functions of PyTorch in attributes, one with an argument given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count, self.mixed = functools.partial(torch.cumsum, dim=-1), torch.fft.fft
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.count(x > 0) + self.mixed(x).real
+
+
+def test_an_operator_that_a_module_keeps_in_an_attribute_is_called_too_and_put_back():
+    given = seen(Bound, "trace@18", proof=WRONG)
+    (proposed,) = set(repair("operators").proposals(given))
+
+    assert set(proposed.split(", ")) == {"cumsum", "fft"}
+    assert (given.source.module.count.func, given.source.module.mixed) == (torch.cumsum, torch.fft.fft)
 
 
 FIXED = """You marked L['tensors'][0].size()[1] as dynamic but your code specialized it to be a constant (16)."""

@@ -193,6 +193,12 @@ CALLS = {
         lambda: (1e-6 * X).expm1() * 1e6,
         lambda: torch.special.expm1(torch.tensor([-200.0, 0.0, 60.0, float("inf"), float("-inf")])),
     ],
+    "fft": [
+        lambda: torch.fft.fft(X).real,
+        lambda: torch.fft.fft(X, dim=2).imag,
+        lambda: torch.fft.fft(torch.fft.fft(X, dim=1), dim=2).abs(),
+    ],
+    "fftn": [lambda: torch.fft.fftn(X, dim=(1, 2)).real, lambda: torch.fft.fftn(X[0]).imag / 10],
     "rms_norm": [
         lambda: functional.rms_norm(X, (13,), X[0, 0, 0], 1e-6),
         lambda: torch.rms_norm(X, (17, 13)),

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Final
 
@@ -30,11 +30,13 @@ def unread_by(function: Callable[..., Any]) -> Callable[..., bool]:
 
 
 @contextlib.contextmanager
-def replaced(*pairs: tuple[str, Callable[[Any], Callable[..., Any]]]) -> Iterator[None]:
+def replaced(*pairs: tuple[str, Callable[[Any], Callable[..., Any]]], held_by: Iterable[Any] = ()) -> Iterator[None]:
     """Has what is made of functions stand in their places, and wherever the user's modules have imported them.
 
-    Of several at one place, each is made of the one before it.
+    So it does in the attributes of some objects, which may hold a function with arguments given (`partial`). Of several
+    at one place, each is made of the one before it.
     """
+    holders = list(held_by)
     owners = [(*_owner(place), made) for place, made in pairs]
     known = [(owner, name, made) for owner, name, made in owners if owner is not None]
     held = _held([getattr(owner, name) for owner, name, _ in known if hasattr(owner, name)])
@@ -43,8 +45,26 @@ def replaced(*pairs: tuple[str, Callable[[Any], Callable[..., Any]]]) -> Iterato
             own = getattr(owner, name, None)
             stand_in, elsewhere = made(own), held.get(id(own), [])
             entered.enter_context(_in_places([(owner, name), *elsewhere], own, stand_in))
+            for holder, key, kept in _kept_by(holders, own) if own is not None else ():
+                setattr(holder, key, _instead(kept, stand_in))
+                entered.callback(setattr, holder, key, kept)
             held[id(stand_in)] = elsewhere
         yield
+
+
+def _kept_by(holders: Sequence[Any], function: Any) -> list[tuple[Any, str, Any]]:
+    """The attributes of objects that are a function, or the function with arguments given."""
+    return [
+        (holder, key, value)
+        for holder in holders
+        for key, value in vars(holder).items()
+        if value is function or (isinstance(value, functools.partial) and value.func is function)
+    ]
+
+
+def _instead(kept: Any, stand_in: Any) -> Any:
+    is_given = isinstance(kept, functools.partial)
+    return functools.partial(stand_in, *kept.args, **kept.keywords) if is_given else stand_in
 
 
 @contextlib.contextmanager

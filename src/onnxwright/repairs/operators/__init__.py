@@ -10,7 +10,7 @@ import contextlib
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -87,7 +87,8 @@ class Operators(Repair):
                 raise UsageError(f"operator '{name}' has no twin; expected {accepted(name, known)}.")
 
         def with_twins(source: Source) -> Exported:
-            with standing_in({name: known[name] for name in names}):
+            parts = source.module.modules() if source.module is not None else ()
+            with standing_in({name: known[name] for name in names}, held_by=parts):
                 return export(source)
 
         return with_twins
@@ -99,9 +100,10 @@ def twins() -> dict[str, Twin]:
 
 
 @contextlib.contextmanager
-def standing_in(chosen: Mapping[str, Twin]) -> Iterator[None]:
-    """Has twins stand in for their operators while entered."""
-    with replaced(*((place, functools.partial(_stand_in, twin)) for twin in chosen.values() for place in twin.places)):
+def standing_in(chosen: Mapping[str, Twin], *, held_by: Iterable[Any] = ()) -> Iterator[None]:
+    """Has twins stand in for their operators while entered, in the attributes of some objects too."""
+    pairs = [(place, functools.partial(_stand_in, twin)) for twin in chosen.values() for place in twin.places]
+    with replaced(*pairs, held_by=held_by):
         yield
 
 
@@ -121,7 +123,8 @@ def _called(module: nn.Module, source: Source) -> list[str]:
         return note
 
     watched = [twin for twin in twins().values() if not twin.told]
-    with replaced(*((place, functools.partial(noting, twin)) for twin in watched for place in twin.places)):
+    pairs = [(place, functools.partial(noting, twin)) for twin in watched for place in twin.places]
+    with replaced(*pairs, held_by=module.modules()):
         taken_by(module, source.sampler, source.traced)
     return list(called)
 

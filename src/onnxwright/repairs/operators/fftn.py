@@ -1,0 +1,19 @@
+"""`fftn` of real numbers as products with cosines and sines: models mix tokens so in place of attention."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from onnxwright.repairs.operators import Twin
+from onnxwright.repairs.operators.fft import is_pair_of_floats, of_real, transformed
+from onnxwright.repairs.operators.pairs import Pair
+
+
+def _fftn(input: Any, *, dim: Sequence[int] | None = None) -> Pair:  # noqa: A002
+    axes = range(input.dim()) if dim is None else dim
+    return functools.reduce(transformed, axes, of_real(input))
+
+
+TWIN = Twin("fftn", ("torch.fft.fftn",), _fftn, is_pair_of_floats)
