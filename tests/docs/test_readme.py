@@ -44,7 +44,8 @@ def test_every_command_in_it_exists_and_explains_itself(command):
 
 
 def test_commands_are_shown():
-    assert COMMANDS == ["build", "check", "convert", "diff", "explain", "inspect", "optimize", "prove", "run"]
+    shown = ["build", "check", "convert", "diff", "explain", "inspect", "optimize", "prove", "quantize", "run"]
+    assert shown == COMMANDS
 
 
 def test_commands_of_the_page_on_tensorrt_exist():
