@@ -13,6 +13,7 @@ from onnxwright import environment, evidence, files
 from onnxwright.artifact import Package
 from onnxwright.findings import Finding
 from onnxwright.manifest import (
+    EXPORTED,
     Attempt,
     Evidence,
     Manifest,
@@ -32,7 +33,7 @@ from onnxwright.stages.quantize import quantize
 from onnxwright.stages.repair import best, repair_all
 from onnxwright.stages.repro import save_first, tell_repro
 from onnxwright.stages.request import Request, ready_engines
-from onnxwright.stages.variants import EXPORTED, GRAPH, Variants, measured, variants_of
+from onnxwright.stages.variants import GRAPH, Variants, measured, variants_of
 from onnxwright.staging import staged
 from onnxwright.watching import memory
 

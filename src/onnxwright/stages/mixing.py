@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -119,8 +118,3 @@ def _least_count(switched: _Switched, costs: Sequence[Cost], is_right: Callable[
         else:
             low = middle + 1
     return low
-
-
-def seconds_left(deadline: float) -> float:
-    """How long a search may still take."""
-    return deadline - time.monotonic()

@@ -34,7 +34,7 @@ from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.examine import plan_of
 from onnxwright.stages.mixing import mixes
 from onnxwright.stages.optimize import compared, is_worth_it
-from onnxwright.stages.scoring import Scoring
+from onnxwright.stages.scoring import Scoring, batch_of
 from onnxwright.tolerance import ToleranceClass, lower_precision, quantized
 from onnxwright.words import in_sizes
 
@@ -250,7 +250,7 @@ def _of_recipe(bench: _Bench, recipe: Recipe) -> Iterator[_Tried]:
         if refusal is not None:
             yield replace(start, came="refused", message=refusal)
         elif time.monotonic() > bench.deadline:
-            yield replace(start, came="not measured", message="the time for the search was used up.")
+            yield replace(start, came="not measured", message="the time for the search is used up; --search-time gives more.")
         else:
             yield _made(bench, start)
 
@@ -313,10 +313,13 @@ def _with_islands(bench: _Bench, found: _Tried) -> Iterator[_Tried]:
 
 
 def _over_budget(bench: _Bench, found: _Tried) -> _Tried:
-    lost = found.calibrated.loss if found.calibrated is not None else None
-    why = found.calibrated.message if found.calibrated is not None else ""
-    told = f"it loses {lost:.2g} of the {bench.budget:.2g} that may be lost" if lost is not None else why
-    return replace(found, came="over budget", message=f"{told}; and with the costliest parts in float32 no less.")
+    assert found.calibrated is not None, "it was loaded"
+    told = f"{_lost_of(found.calibrated, bench.budget)} on the samples that it is made with."
+    return replace(found, came="over budget", message=found.calibrated.message or told)
+
+
+def _lost_of(found: Accuracy, budget: float) -> str:
+    return f"it loses {found.amount:.2g}, where {budget:.2g} may be lost,"
 
 
 def _measured(bench: _Bench, tried: Sequence[_Tried]) -> list[_Tried]:
@@ -344,15 +347,23 @@ def _judged(bench: _Bench, one: _Tried) -> _Tried:
     """A candidate with what it loses on the samples that it wasn't made with, and to its neighbours."""
     assert one.session is not None, "chosen among those that were loaded"
     accuracy = max((bench.scoring.judge(session) for session in _shown_by(bench, one)), key=lambda found: found.amount)
-    near = bench.scoring.neighbours(one.session, bench.bench.source, seed=bench.bench.request.seed)
+    near = _beside_others(bench, one.session)
     found = replace(one, judged=accuracy, neighbours=near)
     if accuracy.amount > bench.budget:
-        told = f"loses {accuracy.amount:.2g} on the samples that judge it, of the {bench.budget:.2g} that may be lost."
+        told = f"{_lost_of(accuracy, bench.budget)} on the samples that judge it."
         return replace(found, came="over budget", message=accuracy.message or told)
     if near is not None and (near.loss is None or near.loss > bench.budget):
-        told = "more than can be told" if near.loss is None else f"{near.loss:.2g}"
-        return replace(found, came="over budget", message=f"a row loses {told} by the others in its batch.")
+        told = "answers otherwise than numbers" if near.loss is None else f"loses {near.loss:.2g}"
+        return replace(found, came="over budget", message=f"a row {told} by what else is in its batch.")
     return found
+
+
+def _beside_others(bench: _Bench, session: Session) -> Neighbours | None:
+    source, request = bench.bench.source, bench.bench.request
+    batch = batch_of(source, source.profile.within(bench.shown.range), seed=request.seed)
+    if batch is None:
+        return None
+    return bench.scoring.neighbours(session, bench.bench.reference.session, batch, bench.budget)
 
 
 def _shown_by(bench: _Bench, one: _Tried) -> Iterator[Session]:
@@ -419,7 +430,8 @@ def _told(bench: _Bench, tried: Sequence[_Tried], kept: _Tried | None) -> str:
     assert kept.judged is not None, "what is kept was judged"
     lost = f"loses {kept.judged.amount:.2g} of the {bench.budget:.2g} that may be lost ({kept.judged.told})"
     gains = (f"{measuring.in_words(one)} at {in_sizes(one.sizes)}" for one in kept.latencies)
-    first = f"'{kept.name}' is kept: it {lost}" + (f", and is {'; '.join(gains)}." if kept.latencies else ".")
+    speed = f"and is {'; '.join(gains)}" if kept.latencies else "and nothing was measured"
+    first = f"'{kept.name}' is kept: it {lost}, {speed}."
     others = "; ".join(f"{one.name} {_short(one)}" for one in tried if one is not kept)
     return f"{first} Of the others: {others}." if others else first
 
@@ -442,8 +454,11 @@ def _unmet(word: str, found: Sequence[Quantized]) -> str:
     lines = [
         f"  {one.engine}: {row.name}: {row.outcome}: {row.message}" for one in found for row in one.record.candidates
     ]
-    budget = found[0].record.budget if found else 0.0
-    return (
-        f"precision '{word}': nothing of it stays within a loss of {budget:.2g}. Allow for more with "
-        "--max-accuracy-loss, give samples of your own, or use --precision auto.\n" + "\n".join(lines)
+    is_judged = any(row.outcome not in {"refused", "not measured"} for one in found for row in one.record.candidates)
+    told = (
+        f"nothing of it stays within a loss of {found[0].record.budget:.2g}. Allow for more with --max-accuracy-loss, "
+        "give samples of your own, or use --precision auto."
+        if is_judged
+        else "nothing of it could be made. Use another one, or --precision auto."
     )
+    return "\n".join([f"precision '{word}': {told}", *lines])
