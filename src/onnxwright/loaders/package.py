@@ -17,6 +17,7 @@ from onnxwright.source import Source
 from onnxwright.tasks import ENCODED
 from onnxwright.text import FILE_NAME, Tokenizer, built_in
 
+
 def load(folder: Path, ranges: Mapping[str, tuple[int, int, int]], texts: Sequence[str] = ()) -> Source:
     """Reads the graph of a package, with the range that was proven unless others are given, and texts to sample.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxwright.backends import Session, Tensors
 from onnxwright.discovery import offered
-from onnxwright.errors import UsageError, accepted
+from onnxwright.errors import FutileError, UsageError, accepted
 from onnxwright.rewrites import Lowered
 
 if TYPE_CHECKING:
@@ -169,6 +169,28 @@ def recipes_for(word: str) -> list[Recipe]:
     return [recipes()[word]]
 
 
+def refuse_unchanged(before: onnx_ir.Model, found: Lowered, what: str) -> Lowered:
+    """Returns what was lowered.
+
+    Raises:
+        FutileError: when no weight is of another type than before, with the reasons why.
+    """
+    if _types(before) != _types(found.model):
+        return found
+    raise FutileError(f"{what} could be held in a smaller type: {reasons_of(found) or 'there are none'}.")
+
+
+def reasons_of(found: Lowered) -> str:
+    """Says why nodes stay as they are: the first few reasons, each once."""
+    return "; ".join(list(dict.fromkeys(found.kept.values()))[:_TOLD])
+
+
+def _types(model: onnx_ir.Model) -> dict[str, Any]:
+    return {name: value.dtype for name, value in model.graph.initializers.items()}
+
+
+_TOLD: Final = 3
+"""So many reasons are told."""
 _ENGINES: Final = ("onnxruntime", "openvino")
 _HEAD: Final = """# The recipes of lower precision
 

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnxwright.errors import FutileError
-from onnxwright.recipes import Family, Material
+from onnxwright.recipes import Family, Material, reasons_of
 from onnxwright.rewrites import Lowered
 
 if TYPE_CHECKING:
     import onnx_ir
-
-_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,7 @@ class InFloats:
 
         found = lowered(material.model, self.precision, material.ranges, kept=kept)
         if not computes_in(found.model, self.precision):
-            reasons = dict.fromkeys(found.kept.values())
-            raise FutileError(f"nothing could be computed in {self.precision}: {'; '.join(list(reasons)[:_TOLD])}")
+            raise FutileError(f"nothing could be computed in {self.precision}: {reasons_of(found)}.")
         return found
 
     def witness(self, model: onnx_ir.Model) -> onnx_ir.Model | None:

@@ -75,8 +75,7 @@ def _prove(package: Package, session: PackageSession, kept: Kept, skipped: Seque
     points = [
         _held_to(point, held_to, package.manifest.variants[EXPORTED].proof.tolerance)
         for point in kept.points
-        if contains(session.range, point.recipe.sizes)
-        and (point.recipe.values.is_usual or not held_to.is_for_usual)
+        if contains(session.range, point.recipe.sizes) and (point.recipe.values.is_usual or not held_to.is_for_usual)
     ]
     between = tolerance.overall_distance if held_to.is_overall else tolerance.distance
     held = [_hold(point, session, point.feeds(kept.sampler), between) for point in points]

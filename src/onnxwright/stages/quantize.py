@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from onnxwright import backends, environment
 from onnxwright.backends import Options, Session
-from onnxwright.corpus import corpus_of
+from onnxwright.corpus import Corpus
 from onnxwright.errors import EngineError, FutileError, ProofError, RouteError, UsageError
 from onnxwright.findings import Finding
 from onnxwright.losses import loss_of
@@ -163,19 +163,18 @@ class _Bench:
 
 
 def quantize(
-    bench: Workbench, chosen: Outcome, file: Path, progress: Progress
+    bench: Workbench, chosen: Outcome, file: Path, corpus: Corpus, progress: Progress
 ) -> tuple[list[Quantized], tuple[Finding, ...]]:
     """Lowers the graph in a file for each engine in which it was shown right, as the request asks.
 
     Returns what came of each engine, and what is to be known of the samples.
 
     Raises:
-        UsageError: when the samples or labels don't serve.
+        UsageError: when the labels are none that the model knows.
         ProofError: when a precision was asked for, and nothing of it stays within the budget in any engine.
     """
     request = bench.request
     source = chosen.source or bench.source
-    corpus = corpus_of(bench.source, request.samples, request.labels, seed=request.seed)
     loss = loss_of(source.task, source.signature, source.task_options, specials=corpus.specials)
     budget = loss.budget if request.max_loss is None else request.max_loss
     with progress.stage("ask the samples"):
@@ -191,7 +190,7 @@ def quantize(
             progress.note(f"{name}: {found[-1].record.told}")
     if all(one.is_futile for one in found):
         reasons = dict.fromkeys(row.message for one in found for row in one.record.candidates)
-        kept = Finding("precision-kept", f"'{request.precision}': {'; '.join(reasons)}.")
+        kept = Finding("precision-kept", f"'{request.precision}': {' '.join(reasons)}")
         return found, (*scoring.findings, kept)
     if request.precision != AUTO and all(one.kept is None for one in found):
         raise ProofError(_unmet(request.precision, found))
@@ -250,7 +249,9 @@ def _of_recipe(bench: _Bench, recipe: Recipe) -> Iterator[_Tried]:
         if refusal is not None:
             yield replace(start, came="refused", message=refusal)
         elif time.monotonic() > bench.deadline:
-            yield replace(start, came="not measured", message="the time for the search is used up; --search-time gives more.")
+            yield replace(
+                start, came="not measured", message="the time for the search is used up; --search-time gives more."
+            )
         else:
             yield _made(bench, start)
 
