@@ -406,7 +406,8 @@ def small(tmp_path):
     def write(middle="d = Identity (t)", **weights):
         rng = np.random.default_rng(0)
         text = f"""<ir_version: 8, opset_import: ["" : 18]>
-        g (float[batch, 16] x) => (float[batch, 16] y) {{ a = MatMul (x, w) t = Tanh (a) {middle} y = MatMul (d, v) }}"""
+        g (float[batch, 16] x) => (float[batch, 16] y)
+        {{ a = MatMul (x, w) t = Tanh (a) {middle} y = MatMul (d, v) }}"""
         own = {name: (rng.normal(size=(16, 16)) / 4).astype(np.float32) for name in "wv"}
         _save(text, tmp_path / "small.onnx", **own, **weights)
         return tmp_path / "small.onnx"

@@ -44,7 +44,7 @@ def test_every_command_in_it_exists_and_explains_itself(command):
 
 
 def test_commands_are_shown():
-    assert COMMANDS == ["convert", "diff", "explain", "inspect", "optimize", "prove", "run"]
+    assert COMMANDS == ["convert", "diff", "explain", "inspect", "optimize", "prove", "quantize", "run"]
 
 
 @pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onnxwright.graph.precision.products import Product
 
 Array = np.ndarray[Any, np.dtype[Any]]
+T = TypeVar("T")
 
 AUTO: Final = "auto"
 UNCHANGED: Final = "fp32"
@@ -46,13 +47,22 @@ class Material:
     load: Loader
     calibration: Sequence[Tensors]
     seed: int = 0
-    _settings: dict[str, Any] = field(default_factory=dict)
+    _found: dict[tuple[str, str], Any] = field(default_factory=dict)
 
-    def settings_of(self, recipe: Recipe) -> Any:
+    def once(self, what: str, recipe: Recipe, find: Callable[[], T]) -> T:
+        """Returns what is found of a recipe; it is looked for once, whatever executes it."""
+        key = (what, recipe.name)
+        if key not in self._found:
+            self._found[key] = find()
+        return cast(T, self._found[key])
+
+    def settings_of(self, recipe: Recipe) -> Mapping[str, Any] | None:
         """What a recipe's `settings` are, found once."""
-        if recipe.name not in self._settings:
-            self._settings[recipe.name] = recipe.settings(self)
-        return self._settings[recipe.name]
+        return self.once("settings", recipe, lambda: recipe.settings(self))
+
+    def lowered_by(self, recipe: Recipe, kept: Mapping[str, str]) -> Lowered:
+        """What a recipe makes of the graph; where nothing is kept, made once."""
+        return recipe.make(self, kept) if kept else self.once("lowered", recipe, lambda: recipe.make(self, {}))
 
     @functools.cached_property
     def prepared(self) -> onnx_ir.Model:

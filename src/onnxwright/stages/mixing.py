@@ -42,9 +42,13 @@ def mixes(material: Material, recipe: Recipe, loss_of: LossOf, budget: float) ->
     settings = material.settings_of(recipe)
     if settings is None:
         return
-    switched = _Switched.of(material, settings)
-    costs = sorted(_costs(switched, material), key=lambda one: -one.price)
-    count = _least_count(switched, costs, lambda session: loss_of(session) <= _MARGIN * budget)
+
+    def least() -> tuple[list[Cost], int]:
+        switched = _Switched.of(material, settings)
+        costs = sorted(_costs(switched, material), key=lambda one: -one.price)
+        return costs, _least_count(switched, costs, lambda session: loss_of(session) <= _MARGIN * budget)
+
+    costs, count = material.once(f"costs within {budget}", recipe, least)
     for _ in range(_RETRIES):
         if count >= len(costs):
             return

@@ -269,7 +269,7 @@ def _made(bench: _Bench, start: _Tried) -> _Tried:
 
 
 def _loaded(bench: _Bench, start: _Tried, kept: Mapping[str, str]) -> _Tried:
-    return _calibrated(bench, start, start.recipe.make(bench.material, kept))
+    return _calibrated(bench, start, bench.material.lowered_by(start.recipe, kept))
 
 
 def _calibrated(bench: _Bench, start: _Tried, lowered: Lowered) -> _Tried:
