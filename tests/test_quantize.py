@@ -373,6 +373,23 @@ def test_a_search_without_time_says_so(small, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_labels_that_the_task_has_no_measure_for_are_refused_before_the_search(small, tmp_path):
+    np.savez(tmp_path / "samples.npz", x=np.random.default_rng(3).normal(size=(20, 16)).astype(np.float32))
+    (tmp_path / "labels.txt").write_text("1\n" * 20)
+    stages, given = Heard(), {"samples": tmp_path / "samples.npz", "labels": tmp_path / "labels.txt"}
+    with pytest.raises(UsageError, match="labels"):
+        ow.quantize(small(), tmp_path / "out", precision="int8", progress=stages, **given, **QUICK)
+
+    assert stages.names[-1] == "ask the samples"
+
+
+def test_float16_that_only_a_graph_in_float32_would_keep_within_the_budget_is_over_it(small, tmp_path):
+    with pytest.raises(ProofError, match="nothing of it stays within a loss of 0") as refusal:
+        ow.quantize(small(), tmp_path / "out", precision="fp16", max_accuracy_loss=0.0, **QUICK)
+
+    assert "fp16: over budget: it loses" in str(refusal.value)
+
+
 def test_samples_are_looked_at_before_any_work(small, tmp_path):
     np.savez(tmp_path / "samples.npz", x=np.zeros((0, 16), np.float32))
     stages = Heard()

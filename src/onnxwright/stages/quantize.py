@@ -179,6 +179,7 @@ def quantize(
     budget = loss.budget if request.max_loss is None else request.max_loss
     with progress.stage("ask the samples"):
         scoring = Scoring.of(loss, corpus, bench.reference.session)
+        scoring.check_labels()
     for told in scoring.findings:
         progress.note(told.message)
     material = _material(bench, file, scoring)
@@ -260,12 +261,16 @@ def _made(bench: _Bench, start: _Tried) -> _Tried:
     """Makes a graph that stays within the budget on the samples that calibrate it, if there is one."""
     try:
         found = _loaded(bench, start, {})
-        if found.calibrated is not None and found.calibrated.amount <= bench.budget:
-            return found
-        return next(_within(bench, found), _over_budget(bench, found))
     except (EngineError, RouteError, UsageError) as refusal:
         is_futile = isinstance(refusal, FutileError)
         return replace(start, came="refused", message=str(refusal), is_futile=is_futile)
+    if found.calibrated is not None and found.calibrated.amount <= bench.budget:
+        return found
+    try:
+        return next(_within(bench, found), _over_budget(bench, found))
+    except (EngineError, RouteError) as refusal:
+        over = _over_budget(bench, found)
+        return replace(over, message=f"{over.message} With more in float32: {refusal}")
 
 
 def _loaded(bench: _Bench, start: _Tried, kept: Mapping[str, str]) -> _Tried:

@@ -55,6 +55,15 @@ class Scoring:
         """What is to be known of the samples, and of outputs that they tell nothing of."""
         return (*self.corpus.findings, *self.loss.blind_spots(self.judged))
 
+    def check_labels(self) -> None:
+        """Holds the reference's own answers against the labels.
+
+        Raises:
+            UsageError: when the loss takes none, or not these.
+        """
+        if self.corpus.labels:
+            self.loss.compare(self.judged, self.judged, self.corpus.judged, self.corpus.labels)
+
     def calibrate(self, session: Session) -> tuple[Accuracy, float]:
         """What a session loses on the half that it was made with, and the error of its worst output over all of it."""
         answers = [session.run(one) for one in self.calibration]
