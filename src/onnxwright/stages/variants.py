@@ -78,7 +78,7 @@ def variants_of(
             found[name] = _lowered(bench, name, done)
             quantizations[done.engine] = replace(done.record, variant=name)
     asked = frozenset(one.variant for one in quantizations.values() if one.variant and one.asked != AUTO)
-    return Variants(found, _fastest(found, {}, asked), records, quantizations, asked)
+    return Variants(found, fastest(found, {}, asked), records, quantizations, asked)
 
 
 def _free(name: str, engine: str, taken: Mapping[str, Variant]) -> str:
@@ -148,7 +148,7 @@ def measured(bench: Workbench, made: Variants) -> Variants:
         rows[runners[key].variant].append(found[key])
     told = {variant: replace(one, measurements=tuple(rows[variant])) for variant, one in variants.items()}
     by_runner = {runners[key]: one for key, one in found.items() if key in runners}
-    return dataclasses.replace(made, by_name=told, default=_fastest(variants, by_runner, made.preferred))
+    return dataclasses.replace(made, by_name=told, default=fastest(variants, by_runner, made.preferred))
 
 
 def _runners(variants: Mapping[str, Variant]) -> Iterator[Runner]:
@@ -168,7 +168,7 @@ def _prepared(
             yield key, backends.engine(one.engine).prepare(bench.folder / variants[one.variant].file, options)
 
 
-def _fastest(
+def fastest(
     variants: Mapping[str, Variant], found: Mapping[Runner, Measurement], preferred: Collection[str] = ()
 ) -> Default:
     """The greatest speed-up at the usual size, where as much was shown as anywhere, among what is preferred if any."""
