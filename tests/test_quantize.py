@@ -311,6 +311,16 @@ def test_a_graph_of_which_nothing_is_lowered_is_not_called_so(small, precision, 
     assert told in found
 
 
+def test_a_graph_that_is_float16_already_is_not_lowered_to_it(tmp_path):
+    text = """<ir_version: 8, opset_import: ["" : 18]>
+    g (float16[batch, 16] x) => (float16[batch, 16] y) { y = MatMul (x, w) }"""
+    _save(text, tmp_path / "half.onnx", w=np.random.default_rng(0).normal(size=(16, 16)).astype(np.float16))
+    package = ow.quantize(tmp_path / "half.onnx", tmp_path / "out", precision="fp16", **QUICK)
+
+    assert list(package.manifest.variants) == ["fp32"]
+    assert "nothing of it is in float32" in " ".join(found.message for found in package.manifest.findings)
+
+
 def test_a_package_in_int8_is_proven_again_by_the_limits_of_its_own_proof(small, tmp_path):
     ow.quantize(small(), tmp_path / "out", precision="int8-static", max_accuracy_loss=0.05, **QUICK)
     (again,) = ow.prove(tmp_path / "out").values()

@@ -36,12 +36,17 @@ class InFloats:
         return None
 
     def make(self, material: Material, kept: Mapping[str, str]) -> Lowered:
-        """Lowers the graph as far as the samples show that it may be."""
-        from onnxwright.graph.precision.floats import computes_in, lowered
+        """Lowers the graph as far as the samples show that it may be.
+
+        Raises:
+            FutileError: when no more is computed in the type than before.
+        """
+        from onnxwright.graph.precision.floats import computes_more_in, lowered
 
         found = lowered(material.model, self.precision, material.ranges, kept=kept)
-        if not computes_in(found.model, self.precision):
-            raise FutileError(f"nothing could be computed in {self.precision}: {reasons_of(found)}.")
+        if not computes_more_in(found.model, self.precision, material.model):
+            told = reasons_of(found) or "nothing of it is in float32"
+            raise FutileError(f"nothing could be computed in {self.precision}: {told}.")
         return found
 
     def witness(self, model: onnx_ir.Model) -> onnx_ir.Model | None:
