@@ -400,6 +400,16 @@ def test_float16_that_only_a_graph_in_float32_would_keep_within_the_budget_is_ov
     assert "fp16: over budget: it loses" in str(refusal.value)
 
 
+def test_what_an_engine_gains_nothing_from_is_said_once(small, tmp_path):
+    with pytest.raises(ProofError, match="nothing of it could be made") as refusal:
+        ow.quantize(small(), tmp_path / "out", precision="bf16-execution", **QUICK)
+    package = ow.quantize(small(), tmp_path / "auto", **{**QUICK, "engine": "openvino"}, max_accuracy_loss=0.0)
+
+    assert "it executes a graph in the types that are written in it" in str(refusal.value)
+    names = [one.recipe for one in package.manifest.quantizations["openvino"].candidates if one.outcome == "refused"]
+    assert names.count("int4-rtn") == 1
+
+
 def test_samples_are_looked_at_before_any_work(small, tmp_path):
     np.savez(tmp_path / "samples.npz", x=np.zeros((0, 16), np.float32))
     stages = Heard()

@@ -56,7 +56,7 @@ class Material:
             self._found[key] = find()
         return cast(T, self._found[key])
 
-    def settings_of(self, recipe: Recipe) -> Mapping[str, Any] | None:
+    def settings_of(self, recipe: Recipe) -> Any:
         """What a recipe's `settings` are, found once."""
         return self.once("settings", recipe, lambda: recipe.settings(self))
 

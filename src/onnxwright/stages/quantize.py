@@ -241,14 +241,15 @@ def _for_engine(bench: _Bench, progress: Progress) -> Quantized:
 
 def _of_recipe(bench: _Bench, recipe: Recipe) -> Iterator[_Tried]:
     """Yields what a recipe makes for the engine, once for each type that this may execute the rest in."""
+    refusal = recipe.refusal(bench.engine)
+    if refusal is not None:
+        yield _Tried(recipe, recipe.executions[0], came="refused", message=refusal)
+        return
     offered = backends.engine(bench.engine).precisions
     for execution in (one for one in recipe.executions if one in offered or one == "float32"):
         start = _Tried(recipe, execution)
-        refusal = recipe.refusal(bench.engine)
-        if refusal is None and execution not in offered:
-            refusal = f"it doesn't execute in {execution}."
-        if refusal is not None:
-            yield replace(start, came="refused", message=refusal)
+        if execution not in offered:
+            yield replace(start, came="refused", message=f"it doesn't execute in {execution}.")
         elif time.monotonic() > bench.deadline:
             yield replace(
                 start, came="not measured", message="the time for the search is used up; --search-time gives more."
