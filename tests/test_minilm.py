@@ -115,3 +115,41 @@ def test_an_altered_graph_is_noticed(converted, tmp_path):
 
     assert done.returncode == 2
     assert "altered" in done.stderr
+
+
+PART = {"batch": (1, 2, 4), "sequence": (1, 16, 32)}
+
+
+class _Samples:
+    """Two rows of ids, once, as the calibration of ONNX Runtime reads them."""
+
+    def __init__(self):
+        ids = np.random.default_rng(0).integers(1000, 9000, (2, 16))
+        self._left = [{"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}]
+
+    def get_next(self):
+        return self._left.pop() if self._left else None
+
+
+def test_engines_are_built_in_each_precision_without_a_gpu(converted, tmp_path):
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    graph = converted[0] / "onnx" / "model.onnx"
+    half, whole = tmp_path / "half.onnx", tmp_path / "whole.onnx"
+    onnx.save(convert_float_to_float16(onnx.load(graph), keep_io_types=True), half)
+    symmetric = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
+    signed = {"activation_type": QuantType.QInt8, "weight_type": QuantType.QInt8, "quant_format": QuantFormat.QDQ}
+    quantize_static(graph, whole, _Samples(), op_types_to_quantize=["MatMul"], extra_options=symmetric, **signed)
+
+    built = {
+        kind: ow.build(source, tmp_path / kind, engine="tensorrt-rtx", profile=PART).manifest
+        for kind, source in (("float32", converted[0]), ("float16", half), ("int8", whole))
+    }
+
+    for kind, manifest in built.items():
+        assert manifest.precision[kind] > 10_000_000
+        assert not manifest.executed
+        assert [one.name for one in manifest.inputs] == ["input_ids", "attention_mask", "token_type_ids"]
+    assert built["float16"].bytes < 0.6 * built["float32"].bytes

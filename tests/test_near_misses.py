@@ -42,6 +42,20 @@ class Found(nn.Module):
         return x.index_select(2, places.squeeze(1)).sum(2)
 
 
+class Floats(nn.Module):
+    """Calls operators of which exporters get other calls wrong."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.full_like(x, 2.0).cumsum(-1) + x
+
+
+class Flags(nn.Module):
+    """Adds up flags, which the tracing exporter does not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x > 0).cumsum(-1) + torch.full_like(x, 2.0)
+
+
 class LoopedRows(nn.Module):
     """Loops over what `nonzero` finds in a row that is as long as an input."""
 
@@ -123,3 +137,26 @@ def test_a_module_with_nothing_to_mend_is_left_alone(name):
 
 def test_a_loop_over_a_row_as_long_as_an_input_does_not_visit_all_of_it():
     assert list(repair("visited").proposals(seen(LoopedRows, "trace@18", proof=WRONG))) == []
+
+
+def test_an_operator_counts_as_called_only_where_its_twin_may_be_right():
+    assert list(repair("operators").proposals(seen(Floats, "trace@18", proof=WRONG))) == []
+    assert set(repair("operators").proposals(seen(Flags, "trace@18", proof=WRONG))) == {"cumsum"}
+
+
+FIXED = """You marked L['tensors'][0].size()[1] as dynamic but your code specialized it to be a constant (16)."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "approach", "message", "proposed"),
+    [
+        (Lengths, "dynamo@18; control-flow=model.py:3", FIXED, ["sequence > 1"]),
+        (Lengths, "dynamo@18; control-flow=model.py:3; piecewise=sequence > 1", FIXED, []),
+        (Lengths, "dynamo@18", FIXED, []),
+        (Lengths, "dynamo@18; control-flow=model.py:3", "takes too long", []),
+    ],
+)
+def test_a_size_of_one_is_a_piece_only_where_a_length_that_control_flow_kept_open_was_fixed(
+    kind, approach, message, proposed
+):
+    assert list(repair("piecewise").proposals(seen(kind, approach, message=message))) == proposed

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
@@ -13,9 +14,14 @@ from typer.testing import CliRunner
 import onnxwright as ow
 from onnxwright.artifact import write_manifest
 from onnxwright.cli import app
+from onnxwright.graph import optimizing
+from onnxwright.graph.optimizing import Plan
+from onnxwright.graph.passes import Pass
+from onnxwright.graph.rules import Rule, rules
 from onnxwright.manifest import Default, Latency
+from onnxwright.rewrites import Trace
 from onnxwright.stages.inspect import inspect
-from onnxwright.stages.optimize import compared, is_worth_it
+from onnxwright.stages.trials import Candidate, is_worth_it, told_speed
 
 CLUTTERED = """
 <ir_version: 10, opset_import: ["" : 18]>
@@ -87,42 +93,117 @@ def test_what_is_measured_is_told_with_its_gain_whatever_is_kept(cluttered, tmp_
     kept = [one for one in record.plans if one.outcome == "kept"]
     assert record.is_measured
     assert all(one.latencies for one in record.plans)
+    assert all([same.sizes for same in one.control] == [here.sizes for here in one.latencies] for one in record.plans)
     assert bool(kept) == (record.variant is not None) == ("optimized" in package.manifest.variants)
-    assert all(is_worth_it(one.latencies) for one in kept)
+    assert all(is_worth_it(one.latencies, one.control) for one in kept)
+    assert re.search(r"control +onnxruntime +as exported +against itself: ", inspect(package.folder).text)
 
 
 def latency(speedup, low, high):
     return Latency({"batch": 1}, 9, 1.0, 1.0, 1.0, speedup, (low, high))
 
 
-@pytest.mark.parametrize(
-    ("speedups", "is_kept"),
-    [
-        ([(1.5, 1.4, 1.6), (1.0, 0.9, 1.1)], True),
-        ([(1.5, 1.4, 1.6), (0.9, 0.8, 0.95)], False),
-        ([(1.3, 0.9, 1.6), (1.2, 0.9, 1.4)], False),
-        ([(1.01, 1.005, 1.02), (1.0, 0.9, 1.1)], False),
-        ([], False),
-    ],
-)
-def test_a_plan_is_kept_only_where_it_is_faster_somewhere_and_slower_nowhere(speedups, is_kept):
-    assert is_worth_it([latency(*one) for one in speedups]) is is_kept
+SAME = (1.0, 0.99, 1.01)
+BIASED = (1.04, 1.03, 1.05)
+
+
+def measured(speedups, control=SAME):
+    plan = Plan("some", ())
+    latencies = tuple(latency(*one) for one in speedups)
+    return Candidate(
+        plan,
+        ir.Model(ir.Graph([], [], nodes=[]), ir_version=8),
+        Trace(),
+        latencies,
+        (latency(*control),) * len(latencies),
+    )
 
 
 @pytest.mark.parametrize(
-    ("speedups", "told"),
+    ("speedups", "control", "is_kept"),
     [
-        ([(1.5, 1.4, 1.6), (1.0, 0.9, 1.1)], "not the fastest"),
-        ([(1.5, 1.4, 1.6), (0.9, 0.8, 0.95)], "slower"),
-        ([(1.3, 0.9, 1.6)], "no faster"),
+        ([(1.5, 1.4, 1.6), (1.0, 0.9, 1.1)], SAME, True),
+        ([(1.5, 1.4, 1.6), (0.9, 0.8, 0.95)], SAME, False),
+        ([(1.3, 0.9, 1.6), (1.2, 0.9, 1.4)], SAME, False),
+        ([(1.01, 1.005, 1.02), (1.0, 0.9, 1.1)], SAME, False),
+        ([(1.045, 1.04, 1.049)], SAME, True),
+        ([(1.045, 1.04, 1.049)], BIASED, False),
+        ([(1.07, 1.06, 1.08)], BIASED, True),
+        ([(1.5, 1.4, 1.6), (0.95, 0.94, 0.96)], (0.95, 0.93, 0.97), True),
+        ([], SAME, False),
     ],
 )
-def test_a_plan_that_is_not_kept_is_called_what_it_was_measured_to_be(speedups, told):
-    assert compared([latency(*one) for one in speedups]) == told
+def test_a_plan_is_kept_only_where_it_is_faster_than_the_same_graph_again_and_slower_nowhere(
+    speedups, control, is_kept
+):
+    assert measured(speedups, control).is_worth_it is is_kept
+
+
+@pytest.mark.parametrize(
+    ("speedups", "control", "told"),
+    [
+        ([(1.5, 1.4, 1.6), (1.0, 0.9, 1.1)], SAME, "not the fastest"),
+        ([(1.5, 1.4, 1.6), (0.9, 0.8, 0.95)], SAME, "slower"),
+        ([(0.98, 0.97, 0.985)], SAME, "slower"),
+        ([(0.98, 0.97, 0.985)], (0.98, 0.97, 0.99), "no faster"),
+        ([(1.3, 0.9, 1.6)], SAME, "no faster"),
+    ],
+)
+def test_a_plan_that_is_not_kept_is_called_what_it_was_measured_to_be(speedups, control, told):
+    assert told_speed(measured(speedups, control)) == told
+
+
+def test_measurements_of_other_sizes_than_the_control_are_a_bug():
+    with pytest.raises(ValueError, match="zip"):
+        is_worth_it([latency(1.5, 1.4, 1.6)], [])
+
+
+def turned_round(graph, log):
+    """A rewrite that is wrong: of a sum it makes a difference."""
+    sums = [node for node in graph.graph if node.op_type == "Add"]
+    for node in sums:
+        log.hit("wrong", node)
+        node.op_type = "Sub"
+    return len(sums)
+
+
+def with_rule(monkeypatch, rule):
+    simple = optimizing._SIMPLE
+    monkeypatch.setattr(optimizing, "_SIMPLE", (*simple[:2], rule.name, *simple[2:]))
+    monkeypatch.setattr(optimizing, "rules", lambda: {**rules(), rule.name: rule})
+
+
+def test_a_rule_that_is_wrong_is_rolled_back_alone(cluttered, tmp_path, monkeypatch):
+    with_rule(monkeypatch, Rule("wrong", "simplify", "Makes differences of sums.", change=turned_round))
+
+    package = ow.optimize(cluttered, tmp_path / "out", **QUICK)
+
+    record = package.manifest.optimizations["onnxruntime"]
+    told = {one.plan: (one.outcome, one.rolled_back) for one in record.plans}
+    assert told["simplified without wrong"] == ("kept", ("wrong",))
+    assert told["simplified"] == ("not shown right", ("wrong",))
+    assert "Transpose" not in record.trace.after
+    assert record.trace.after["Add"] == 1
+    assert package.manifest.variants["optimized"].proof.verdict == "proven"
+    assert re.search(
+        r"plan +onnxruntime +simplified .*not shown right +rolled back: wrong; Wrong at", inspect(package.folder).text
+    )
+
+
+def test_where_it_is_wrong_without_any_rule_the_graph_as_exported_stays(cluttered, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        optimizing, "SIMPLIFYING", (*optimizing.SIMPLIFYING, Pass("wrong", "Is no rule.", turned_round))
+    )
+
+    package = ow.optimize(cluttered, tmp_path / "out", **QUICK)
+
+    record = package.manifest.optimizations["onnxruntime"]
+    assert record.variant is None
+    assert {(one.outcome, one.rolled_back) for one in record.plans if one.message} == {("not shown right", ())}
 
 
 def test_plans_for_which_there_is_no_memory_are_told(cluttered, tmp_path, monkeypatch):
-    monkeypatch.setattr("onnxwright.stages.optimize._COPIES", 1 << 60)
+    monkeypatch.setattr("onnxwright.stages.trials._COPIES", 1 << 60)
 
     package = ow.optimize(cluttered, tmp_path / "out", **QUICK)
 
@@ -184,6 +265,15 @@ def test_the_command_line_optimizes_and_tells_in_json(cluttered, tmp_path):
 
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["optimizations"]["onnxruntime"]["variant"] == "optimized"
+
+
+@pytest.mark.parametrize(("said", "variants"), [([], {"fp32"}), (["--optimize"], {"fp32", "optimized"})])
+def test_convert_optimizes_where_it_is_asked_to(said, variants, cluttered, tmp_path):
+    options = ["--no-measure", "--proof", "quick", "--engine", "onnxruntime", "--json"]
+    done = CliRunner().invoke(app, ["convert", str(cluttered), "-o", str(tmp_path / "out"), *options, *said])
+
+    assert done.exit_code == 0, done.output
+    assert set(json.loads(done.stdout)["variants"]) == variants
 
 
 def differing(tmp_path, cluttered, change):

@@ -408,6 +408,63 @@ def test_a_choice_that_is_clear_or_often_made_otherwise_is_an_error(gap, is_wron
     assert ("ill-conditioned" in codes(proof)) is is_noise
 
 
+class Normalizing(nn.Module):
+    """Divides a signal by its own deviation: where it is constant, only rounding is left to be divided."""
+
+    def __init__(self, *, has_jump=False):
+        super().__init__()
+        self.has_jump = has_jump
+
+    def forward(self, x):
+        wave = x * 1.7 + 0.3
+        centred = wave - wave.mean(-1, keepdim=True)
+        scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-14).sqrt()
+        is_constant = (x == x[:, :1]).all(-1, keepdim=True)
+        return torch.where(is_constant, scaled + 1.0, scaled) if self.has_jump else scaled
+
+
+def prove_normalizing(candidate, *, has_jump=False):
+    """Proves what a function of the right answer and the inputs answers."""
+    inputs = {"x": torch.randn(2, 16, generator=torch.Generator().manual_seed(0))}
+    module = Normalizing(has_jump=has_jump)
+    source = load(module, example_inputs=inputs, dims={"x": DIMS["x"]}, ranges=RANGES)
+    reference = reference_of(source, threads=1)
+
+    def answer(feeds):
+        shaken = feeds["x"].astype(np.float64) * (
+            1 + 2.0**-24 * np.sin(np.arange(feeds["x"].size)).reshape(feeds["x"].shape)
+        )
+        return {"output": candidate(shaken if np.ptp(feeds["x"]) == 0 else feeds["x"].astype(np.float64))}
+
+    return judge(source, reference, FunctionSession(answer), seconds=30.0)
+
+
+def normalized(x):
+    wave = x * 1.7 + 0.3
+    centred = wave - wave.mean(-1, keepdims=True)
+    return (centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-14)).astype(np.float32)
+
+
+def test_rounding_that_the_model_itself_amplifies_at_unusual_values_is_no_error():
+    proof = prove_normalizing(normalized)
+
+    assert proof.verdict == "proven"
+    assert "steep-values" in codes(proof)
+
+
+def test_what_is_wrong_at_values_that_amplify_rounding_is_wrong_at_usual_ones_too():
+    proof = prove_normalizing(lambda x: normalized(x) * np.float32(1.001))
+
+    assert proof.verdict != "proven"
+
+
+def test_a_condition_that_one_rounding_turns_round_is_not_taken_for_rounding():
+    proof = prove_normalizing(normalized, has_jump=True)
+
+    assert proof.verdict == "failed"
+    assert "steep-values" not in codes(proof)
+
+
 def prove_deep(width, candidate):
     inputs = {"x": torch.randn(3, 8, 20, generator=torch.Generator().manual_seed(0))}
     source = load(Deep(14, width), example_inputs=inputs, dims={"x": {0: "batch"}}, ranges={"batch": (1, 2, 4)})

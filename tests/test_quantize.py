@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import json
 import shutil
 
@@ -94,7 +95,9 @@ def operators(file):
     return [node.op_type for node in onnx.load(file).graph.node]
 
 
-@pytest.mark.parametrize("recipe", ["int8-static", "int8-asymmetric", "int8-dynamic", "int8-min-max"])
+@pytest.mark.parametrize(
+    "recipe", ["int8-static", "int8-asymmetric", "int8-per-tensor", "int8-dynamic", "int8-min-max"]
+)
 def test_products_become_int8_within_the_budget(graph, recipe, tmp_path):
     package = quantized(graph(), tmp_path / "out", precision=recipe, max_accuracy_loss=0.05)
 
@@ -512,3 +515,16 @@ def test_a_graph_that_is_executed_in_bfloat16_is_the_one_as_exported(graph, tmp_
     variant = package.manifest.variants["bf16"]
     assert (variant.file, variant.execution) == ("onnx/model.onnx", "bfloat16")
     assert package.session().ran.precision == "bfloat16"
+
+
+@pytest.mark.parametrize("recipe", ["int8-onnxruntime", "int8-nncf"])
+def test_what_other_libraries_make_is_judged_alike(graph, recipe, tmp_path):
+    if recipe == "int8-nncf" and importlib.util.find_spec("nncf") is None:
+        with pytest.raises(ProofError, match="the package 'nncf' is not installed"):
+            quantized(graph(), tmp_path / "out", precision=recipe, max_accuracy_loss=0.5)
+        return
+    package = quantized(graph(), tmp_path / "out", precision=recipe, max_accuracy_loss=0.5)
+
+    _, kept = kept_one(package)
+    assert 0 < kept.judged.loss <= 0.5
+    assert "QuantizeLinear" in operators(package.file("int8"))

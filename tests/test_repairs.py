@@ -228,6 +228,20 @@ class Forms(nn.Module):
         return self.attention(x)
 
 
+class Stepping(nn.Module):
+    """Goes through a length step by step, in a short way where there is one step, as recurrent layers do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = torch.zeros_like(x[:, 0])
+        if x.shape[1] == 1:
+            return (x[:, 0] + state).tanh()[:, None]
+        states = torch.zeros_like(x)
+        for step in range(x.shape[1]):
+            state = (x[:, step] + 0.5 * state).tanh()
+            states[:, step] = state
+        return states
+
+
 class Volume(nn.Module):
     """Needs an operator that opset 18 does not have."""
 
@@ -240,6 +254,7 @@ class Volume(nn.Module):
 MENDED = {
     "piecewise on a length": (LengthBranch, "trace@18; piecewise=sequence > 8", "trace"),
     "piecewise on a remainder": (OddPadding, "trace@18; piecewise=", "trace"),
+    "piecewise on one step": (Stepping, "piecewise=sequence > 1", "dynamo"),
     "control flow, by values": (control_flow.ValueBranch, "dynamo@18; control-flow=", "dynamo"),
     "control flow, by rows": (control_flow.Rows, "dynamo@18; control-flow=", "dynamo"),
     "control flow, one side left out": (OptionalMask, "dynamo@18; control-flow=", "dynamo"),

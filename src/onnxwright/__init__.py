@@ -9,9 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnxwright.api import convert, convert_to_onnx, open, optimize, prove, quantize  # noqa: A004 - the word of the contract
+    from onnxwright.api import (
+        build,
+        convert,
+        convert_to_onnx,
+        open,  # noqa: A004 - the word of the contract
+        optimize,
+        prove,
+        quantize,
+    )
     from onnxwright.artifact import Package, PackageSession
+    from onnxwright.engine import Engine
     from onnxwright.errors import (
+        BuildError,
         EngineError,
         ModelError,
         OnnxwrightError,
@@ -26,6 +36,8 @@ if TYPE_CHECKING:
     from onnxwright.signature import Signature, TensorSpec
 
 _HOMES = {
+    "BuildError": "errors",
+    "Engine": "engine",
     "EngineError": "errors",
     "ModelError": "errors",
     "OnnxwrightError": "errors",
@@ -40,6 +52,7 @@ _HOMES = {
     "SourceError": "errors",
     "TensorSpec": "signature",
     "UsageError": "errors",
+    "build": "api",
     "convert": "api",
     "convert_to_onnx": "api",
     "open": "api",
@@ -50,6 +63,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "BuildError",
+    "Engine",
     "EngineError",
     "ModelError",
     "OnnxwrightError",
@@ -64,6 +79,7 @@ __all__ = [
     "SourceError",
     "TensorSpec",
     "UsageError",
+    "build",
     "convert",
     "convert_to_onnx",
     "open",

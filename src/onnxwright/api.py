@@ -12,6 +12,7 @@ from onnxwright.artifact import Package
 if TYPE_CHECKING:
     from torch import nn
 
+    from onnxwright.engine import Engine
     from onnxwright.manifest import Proof
     from onnxwright.progress import Progress
 
@@ -36,11 +37,13 @@ def convert(
     seed: int = 0,
     proof: str = "normal",
     measure: bool = True,
+    optimize: bool = False,
     trust_remote_code: bool = False,
     force: bool = False,
     save_repro: str | Path | None = None,
     replay: str | None = None,
     repair_seconds: float = 300.0,
+    allow_fallback: bool = False,
     progress: Progress | None = None,
 ) -> Package:
     """Converts a model and returns the package, which is proven on the range that it declares.
@@ -50,42 +53,43 @@ def convert(
     usual and most for named dims; the others get their defaults. `proof` is quick, normal or thorough. Where outputs
     differ, the folder `save_repro` gets the first node that answers otherwise, its inputs, and a script that shows it.
     Attempts are made until one is proven on the whole profile, for about `repair_seconds`; `replay` makes one of a
-    journal alone (`"trace@18; piecewise=sequence > 8"`). `precision` and what belongs to it are as for `quantize`, but
-    that `auto` lowers it only where `max_accuracy_loss` is given.
+    journal alone (`"trace@18; piecewise=sequence > 8"`). With `optimize`, the graph is rewritten for each engine, too.
+    `precision` and what belongs to it are as for `quantize`, but that `auto` lowers it only where `max_accuracy_loss`
+    is given. With `allow_fallback`, an engine for GPUs may compute on the CPU what it has no
+    kernel for; else it refuses such a graph.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.
         ModelError: when the model can't be run, exported or proven. Nothing is written then.
     """
-    from onnxwright.stages.convert import convert as run
-    from onnxwright.stages.request import Request
-
-    request = Request(
-        source=source,
-        out=environment.at_home(out),
+    return _converted(
+        source,
+        out,
+        profile=profile,
+        engine=engine,
+        samples=samples,
+        save_repro=save_repro,
+        progress=progress,
         example_inputs=example_inputs,
         dims=dims,
-        ranges=dict(profile or {}),
         task=task,
         route=route,
         wanted_opset=opset,
         device=device,
-        engines=(engine,) if isinstance(engine, str) else tuple(engine),
         precision=precision,
         max_loss=max_accuracy_loss,
-        labels=None if labels is None else environment.at_home(labels),
+        labels=labels,
         search_seconds=search_seconds,
-        samples=None if samples is None else environment.at_home(samples),
         seed=seed,
         proof=proof,
         is_measured=measure,
+        is_optimized=optimize,
         is_code_trusted=trust_remote_code,
         is_forced=force,
-        repro=None if save_repro is None else environment.at_home(save_repro),
         replay=replay,
         repair_seconds=repair_seconds,
+        allows_fallback=allow_fallback,
     )
-    return run(request, progress)
 
 
 def optimize(
@@ -113,17 +117,15 @@ def optimize(
         UsageError: when an argument, a file or the machine is at fault.
         ModelError: when the model can't be run, exported or proven. Nothing is written then.
     """
-    from onnxwright.stages.convert import convert as run
-    from onnxwright.stages.request import Request
-
-    request = Request(
-        source=source,
-        out=environment.at_home(out),
+    return _converted(
+        source,
+        out,
+        profile=profile,
+        engine=engine,
+        samples=samples,
+        progress=progress,
         example_inputs=example_inputs,
         dims=dims,
-        ranges=dict(profile or {}),
-        engines=(engine,) if isinstance(engine, str) else tuple(engine),
-        samples=None if samples is None else environment.at_home(samples),
         seed=seed,
         proof=proof,
         is_measured=measure,
@@ -131,7 +133,6 @@ def optimize(
         outputs=tuple(outputs),
         is_forced=force,
     )
-    return run(request, progress)
 
 
 def quantize(
@@ -167,27 +168,53 @@ def quantize(
         ModelError: when the model can't be run, exported or proven, or nothing of the precision that is named stays
             within the budget. Nothing is written then.
     """
+    return _converted(
+        source,
+        out,
+        profile=profile,
+        engine=engine,
+        samples=samples,
+        progress=progress,
+        labels=labels,
+        example_inputs=example_inputs,
+        dims=dims,
+        precision=precision,
+        max_loss=max_accuracy_loss,
+        search_seconds=search_seconds,
+        is_quantized=True,
+        seed=seed,
+        proof=proof,
+        is_measured=measure,
+        is_code_trusted=trust_remote_code,
+        is_forced=force,
+    )
+
+
+def _converted(
+    source: str | Path | nn.Module,
+    out: str | Path,
+    *,
+    profile: Mapping[str, tuple[int, int, int]] | None,
+    engine: str | Sequence[str],
+    samples: str | Path | None,
+    progress: Progress | None,
+    save_repro: str | Path | None = None,
+    labels: str | Path | None = None,
+    **said: Any,
+) -> Package:
+    """Converts what is asked for; what isn't named here is said as `Request` says it."""
     from onnxwright.stages.convert import convert as run
     from onnxwright.stages.request import Request
 
     request = Request(
         source=source,
         out=environment.at_home(out),
-        example_inputs=example_inputs,
-        dims=dims,
         ranges=dict(profile or {}),
         engines=(engine,) if isinstance(engine, str) else tuple(engine),
-        precision=precision,
-        max_loss=max_accuracy_loss,
-        labels=None if labels is None else environment.at_home(labels),
-        search_seconds=search_seconds,
-        is_quantized=True,
         samples=None if samples is None else environment.at_home(samples),
-        seed=seed,
-        proof=proof,
-        is_measured=measure,
-        is_code_trusted=trust_remote_code,
-        is_forced=force,
+        repro=None if save_repro is None else environment.at_home(save_repro),
+        labels=None if labels is None else environment.at_home(labels),
+        **said,
     )
     return run(request, progress)
 
@@ -236,6 +263,50 @@ def prove(
         repro=None if save_repro is None else environment.at_home(save_repro),
     )
     return dict(run(question, progress).proofs)
+
+
+def build(
+    source: str | Path,
+    out: str | Path | None = None,
+    *,
+    engine: str,
+    variant: str | None = None,
+    profile: Mapping[str, tuple[int, int, int]] | None = None,
+    targets: Sequence[str] = (),
+    buckets: Sequence[int] = (),
+    tf32: bool = False,
+    workspace_mib: int | None = None,
+    force: bool = False,
+    seconds: float = 300.0,
+) -> Engine:
+    """Builds an engine ahead of time, and returns it; its `session()` runs it where there is a GPU.
+
+    `source` is a package, whose engine lies in `engines/NAME` unless `out` is given, or an `.onnx` file. `targets` are
+    compute capabilities (`"sm89"`), `buckets` the sequence lengths at which a profile ends. Of a package, sizes beyond
+    what was proven are refused. Parsing and building end after `seconds`.
+
+    Raises:
+        UsageError: when an argument, a file or the machine is at fault.
+        BuildError: when the library builds no engine of the graph. Nothing is written then.
+    """
+    from onnxwright.stages.build import BuildRequest
+    from onnxwright.stages.build import build as run
+
+    request = BuildRequest(
+        source=environment.at_home(source),
+        engine=engine,
+        out=None if out is None else environment.at_home(out),
+        variant=variant,
+        ranges=dict(profile or {}),
+        targets=tuple(targets),
+        is_tf32=tf32,
+        workspace_mib=workspace_mib,
+        buckets=tuple(buckets),
+        is_forced=force,
+        seconds=seconds,
+        is_rebuilt=False,
+    )
+    return run(request)
 
 
 def open(folder: str | Path) -> Package:  # noqa: A001 - the word of the contract, used as `onnxwright.open`

@@ -42,7 +42,8 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output; text goes to stderr.")]
 Engines = Annotated[
-    list[str] | None, typer.Option("--engine", help="auto, onnxruntime or openvino; may be given several times.")
+    list[str] | None,
+    typer.Option("--engine", help="auto, onnxruntime, openvino, tensorrt-rtx …; may be given several times."),
 ]
 
 
@@ -83,6 +84,7 @@ Repro = Annotated[
         "--save-repro", metavar="DIR", help="Where outputs differ, write a folder that shows the first node that does."
     ),
 ]
+BuildTimeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Parsing and building end after so long.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code from the model folder.")]
 
 
@@ -117,6 +119,9 @@ def convert(
     seed: Seed = 0,
     proof: Proving = "normal",
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="Measure the engines side by side.")] = True,
+    optimize: Annotated[
+        bool, typer.Option("--optimize/--no-optimize", help="Rewrite the graph for each engine, as optimize does.")
+    ] = False,
     save_repro: Repro = None,
     replay: Annotated[
         str | None, typer.Option(metavar="ATTEMPT", help="Make one attempt only, as a journal says it.")
@@ -124,6 +129,9 @@ def convert(
     repair_time: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="No new attempt is begun after so long.")
     ] = 300.0,
+    allow_fallback: Annotated[
+        bool, typer.Option("--allow-fallback", help="Let an engine for GPUs leave to the CPU what it can't compute.")
+    ] = False,
     trust_remote_code: Trust = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
     as_json: Json = False,
@@ -152,10 +160,12 @@ def convert(
         seed=seed,
         proof=proof,
         measure=measure,
+        optimize=optimize,
         trust_remote_code=trust_remote_code,
         save_repro=save_repro,
         replay=replay,
         repair_seconds=repair_time,
+        allow_fallback=allow_fallback,
         force=force,
         progress=_Stages(),
     )
@@ -358,6 +368,90 @@ def diff(
 
 
 @app.command()
+def check(
+    source: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A .onnx file, or a package's graph.")],
+    target: Annotated[str, typer.Option(help="tensorrt or tensorrt-rtx.")],
+    build: Annotated[bool, typer.Option("--build", help="Ask the builder too: what parses may not build.")] = False,
+    batch: BatchRange = None,
+    sequence: SequenceRange = None,
+    dim: DimRanges = None,
+    timeout: BuildTimeout = 300.0,
+    as_json: Json = False,
+) -> None:
+    """Say what an engine that is built ahead of time won't take of a graph, node by node.
+
+    Exit code 0 taken, 1 refused, 2 when the engine's parser isn't installed here to be asked.
+
+    For example: onnxwright check model.onnx --target tensorrt-rtx --build
+    """
+    from onnxwright.stages.check import check as look
+
+    report = look(source, target, _ranges(batch, sequence, dim or []), is_built=build, seconds=timeout)
+    _print(report.text, _builtins(report), as_json=as_json)
+    if report.is_refused:
+        raise typer.Exit(code=ModelError.exit_code)
+    if report.parser == "not asked":
+        raise typer.Exit(code=UsageError.exit_code)
+
+
+@app.command()
+def build(
+    source: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A .onnx file, or a package.")],
+    engine: Annotated[str, typer.Option(help="tensorrt or tensorrt-rtx.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="The engine folder to write; a package has engines/NAME."),
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="A variant of the package; its default one unless given.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="sm80, sm86 … ; may be given several times. Without: any GPU, or the one at hand."),
+    ] = None,
+    batch: BatchRange = None,
+    sequence: SequenceRange = None,
+    dim: DimRanges = None,
+    bucket: Annotated[
+        list[int] | None, typer.Option(metavar="N", help="Ends a profile at this sequence length; several times.")
+    ] = None,
+    lengths: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your lengths, one a line: profiles for equal shares of them.")
+    ] = None,
+    tf32: Annotated[bool, typer.Option("--tf32/--no-tf32", help="Allow products with 10 bits of mantissa.")] = False,
+    workspace: Annotated[int | None, typer.Option(metavar="MIB", help="The most memory that a layer may use.")] = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild/--no-rebuild", help="Build twice, and compare the bytes.")] = True,
+    timeout: BuildTimeout = 300.0,
+    force: Annotated[bool, typer.Option("--force", help="Replace the engine that lies there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build an engine of a graph, in its precision and for its range; a GPU is needed to run it, not always to build.
+
+    For example: onnxwright build ./my-package --engine tensorrt-rtx --target sm89
+    """
+    from onnxwright.stages.build import BuildRequest
+    from onnxwright.stages.build import build as work
+    from onnxwright.stages.inspect import engine_text
+
+    request = BuildRequest(
+        source=source,
+        engine=engine,
+        out=out,
+        variant=variant,
+        ranges=_ranges(batch, sequence, dim or []),
+        targets=tuple(target or ()),
+        is_tf32=tf32,
+        workspace_mib=workspace,
+        buckets=tuple(bucket or ()),
+        lengths=lengths,
+        is_forced=force,
+        seconds=timeout,
+        is_rebuilt=rebuild,
+    )
+    built = work(request, _Stages())
+    document = {"engine": str(built.folder), **_builtins(built.manifest)}
+    _print(engine_text(built), document, as_json=as_json)
+
+
+@app.command()
 def run(
     package: Annotated[Path, typer.Argument(metavar="DIR", help="A package that convert wrote.")],
     text: Annotated[list[str] | None, typer.Option(help="A text; may be given several times.")] = None,
@@ -428,7 +522,7 @@ def inspect(
 
 @app.command()
 def explain(
-    word: Annotated[str, typer.Argument(metavar="CODE", help="The code of a finding, or the name of a repair.")],
+    word: Annotated[str, typer.Argument(metavar="CODE", help="The code of a finding, the name of a repair, or trt10.")],
     as_json: Json = False,
 ) -> None:
     """Say what a finding or a repair is, and what to do about it."""

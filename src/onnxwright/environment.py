@@ -18,6 +18,8 @@ _REPORTED = (
     "onnxscript",
     "onnxruntime",
     "openvino",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
     "numpy",
 )
 
@@ -88,6 +90,15 @@ def free_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys
     """
     left = [bytes_left for bytes_left in (_system_left(meminfo), _cgroup_left(cgroup)) if bytes_left is not None]
     return min(left, default=None)
+
+
+def peak_memory(status: Path = Path("/proc/self/status")) -> int:
+    """Returns the most bytes of memory that this program has held since it began, or 0 where it can't be told.
+
+    What `getrusage` says counts the process from which this one was forked, too.
+    """
+    lines = status.read_text(encoding="ascii", errors="replace").splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def give_back_memory() -> None:

@@ -15,6 +15,7 @@ OnnxwrightError
     ├── ForwardError          the module raises
     ├── RouteError            a route can't export the module
     │   └── RepairError       a repair finds nothing that it could mend
+    ├── BuildError            no engine can be built of the graph
     └── ProofError            nothing could be shown equal to the reference
 ```
 """
@@ -96,6 +97,14 @@ class RepairError(RouteError):
 
 class FutileError(RouteError):
     """Nothing of a graph can be lowered: it would stay as it is."""
+
+
+class BuildError(ModelError):
+    """A library refuses to build an engine of a graph, or crashes over it; what was found comes with it."""
+
+    def __init__(self, message: str, *, findings: tuple[Finding, ...] = ()):
+        super().__init__(message)
+        self.findings = findings
 
 
 class ProofError(ModelError):

@@ -237,6 +237,13 @@ KINDS: Final[dict[str, Kind]] = {
         "the elements differ by rounding alone.",
         "Nothing; or break ties in the module, with a small number for each place.",
     ),
+    "steep-values": Kind(
+        "Values at which rounding is amplified",
+        "With unusual values (a constant signal that is divided by its own deviation, say) one rounding of the inputs "
+        "moves PyTorch's own answer as far as an error that was seen, so that such a point tells nothing. Where the "
+        "answer jumps, as at a condition, it is an error.",
+        "Nothing; usual values are held to the usual limits.",
+    ),
     "invalid-graph": Kind(
         "Graph that breaks the ONNX specification",
         "The ONNX checker refuses the graph, so that it runs only in engines that are more lenient.",
@@ -325,6 +332,51 @@ KINDS: Final[dict[str, Kind]] = {
         "The checkpoint's weights come quantized (GPTQ, AWQ, compressed-tensors, bitsandbytes). They are computed in "
         "float32, with the very numbers for which the stored ones stand, and that is what the graph is held against.",
         "Nothing; `--precision` lowers the graph again, as its own measurement allows.",
+    ),
+    "node-refused": Kind(
+        "Node that an engine refuses",
+        "The parser of an engine that is built ahead of time refuses a node, in the words that are told.",
+        "Convert with `--engine` of that name: graphs are mended until they build, where a rewrite is known.",
+    ),
+    "graph-refused": Kind(
+        "Graph of which no engine is built",
+        "The library parses the graph, or parts of it, and builds no engine; its last words are told.",
+        "Convert with `--engine` of that name; else look at the build log.",
+    ),
+    "engine-crashed": Kind(
+        "Library that crashed over a graph",
+        "The process that parsed or built was ended by a signal, or took longer than allowed.",
+        "Report it to the library; allow more time with `--timeout`, or try another route.",
+    ),
+    "engine-not-executed": Kind(
+        "Engine built and not executed",
+        "An engine was built on a machine that can't run it, so nothing was shown of what it answers.",
+        "On a machine with the GPU: `onnxwright build DIR --engine NAME`, then `onnxwright prove DIR --engine NAME`.",
+    ),
+    "opset-untried": Kind(
+        "Opset with which an engine was not tried",
+        "The parser of an engine takes any opset without a word, and may mistake what later ones mean.",
+        "Convert with `--opset 18`, or with `--engine` of that name.",
+    ),
+    "foreign-operator": Kind(
+        "Operator of another engine",
+        "The graph holds an operator of a domain that the engine doesn't have, as fusions for ONNX Runtime leave it.",
+        "Build from the graph as exported, or add a plug-in to the engine.",
+    ),
+    "foreign-type": Kind(
+        "Element type that an engine lacks",
+        "A value is of an element type that the engine doesn't compute with.",
+        "Cast it in the graph.",
+    ),
+    "quantization-unfit": Kind(
+        "Quantization that an engine doesn't take",
+        "TensorRT takes signed numbers with zero as the zero point, and scales that are constants.",
+        "Quantize statically and symmetrically, in int8, for this engine.",
+    ),
+    "profile-unfit": Kind(
+        "Range for what the graph doesn't have",
+        "A range is given for a dim that no input has. The library itself ignores such a name without a word.",
+        "Name a dim that the graph has.",
     ),
     "skipped-output": Kind(
         "Output that is not a tensor",

@@ -174,13 +174,19 @@ class EngineProof(msgspec.Struct, frozen=True):
 
 
 class Rewritten(msgspec.Struct, frozen=True):
-    """One plan of rewrites for an engine: its nodes, how it compares with the graph as exported, what came of it."""
+    """One plan of rewrites for an engine: its nodes, how it compares with the graph as exported, what came of it.
+
+    `control` is how that graph compared with itself meanwhile: what differs by no more than that is no difference.
+    `rolled_back` are rules that were to blame for a wrong answer: of this plan, or of the one that it was before.
+    """
 
     plan: str
     nodes: int
     outcome: Literal["kept", "not the fastest", "slower", "no faster", "not measured", "not shown right", "refused"]
     message: str = ""
     latencies: tuple[Latency, ...] = ()
+    control: tuple[Latency, ...] = ()
+    rolled_back: tuple[str, ...] = ()
 
 
 class Optimization(msgspec.Struct, frozen=True):

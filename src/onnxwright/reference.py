@@ -20,6 +20,10 @@ from onnxwright.samples import TYPICAL
 from onnxwright.source import Source
 
 _LONGEST_REASON = 120
+_ROUNDING = 2.0**-24
+_FINER = 64.0
+_LESS = 8.0
+"""What moves by a shift moves by so much less, at least, when the shift is so many times finer, unless it jumps."""
 
 
 class Twin(Protocol):
@@ -39,6 +43,8 @@ class Reference:
     order: Twin | None = None
     has_ties: Callable[..., bool] = lambda _, **__: False
     """Whether it picks among equal elements, as of a `topk`, on feeds; with `is_close`, among almost equal ones."""
+    shifted: Callable[[Tensors, float], dict[str, Array]] | None = None
+    """Answers in float64 with each number of the inputs farther from zero, or nearer, by a part of it."""
 
     tipped: Twin | None = None
     """The reference with each number that rounding puts on either of two steps of a grid on the other."""
@@ -66,6 +72,21 @@ class Reference:
         with contextlib.suppress(ForwardError):
             other = self.tipped.run(feeds) if self.tipped is not None else {}
         return {name: _noise(answered[name], other[name]) if name in other else 0.0 for name in answered}
+
+    def movement(self, feeds: Tensors) -> dict[str, float]:
+        """Returns for each output how far the reference moves when each number of its inputs moves by one rounding.
+
+        Nothing where that can't be told, or where the answer jumps: a condition that turns out otherwise is no noise.
+        """
+        if self.shifted is None:
+            return {}
+        try:
+            still, moved, less = (self.shifted(feeds, part) for part in (0.0, _ROUNDING, _ROUNDING / _FINER))
+        except ForwardError:
+            return {}
+        far = {name: _noise(moved[name], still[name]) for name in still}
+        near = {name: _noise(less[name], still[name]) for name in still}
+        return {name: far[name] for name in still if near[name] <= far[name] / _LESS}
 
 
 @dataclass(frozen=True)
@@ -100,7 +121,11 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     narrow = f" (but for {', '.join(sorted(mode.narrow))})" if mode.narrow else ""
     origin = f"PyTorch in float64{narrow} against float32, or {ordered}, whichever lies farther"
     twin = _Answering(lambda feeds: session.run_widened(feeds, Widening()))
-    return Reference(session, twin, origin, order, session.has_ties, tipped)
+
+    def shifted(feeds: Tensors, part: float) -> dict[str, Array]:
+        return session.run_widened(feeds, Widening(), shift=part)
+
+    return Reference(session, twin, origin, order, session.has_ties, shifted, tipped)
 
 
 def _noise(answered: Array, precise: Array) -> float:

@@ -55,13 +55,13 @@ class Trace(msgspec.Struct, frozen=True):
     foreign: tuple[str, ...] = ()
 
     def and_then(self, later: Trace) -> Trace:
-        """Returns both as one; a near miss that a later pass has mended is none."""
+        """Returns both as one; a near miss at a node that another pass has rewritten is none."""
         hits = (*self.hits, *later.hits)
-        mended = {(hit.rule, hit.node) for hit in hits}
+        mended = {hit.node for hit in hits}
         missed = _once((*self.near_misses, *later.near_misses))
         return Trace(
             hits,
-            tuple(miss for miss in missed if (miss.rule, miss.node) not in mended),
+            tuple(miss for miss in missed if miss.node not in mended),
             _once((*self.setbacks, *later.setbacks)),
             _summed(self.steps, later.steps),
             self.before or later.before,

@@ -21,11 +21,11 @@ _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @contextmanager
-def staged(out: Path, *, is_forced: bool) -> Iterator[Path]:
+def staged(out: Path, *, is_forced: bool, mark: str = FILE_NAME) -> Iterator[Path]:
     """Yields a new folder beside `out`, and makes it `out` when the block ends without an exception.
 
     What an earlier, killed process left for the same `out` is removed first, and a package that it had set
-    aside comes back.
+    aside comes back. `mark` is the file by which a folder is known that may be replaced.
 
     Raises:
         OutputError: when `out` exists (with `is_forced`: when it is neither a package nor an empty folder),
@@ -33,12 +33,12 @@ def staged(out: Path, *, is_forced: bool) -> Iterator[Path]:
     """
     out = Path(os.path.abspath(out))  # noqa: PTH100 - `resolve` would follow a link that stands at `out`
     _recover(out)
-    _check_place(out, is_forced=is_forced)
+    _check_place(out, mark, is_forced=is_forced)
     staging = _new_sibling(out, _PARTIAL)
     try:
         _create(staging.mkdir, out)
         yield staging
-        _check_place(out, is_forced=is_forced)
+        _check_place(out, mark, is_forced=is_forced)
         _move(staging, out)
     except BaseException as failure:
         shutil.rmtree(staging, ignore_errors=True)
@@ -107,7 +107,7 @@ def _check_file_place(out: Path, *, is_forced: bool) -> None:
         raise OutputError(f"output '{out}' exists already. Choose another name, or replace it with --force.")
 
 
-def _check_place(out: Path, *, is_forced: bool) -> None:
+def _check_place(out: Path, mark: str, *, is_forced: bool) -> None:
     _check_parent(out)
     if not os.path.lexists(out):
         return
@@ -117,10 +117,11 @@ def _check_place(out: Path, *, is_forced: bool) -> None:
         )
     if not is_forced:
         raise OutputError(f"output '{out}' exists already. Choose another folder, or replace it with --force.")
-    if any(out.iterdir()) and not (out / FILE_NAME).is_file():
+    if any(out.iterdir()) and not (out / mark).is_file():
+        kind = "packages" if mark == FILE_NAME else "engines"
         raise OutputError(
-            f"output '{out}': --force replaces packages and empty folders only, and this holds other files "
-            f"(no {FILE_NAME}). Remove it yourself, or choose another folder."
+            f"output '{out}': --force replaces {kind} and empty folders only, and this holds other files "
+            f"(no {mark}). Remove it yourself, or choose another folder."
         )
 
 

@@ -44,7 +44,28 @@ def test_every_command_in_it_exists_and_explains_itself(command):
 
 
 def test_commands_are_shown():
-    assert COMMANDS == ["convert", "diff", "explain", "inspect", "optimize", "prove", "quantize", "run"]
+    assert COMMANDS == [
+        "build",
+        "check",
+        "convert",
+        "diff",
+        "explain",
+        "inspect",
+        "optimize",
+        "prove",
+        "quantize",
+        "run",
+    ]
+
+
+def test_commands_of_the_page_on_tensorrt_exist():
+    page = (ROOT / "docs/tensorrt.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^onnxwright (\w+)", page, flags=re.MULTILINE))
+
+    assert named == {"build", "check", "convert", "prove"}
+    for option in set(re.findall(r"`(?:[\w ./-]* )?(--[a-z0-9]+)", page)):
+        shown = " ".join(CliRunner().invoke(app, [one, "--help"]).output for one in ("build", "check", "convert"))
+        assert option in shown
 
 
 @pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])

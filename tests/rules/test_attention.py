@@ -38,6 +38,7 @@ def graph(scores, *, mask="", more="", opset=18, x="float[batch, s, 8] x, float[
         ),
         ("n = MatMul (q, k) e = Mul (n, c) m = Where (seen, e, low)", "bool[batch, 1, s, t] seen"),
         ("n = MatMul (q, k) m = Where (seen, n, low)", "bool[batch, 1, 1, t] seen"),
+        ("n = MatMul (q, k) e = Mul (n, c) m = Where (hidden, low, e)", "bool[batch, 1, s, t] hidden"),
     ],
 )
 @pytest.mark.parametrize("sizes", [{"batch": 2, "s": 3, "t": 5}, {"batch": 1, "s": 1, "t": 1}])
@@ -50,6 +51,22 @@ def test_fires_with_and_without_a_mask(scores, mask, sizes):
     assert not {"Softmax", "MatMul", "Transpose"} & set(kinds(after))
     assert trace.counts["attention"] == 1
     assert error(before, after, draw(before, **sizes)) <= LIMIT
+
+
+def test_the_sizes_of_relative_positions_are_followed():
+    table = """whole = Shape (x) l = Gather (whole, one) places = Range (nought, l, one)
+        i = Unsqueeze (places, ends) j = Unsqueeze (places, first) far = Sub (i, j) e0 = Abs (far) e1 = Min (e0, seven)
+        g = Gather (weights, e1) h = Transpose <perm = [2, 0, 1]> (g) bias = Unsqueeze (h, first)
+        n = MatMul (q, k) e = Mul (c, n) m = Add (e, bias)"""
+    numbers = """int64 one = {1}, int64 nought = {0}, int64 seven = {7}, int64[1] ends = {-1}, int64[1] first = {0},
+        float[8, 2] weights = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 3, 5, 7, 9, 2}"""
+    body = f"{SPLIT.replace('(z, heads)', '(x, heads)')} {table} p = Softmax <axis = -1> (m) a = MatMul (p, v) {JOIN}"
+    before = model(f"relative (float[b, s, 8] x) => (float[b, s, 8] y) <{NUMBERS}, {numbers}> {{ {body} }}")
+
+    after, trace = rewritten(before, "attention", *SIMPLE)
+
+    assert trace.counts["attention"] == 1
+    assert error(before, after, draw(before, b=2, s=5)) <= LIMIT
 
 
 @pytest.mark.parametrize(

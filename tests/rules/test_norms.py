@@ -157,9 +157,35 @@ def test_skip_norm_leaves_a_bias_that_is_a_tensor_or_an_output():
     assert "Add" in kinds(rewritten(seen, "skip-norm", "biased-skip-norm")[0])
 
 
-def test_skip_norm_declines_what_is_broadcast():
-    before = graph("t = Add (x, z) y = LayerNormalization (t, w, b)", x="float[batch, s, 8] x, float[1, s, 8] z")
+@pytest.mark.parametrize("other", ["float[1, s, 8] z", "float[s, 8] z"])
+@pytest.mark.parametrize("order", ["x, z", "z, x"])
+def test_skip_norm_takes_what_is_the_same_for_all_rows(order, other):
+    body = f"t = Add ({order}) y = LayerNormalization (t, w, b)"
+    before = graph(body, x=f"float[batch, s, 8] x, {other}", y="float[batch, s, 8] y, float[batch, s, 8] t")
+
+    after, _ = rewritten(before, "skip-norm")
+
+    assert kinds(after) == ["SkipLayerNormalization"]
+    assert [value.name for value in next(iter(after.graph)).inputs[:2]] == ["x", "z"]
+    assert error(before, after, draw(before, batch=3, s=5)) <= LIMIT
+
+
+@pytest.mark.parametrize("other", ["float[batch, 1, 8] z", "float[r, s, 8] z", "float[8] z"])
+def test_skip_norm_declines_what_is_broadcast_otherwise(other):
+    before = graph("t = Add (x, z) y = LayerNormalization (t, w, b)", x=f"float[batch, s, 8] x, {other}")
 
     (miss,) = rewritten(before, "skip-norm")[1].near_misses
 
     assert "aren't known to have the same three axes" in miss.reason
+
+
+def test_what_is_the_same_for_all_rows_stays_the_second_when_it_has_a_bias():
+    text = "norm (float[batch, s, 8] x, float[1, s, 8] z, float[8] w, float[8] b, float[8] c) => (float[batch, s, 8] y)"
+    body = "{ a = Add (z, c) t = Add (x, a) y = LayerNormalization (t, w, b) }"
+    before = model(f"{text} {body}", weights={"w", "b", "c"})
+
+    after, trace = rewritten(before, "skip-norm", "biased-skip-norm")
+
+    assert kinds(after) == ["Add", "SkipLayerNormalization"]
+    assert "isn't known to be as large as the other" in trace.near_misses[-1].reason
+    assert error(before, after, draw(before, batch=3, s=5)) <= LIMIT

@@ -201,3 +201,27 @@ def test_outputs_that_are_not_kept_take_their_nodes_along():
 def test_an_output_that_is_not_there_is_told():
     with pytest.raises(UsageError, match="output 'c' is unknown; expected one of a"):
         keep_outputs(model("one (float[n] x) => (float[n] a) { a = Relu (x) }"), ["c"])
+
+
+def test_a_mask_is_computed_once_and_not_once_per_layer():
+    layer = """u{0} = Unsqueeze (mask, middle) f{0} = Cast <to = 1> (u{0}) i{0} = Sub (one, f{0}) m{0} = Mul (i{0}, low)
+        a{0} = Add ({1}, m{0}) {2} = Softmax <axis = -1> (a{0})"""
+    layers = [layer.format(0, "x", "h"), layer.format(1, "h", "g"), layer.format(2, "g", "y")]
+    numbers = "int64[1] middle = {1}, float one = {1.0}, float low = {-10000.0}"
+    before = model(
+        f"layers (float[b, t, s] x, int64[b, s] mask) => (float[b, t, s] y) <{numbers}> {{ {' '.join(layers)} }}"
+    )
+
+    after, _ = guarded(before, SIMPLIFYING)
+
+    assert kinds(before).count("Cast") == 3
+    assert sorted(kinds(after)) == sorted(["Unsqueeze", "Cast", "Sub", "Mul", *["Add", "Softmax"] * 3])
+    assert error(before, after, draw(before)) == 0
+
+
+def test_masks_of_two_kinds_stay_two():
+    body = "f = Cast <to = 1> (mask) a = Mul (f, low) b = Mul (f, high) c = Add (x, a) y = Add (c, b)"
+    numbers = "float low = {-10000.0}, float high = {-20000.0}"
+    before = model(f"two (float[b, s] x, int64[b, s] mask) => (float[b, s] y) <{numbers}> {{ {body} }}")
+
+    assert kinds(guarded(before, SIMPLIFYING)[0]).count("Mul") == 2

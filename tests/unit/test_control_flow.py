@@ -148,7 +148,7 @@ def test_a_lambda_is_refused():
         recompiled(lambda x: x if x.sum() > 0 else -x)
 
 
-def asked(expression, sizes, profile):
+def asked(expression, sizes, profile, is_within=lambda _: True):
     """A question that `torch.export` would ask about sizes, answered over a profile."""
     environment = ShapeEnv()
     symbols = {
@@ -156,7 +156,7 @@ def asked(expression, sizes, profile):
         for name, size in sizes.items()
     }
     known = {name: environment.create_symintnode(symbol, hint=sizes[name]) for name, symbol in symbols.items()}
-    source = types.SimpleNamespace(traced=sizes, profile=Profile(profile))
+    source = types.SimpleNamespace(traced=sizes, profile=Profile(profile), is_within=is_within)
     with over_profile(source):
         return is_settled(expression(**known))
 
@@ -174,6 +174,15 @@ def asked(expression, sizes, profile):
 )
 def test_a_question_is_settled_that_has_one_answer_over_the_profile(expression, most, settled):
     assert asked(expression, {"n": 16, "b": 3}, {"n": (1, 16, most), "b": (1, 3, 8)}) is settled
+
+
+def test_a_question_is_settled_by_the_piece_that_is_exported():
+    def is_single(n, b):
+        return n <= 1
+
+    sizes, profile = {"n": 16, "b": 3}, {"n": (1, 16, 64), "b": (1, 3, 8)}
+    assert asked(is_single, sizes, profile, is_within=lambda sizes: sizes["n"] > 1)
+    assert not asked(is_single, sizes, profile, is_within=lambda sizes: sizes["b"] > 1)
 
 
 def test_nothing_is_settled_where_two_dims_have_one_size():

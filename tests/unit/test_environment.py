@@ -104,3 +104,11 @@ def test_memory_that_was_freed_is_given_back():
 
     assert before - held() > 20 * 2**20
     assert last.sum() == 4000
+
+
+def test_the_most_memory_is_that_of_this_program(tmp_path):
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmPeak:\t  900 kB\nVmHWM:\t  512 kB\n")
+
+    assert environment.peak_memory(status) == 512 * 1024
+    assert environment.peak_memory(tmp_path / "none") == 0

@@ -17,10 +17,11 @@ ROOT = Path(onnxwright.__path__[0])
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
     "staging settings progress excerpts words isolation approach rewrites wire estimates",
-    "backends": "backends",
+    "backends": "backends nvidia",
     "modules": "pytorch",
     "graphs": "graph",
-    "artefacts and sources": "artifact text activations tasks losses source loaders given reference evidence proof",
+    "artefacts and sources": "artifact engine text activations tasks losses source loaders given reference evidence "
+    "proof",
     "steps": "pipelines records corpus watching routes repairs recipes",
     "verbs": "stages reports",
     "surface": "api cli __init__",
@@ -28,7 +29,10 @@ LAYERS = {
 RANK = {entry: rank for rank, entries in enumerate(LAYERS.values()) for entry in entries.split()}
 LAYER = {entry: layer for layer, entries in LAYERS.items() for entry in entries.split()}
 
-HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "jinja2", "matplotlib"}
+HEAVY = {
+    *("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "jinja2", "matplotlib"),
+    *("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"),
+}
 # Packages whose every module is imported to find out what is there, also where no heavy library is installed.
 PLUGINS = {"backends", "tasks", "losses", "recipes"}
 EXITS = {"print", "exit", "quit", "sys.exit", "os._exit", "SystemExit"}

@@ -11,6 +11,7 @@ import pytest
 from onnxwright.errors import MissingExtraError, SourceError
 from onnxwright.files import digest
 from onnxwright.findings import Finding
+from onnxwright.graph.reading import read_outline
 from onnxwright.manifest import Attempt, Divergence, Drift, EngineProof, Evidence, Latency, Measurement, Step
 from onnxwright.stages.inspect import GraphReport, PackageReport, Report, in_comparison, in_range, in_ranges, inspect
 
@@ -240,3 +241,17 @@ def test_words():
     assert in_ranges({}) == "no dims that vary"
     slower = Latency({}, 10, 1.0, 1.0, 1.0, 0.5, (0.4, 0.6))
     assert in_comparison(slower, "pytorch") == "2.00× slower than pytorch (0.40 to 0.60)"
+
+
+def test_large_weights_are_told_and_not_read(tmp_path):
+    weight = np.arange(1 << 18, dtype=np.float32).reshape(512, 512)
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[n, 512] x) => (float[n, 512] y) { y = MatMul (x, w) }'
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    onnx.save(model, tmp_path / "model.onnx")
+
+    report = inspect(tmp_path / "model.onnx")
+
+    assert len(read_outline(tmp_path / "model.onnx").SerializeToString()) < 1000
+    assert (report.weights.count, report.weights.bytes, report.weights.files) == (1, weight.nbytes, ())
+    assert report.weights.elements == {"float32": weight.size}

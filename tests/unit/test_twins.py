@@ -25,6 +25,7 @@ SORTED = drawn(4, 10).sort().values
 ASKED = torch.cat([drawn(4, 3), SORTED[:, 2:4]], 1)
 LOWER = drawn(3, 17, 17) + 5 * torch.eye(17)
 PLACES = torch.randint(0, 13, (2, 3, 17, 13), generator=DRAW)
+TWICE = torch.tensor([3, 0, 3, 11])
 FILTERS = drawn(5, 3, 3, 3)
 MASK = masked(2, 1, 17, 17)
 CELLS = {"gru_cell": nn.GRUCell, "lstm_cell": nn.LSTMCell, "rnn_cell": nn.RNNCell}
@@ -72,6 +73,7 @@ CALLS = {
     ],
     "one_hot": [lambda: functional.one_hot(PLACES, 13), lambda: functional.one_hot(PLACES)],
     "convolution": [
+        lambda: functional.conv2d(X, FILTERS + 0, None, 1, torch.tensor(1)),
         lambda: functional.conv2d(X, FILTERS, None, 2, (1, 0), dilation=1, groups=1),
         lambda: functional.conv1d(X[:, :, 0], FILTERS[..., 0], padding="same"),
         lambda: torch.conv1d(X[:, :, 0], FILTERS[:, :1, 0].repeat(3, 1, 1), FILTERS[:, 0, 0, 0].repeat(3), groups=3),
@@ -157,6 +159,58 @@ CALLS = {
         lambda: torch.histc(torch.arange(20.0) % 8, bins=8, min=0, max=7),
         lambda: X.histc(10, -1, 1),
         lambda: torch.histc(X),
+        lambda: torch.histc(torch.full((7,), 2.0), bins=1, min=0, max=0),
+    ],
+    "cumsum": [
+        lambda: (X > 0).cumsum(-1),
+        lambda: torch.cumsum(X > 0, dim=1, dtype=torch.float32),
+        lambda: torch.cumsum(X, 2),
+    ],
+    **{
+        name: [
+            lambda act=act: act(X, 2),
+            lambda act=act: act(PLACES, dim=-1),
+            lambda act=act: act(torch.tensor([[2.0, 5.0, 5.0, -1.0, 2.0]]), 1),
+        ]
+        for name, act in (("cummax", torch.cummax), ("cummin", torch.Tensor.cummin))
+    },
+    "cumprod": [
+        lambda: X.cumprod(-1),
+        lambda: torch.cumprod(PLACES[..., :5].to(torch.int32), dim=1),
+        lambda: torch.cumprod(PLACES > 0, 0, dtype=torch.float32),
+    ],
+    "index_add": [
+        lambda: X.index_add(2, TWICE, X[:, :, :4]),
+        lambda: torch.index_add(X, -1, TWICE.to(torch.int32), X[..., :4], alpha=-2),
+        lambda: X[0, 0, 0].index_add(0, TWICE, X[0, 0, 1, :4]),
+    ],
+    "index_add_in_place": [
+        lambda: X.clone().index_add_(1, TWICE[:3] % 3, X),
+        lambda: X.clone().index_add_(3, TWICE, X[..., :4], alpha=0.5),
+    ],
+    "expm1": [
+        lambda: torch.expm1(X),
+        lambda: (1e-6 * X).expm1() * 1e6,
+        lambda: torch.special.expm1(torch.tensor([-200.0, 0.0, 60.0, float("inf"), float("-inf")])),
+    ],
+    "rms_norm": [
+        lambda: functional.rms_norm(X, (13,), X[0, 0, 0], 1e-6),
+        lambda: torch.rms_norm(X, (17, 13)),
+        lambda: functional.rms_norm(X.half(), [13], weight=X[0, 0, 0].half()),
+        lambda: nn.RMSNorm(13, eps=1e-3, elementwise_affine=False)(X),
+    ],
+    "bitwise_or": [
+        lambda: PLACES | (PLACES > 3),
+        lambda: (PLACES - 6) | 5,
+        lambda: 9 | PLACES,
+        lambda: torch.bitwise_or(PLACES.to(torch.int32), PLACES - 2**62),
+        lambda: (PLACES > 3) | (PLACES < 1),
+    ],
+    "bitwise_xor": [
+        lambda: PLACES ^ (PLACES > 3),
+        lambda: (PLACES - 6).bitwise_xor(torch.tensor(5)),
+        lambda: -9 ^ PLACES,
+        lambda: (PLACES > 3) ^ (PLACES < 1),
     ],
     "chunk": [lambda: X.chunk(4, dim=2), lambda: torch.chunk(X, 3, -1), lambda: X[:, :, :2].chunk(5, 2)],
     "split": [

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import msgspec
 import numpy as np
 
 from onnxwright.discovery import offered
 from onnxwright.errors import EngineError, accepted
+from onnxwright.nvidia.orders import Answer, Settings, Shaped
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Tensors = Mapping[str, Array]
@@ -42,12 +43,16 @@ class Session(Protocol):
 class Options(msgspec.Struct, frozen=True):
     """How a session is prepared: how many threads, and the precision in which float32 graphs are executed.
 
-    With `is_thrifty`, it gives memory back after each call, where the runtime can, and is slower for it.
+    With `is_thrifty`, it gives memory back after each call, where the runtime can, and is slower for it. `shapes` says
+    between which shapes each input lies, for a runtime that builds for them. Where it `allows_fallback`, a runtime for
+    GPUs may compute on the CPU what it has no kernel for.
     """
 
     threads: int
     precision: str = "float32"
     is_thrifty: bool = False
+    shapes: Shaped = {}
+    allows_fallback: bool = False
 
 
 class Backend(Protocol):
@@ -65,6 +70,43 @@ class Backend(Protocol):
         Raises:
             EngineError: when the runtime refuses the graph.
         """
+
+
+@runtime_checkable
+class Builder(Protocol):
+    """A runtime whose engines are built ahead of time, maybe on a machine that can't run them."""
+
+    name: str
+
+    def buildable(self) -> str | None:
+        """Returns why no engine can be built here, or None when one can."""
+
+    def build(self, file: Path, settings: Settings, engine: Path | None = None) -> Answer:
+        """Parses an ONNX file and, where `engine` says where to, builds an engine; the answer says what came of it.
+
+        Raises:
+            EngineError: when the library can't be used here, or crashes.
+        """
+
+
+def builders() -> dict[str, Builder]:
+    """Returns every backend that builds engines ahead of time, by name."""
+    return {name: one for name, one in engines().items() if isinstance(one, Builder)}
+
+
+def builder(name: str) -> Builder:
+    """Returns a backend that can build engines here.
+
+    Raises:
+        EngineError: for an engine that is unknown, isn't built, or can't be built here.
+    """
+    known = builders()
+    if name not in known:
+        raise EngineError(f"engine '{name}' is none that is built ahead of time; expected {accepted(name, known)}.")
+    reason = known[name].buildable()
+    if reason:
+        raise EngineError(f"engine '{name}' can't be built here: {reason}")
+    return known[name]
 
 
 def engines() -> dict[str, Backend]:

@@ -17,14 +17,15 @@ def expand(model: ir.Model, operators: Collection[str]) -> int:
     Those without a body stay as they are.
     """
     functions = {key: ir.to_proto(function) for key, function in model.functions.items()}
-    count = 0
+    count = sum((node.name or "").startswith(_PREFIX) for node in model.graph.all_nodes())
+    before = count
     for graph in list(model.graphs()):
         for node in [one for one in graph if one.op_type in operators]:
             body = _body(node, model, list(functions.values()))
             if body is not None:
                 _replace(graph, node, body, f"{_PREFIX}_{count}")
                 count += 1
-    return count
+    return count - before
 
 
 def _body(node: ir.Node, model: ir.Model, functions: Sequence[onnx.FunctionProto]) -> ir.Graph | None:

@@ -18,11 +18,29 @@ from onnxwright.graph.size_elements import ELEMENTS, MOST_ELEMENTS
 from onnxwright.graph.size_shapes import SHAPES, TYPED_BY_FIRST, parts
 from onnxwright.graph.sizes import Sizes, sizes_of
 
+_LISTING: Final = frozenset(
+    (
+        "SequenceConstruct",
+        "SequenceEmpty",
+        "SequenceErase",
+        "SequenceInsert",
+        "SplitToSequence",
+        "SequenceMap",
+        "Optional",
+    )
+)
+"""Operators that give no tensor; `onnx_ir` takes what inference says of the tensors in it for the type of all."""
+
 
 def infer_sizes(model: ir.Model) -> int:
     """Writes the sizes that can be told into the values' shapes, and returns of how many values more is known now."""
     before = {value: sizes_of(value) for node in model.graph for value in node.outputs if not value.is_graph_output()}
+    listed = {
+        value: (value.type, value.shape) for node in model.graph if node.op_type in _LISTING for value in node.outputs
+    }
     ShapeInferencePass()(model)
+    for value, (kind, shape) in listed.items():
+        value.type, value.shape = kind, shape
     follow_sizes(model)
     return sum(sizes_of(value) != sizes for value, sizes in before.items())
 

@@ -14,6 +14,8 @@ from onnxwright.graph.targets import CONTRIB, RMS_NORM
 from onnxwright.graph.weights import as_inputs, left_out
 
 _LONGEST: Final = 300
+_MADE_UP: Final = "unk__"
+"""How the names begin that ONNX's inference gives to sizes of which it knows nothing."""
 
 
 def complaint(before: ir.Model, after: ir.Model) -> str:
@@ -83,7 +85,7 @@ def _keep_declared(before: ir.Model, after: ir.Model) -> None:
 
 
 def _is_refined(had: ir.Shape | None, has: ir.Shape | None) -> bool:
-    """Whether a shape says the same as another and more, or has been lost."""
+    """Whether a shape says the same as another and more, has names that inference made up, or has been lost."""
     if had is None or has is None:
         return had is not has
     if had.rank() != has.rank():
@@ -93,7 +95,8 @@ def _is_refined(had: ir.Shape | None, has: ir.Shape | None) -> bool:
 
 
 def _agree(old: int | str | None, new: int | str | None) -> bool:
-    return old == new or None in {old, new} or (isinstance(old, str) and isinstance(new, int))
+    is_less = isinstance(new, str) and new.startswith(_MADE_UP)
+    return old == new or None in {old, new} or (isinstance(old, str) and (is_less or isinstance(new, int)))
 
 
 def _declared(values: list[ir.Value]) -> list[tuple[str | None, str, tuple[int | str | None, ...] | None]]:

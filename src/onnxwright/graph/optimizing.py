@@ -23,15 +23,18 @@ _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "guarded-later": ("later-guard",),
     "unguarded": ("nan-guard",),
     "norms": ("gelu", "layer-norm", "rms-norm", "skip-norm", "biased-skip-norm", "bias-gelu"),
-    "attention": ("attention",),
-    "native-attention": ("native-attention",),
-    "merged": ("merged-products",),
+    "attention": ("batched-products", "rotary", "attention"),
+    "grouped": ("rotary", "grouped-attention", "attention"),
+    "native-attention": ("rotary", "native-attention"),
+    "merged": ("merged-products", "indexed-parts"),
     "packed": ("packed-attention",),
 }
 """Rules that belong together, beside those that only make a graph simpler."""
+_AIMS: Final = {"attention": "attention", "grouped": "grouped-attention", "native-attention": "native-attention"}
+"""The rule of a part for the sake of which the others are there."""
 _SEEN_BY: Final = {
     **dict.fromkeys(("guarded-later", "unguarded"), "IsNaN"),
-    **dict.fromkeys(("attention", "native-attention", "packed"), "Softmax"),
+    **dict.fromkeys(("attention", "grouped", "native-attention", "packed"), "Softmax"),
 }
 """An operator without which the rules of a part find nothing."""
 _PLANS: Final[tuple[tuple[str, ...], ...]] = (
@@ -44,36 +47,33 @@ _PLANS: Final[tuple[tuple[str, ...], ...]] = (
     ("unguarded", "norms", "attention"),
     ("unguarded", "norms", "attention", "merged"),
     ("unguarded", "norms", "attention", "merged", "packed"),
+    ("unguarded", "norms", "grouped", "merged"),
     ("unguarded", "norms", "native-attention"),
 )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A candidate: an optimizer of another library, if any, then rules, until nothing changes any more.
-
-    Where it `needs_proof`, one of its rules is right only under a condition that the graph doesn't show.
-    """
+    """A candidate: an optimizer of another library, if any, then rules, until nothing changes any more."""
 
     name: str
     rules: tuple[str, ...]
     borrowed: str | None = None
 
     @property
-    def needs_proof(self) -> bool:
-        """Whether one of its rules does."""
-        return any(rules()[name].needs_proof for name in self.rules)
+    def doubtful(self) -> tuple[str, ...]:
+        """The rules that are right only under a condition that the graph doesn't show."""
+        return tuple(name for name in self.rules if rules()[name].needs_proof)
 
     @property
     def is_simple(self) -> bool:
         """Whether it only makes a graph simpler."""
         return self.borrowed is None and set(self.rules) <= set(_SIMPLE)
 
-    def without_doubt(self) -> Plan:
-        """Returns it without the rules that need a proof."""
-        doubtful = [name for name in self.rules if rules()[name].needs_proof]
-        kept = tuple(name for name in self.rules if name not in doubtful)
-        return replace(self, name=f"{self.name} without {', '.join(doubtful)}", rules=kept) if doubtful else self
+    def without(self, names: Sequence[str]) -> Plan:
+        """Returns it without some of its rules."""
+        kept = tuple(name for name in self.rules if name not in names)
+        return replace(self, name=f"{self.name} without {', '.join(names)}", rules=kept)
 
 
 def plans(model: ir.Model, target: Target) -> tuple[Plan, ...]:
@@ -90,13 +90,24 @@ def apply(model: ir.Model, plan: Plan, target: Target) -> tuple[ir.Model, Trace]
     return made, first.and_then(then)
 
 
+def apply_all(model: ir.Model, chosen: Sequence[Plan], target: Target) -> Iterator[tuple[Plan, ir.Model, Trace]]:
+    """Yields what each of some plans makes of a graph, and how; what makes it simpler, they do once together."""
+    simple, first = apply(model, Plan("simplified", _SIMPLE), target)
+    for plan in chosen:
+        if plan.borrowed is not None or not set(_SIMPLE) <= set(plan.rules):
+            yield plan, *apply(model, plan, target)
+        elif plan.is_simple:
+            yield plan, simple, first
+        else:
+            made, then = apply(simple, plan, target)
+            yield plan, made, first.and_then(then)
+
+
 def _plans(model: ir.Model, target: Target) -> Iterator[Plan]:
     present = operators(model)
     named: dict[tuple[str, ...], Plan] = {}
     for parts in _PLANS:
-        offered = {
-            part: _applied(_PARTS[part], model, target) for part in parts if _SEEN_BY.get(part, "") in {"", *present}
-        }
+        offered = {part: _offered(part, model, target) for part in parts if _SEEN_BY.get(part, "") in {"", *present}}
         made = (*_SIMPLE, *(name for names in offered.values() for name in names))
         name = "+".join(("simplified", *(part for part, names in offered.items() if names)))
         named.setdefault(made, Plan(name, made))
@@ -106,9 +117,10 @@ def _plans(model: ir.Model, target: Target) -> Iterator[Plan]:
             yield Plan(name, _SIMPLE, borrowed=name)
 
 
-def _applied(names: Sequence[str], model: ir.Model, target: Target) -> list[str]:
-    """Those of some rules that write something that an engine takes."""
-    return [name for name in names if rules()[name].for_target(target, model.opset_imports) is not None]
+def _offered(part: str, model: ir.Model, target: Target) -> list[str]:
+    """Those rules of a part that write something that an engine takes; none without the one that they are for."""
+    taken = [name for name in _PARTS[part] if rules()[name].for_target(target, model.opset_imports) is not None]
+    return taken if _AIMS.get(part, "") in {"", *taken} else []
 
 
 def _passes(model: ir.Model, plan: Plan, target: Target) -> list[Pass]:

@@ -46,6 +46,21 @@ def read_structure(file: Path) -> onnx.ModelProto:
     return as_inputs(_read(file)[0])
 
 
+def read_outline(file: Path) -> onnx.ModelProto:
+    """Reads a model of which the large weights that lie in its own file have a type and dims, and no numbers.
+
+    Raises:
+        ValueError: when the file is not a serialized ONNX model.
+    """
+    model, names = _read(file)
+    inside = set(names)
+    for tensor in model.graph.initializer:
+        if tensor.name in inside:
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+    return model
+
+
 def _load_inner(model: ir.Model) -> None:
     """Loads what lies elsewhere and is no weight of the graph itself: of a branch, or an attribute."""
     for graph in model.graphs():

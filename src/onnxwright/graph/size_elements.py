@@ -7,7 +7,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from onnxwright.graph.sizes import Elements, Size, Sizes, sizes_of
+from onnxwright.graph.sizes import Elements, Size, Sizes, quotient, sizes_of
 
 MOST_ELEMENTS: Final = 16
 _TO_THE_END: Final = 2**31 - 1
@@ -70,21 +70,21 @@ def _pairs(node: ir.Node, elements: Elements) -> list[tuple[Size, Size]] | None:
     return list(zip(one * (count // len(one) or 1), other * (count // len(other) or 1), strict=True))
 
 
-def _computed(compute: Callable[[int, int], int], neutral: int) -> _Rule:
-    """Computes with numbers; a name stays where nothing is added to it, or it is taken once."""
+def _added(node: ir.Node, elements: Elements) -> Sizes | None:
+    """Adds numbers; a name stays where nothing is added to it."""
+    pairs = _pairs(node, elements)
+    return None if pairs is None else tuple(_sum(*pair) for pair in pairs)
 
-    def one(left: Size, right: Size) -> Size:
-        if isinstance(left, int) and isinstance(right, int):
-            return compute(left, right)
-        if right == neutral:
-            return left
-        return right if left == neutral else None
 
-    def rule(node: ir.Node, elements: Elements) -> Sizes | None:
-        pairs = _pairs(node, elements)
-        return None if pairs is None else tuple(one(*pair) for pair in pairs)
+def _sum(one: Size, other: Size) -> Size:
+    if isinstance(one, int) and isinstance(other, int):
+        return one + other
+    return one if other == 0 else other if one == 0 else None
 
-    return rule
+
+def _multiplied(node: ir.Node, elements: Elements) -> Sizes | None:
+    pairs = _pairs(node, elements)
+    return None if pairs is None else tuple(quotient(pair, ()) for pair in pairs)
 
 
 def _equal(node: ir.Node, elements: Elements) -> Sizes | None:
@@ -118,6 +118,6 @@ ELEMENTS: Final[dict[str, _Rule]] = {
     "ConstantOfShape": _constant_elements,
     "Equal": _equal,
     "Where": _chosen,
-    "Add": _computed(lambda one, other: one + other, 0),
-    "Mul": _computed(lambda one, other: one * other, 1),
+    "Add": _added,
+    "Mul": _multiplied,
 }

@@ -11,11 +11,27 @@ from onnxwright.graph.sizes import Elements, Size, Sizes, broadcast_all, quotien
 from onnxwright.graph.targets import CONTRIB, RMS_NORM
 
 _KEEPING: Final = tuple(
-    f"{CONTRIB}::{name}" for name in ("Gelu", "FastGelu", "BiasGelu", "QuickGelu", "SkipLayerNormalization")
+    f"{CONTRIB}::{name}"
+    for name in (
+        *("Gelu", "FastGelu", "BiasGelu", "QuickGelu", "RotaryEmbedding", "GroupQueryAttention"),
+        *("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"),
+    )
 )
 _ATTENTIONS: Final = (f"{CONTRIB}::MultiHeadAttention", f"{CONTRIB}::Attention")
 TYPED_BY_FIRST: Final = frozenset({RMS_NORM, "Reshape", "Transpose", *_KEEPING, *_ATTENTIONS})
 """Operators that answer the type of their first input, and that ONNX's inference doesn't know, or not after them."""
+_PAIRING: Final = (
+    *("Add", "Sub", "Mul", "Div", "Pow", "Mod", "Max", "Min", "Where", "And", "Or", "Xor", "BitwiseAnd", "BitwiseOr"),
+    *("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"),
+)
+"""Operators that take elements by their place, from tensors that are broadcast to each other."""
+_ALONE: Final = (
+    *("Identity", "Cast", "Dropout", "Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization", "CumSum"),
+    *("Abs", "Ceil", "Clip", "Cos", "Erf", "Exp", "Floor", "IsInf", "IsNaN", "Log", "Neg", "Not", "Reciprocal"),
+    *("Round", "Sign", "Sin", "Sqrt", "Trilu"),
+    *("Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Swish", "Tanh"),
+)
+"""Operators whose answer has the sizes of their first input."""
 _TO_THE_END: Final = 2**31 - 1
 _Rule = Callable[[ir.Node, Elements], Sizes | None]
 
@@ -70,6 +86,13 @@ def _reshape(node: ir.Node, elements: Elements) -> Sizes | None:
 def _expand(node: ir.Node, elements: Elements) -> Sizes | None:
     target, sizes = elements(node.inputs[1]), sizes_of(node.inputs[0])
     return None if target is None or sizes is None else broadcast_all(sizes, target)
+
+
+def _tile(node: ir.Node, elements: Elements) -> Sizes | None:
+    sizes, times = sizes_of(node.inputs[0]), elements(node.inputs[1])
+    if sizes is None or times is None:
+        return None
+    return tuple(quotient(pair, ()) for pair in zip(sizes, times, strict=True))
 
 
 def _transpose(node: ir.Node, _: Elements) -> Sizes | None:
@@ -187,14 +210,8 @@ def parts(node: ir.Node, elements: Elements) -> list[Sizes]:
 
 
 SHAPES: Final[dict[str, _Rule]] = {
-    **dict.fromkeys(
-        ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Where", "Equal", "Less", "Greater"), _elementwise
-    ),
-    **dict.fromkeys(("LessOrEqual", "GreaterOrEqual", "Max", "Min", "Xor", "Mod"), _elementwise),
-    **dict.fromkeys(("Identity", "Cast", "Softmax", "LayerNormalization", "Dropout", "Erf", "Tanh", "Sigmoid"), _same),
-    **dict.fromkeys(
-        ("Sqrt", "Relu", "Gelu", "IsNaN", "Not", "Neg", "Exp", "Reciprocal", "Cos", "Sin", "CumSum"), _same
-    ),
+    **dict.fromkeys(_PAIRING, _elementwise),
+    **dict.fromkeys(_ALONE, _same),
     **dict.fromkeys((RMS_NORM, *_KEEPING), _same),
     **dict(zip(_ATTENTIONS, (_many_heads, _packed_attention), strict=True)),
     "MatMul": _matmul,
@@ -204,6 +221,7 @@ SHAPES: Final[dict[str, _Rule]] = {
     "GatherElements": lambda node, _: sizes_of(node.inputs[1]),
     "Reshape": _reshape,
     "Expand": _expand,
+    "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
     "Squeeze": _squeeze,

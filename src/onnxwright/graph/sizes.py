@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 import onnx_ir as ir
 
 Size = int | str | None
 """A number, a name, or None where nothing is known."""
 Sizes = tuple[Size, ...]
+_PRODUCT: Final = re.compile(r"\w+(\*\w+)+")
+"""How a size is written that is a product of others: by `torch.export` and here."""
 Elements = Callable[[ir.Value | None], Sizes | None]
 """What tells the elements of a small tensor of whole numbers, of rank 0 or 1, as far as they are known."""
 
@@ -49,18 +53,27 @@ def _is_least_of(least: str, size: str) -> bool:
 
 
 def quotient(sizes: Sequence[Size], others: Sequence[Size]) -> Size:
-    """Returns the product of sizes divided by that of others, where that is one size."""
+    """Returns the product of sizes divided by that of others, as a number, a name, or a product such as `4*batch`."""
     if None in sizes or None in others:
         return None
-    above, below = Counter(sizes), Counter(others)
+    above, below = (Counter(_factors(each)) for each in (sizes, others))
     numbers = [_product(left) for left in (above - below, below - above)]
-    names = [[one for one in left.elements() if isinstance(one, str)] for left in (above - below, below - above)]
+    names = [sorted(one for one in left.elements() if isinstance(one, str)) for left in (above - below, below - above)]
     if names[1] or not numbers[1] or numbers[0] % numbers[1]:
         return None
     number = numbers[0] // numbers[1]
-    if not names[0]:
-        return number
-    return names[0][0] if number == 1 and len(names[0]) == 1 else None
+    if not names[0] or number < 1:
+        return number if not names[0] or not number else None
+    return "*".join([*([str(number)] if number != 1 else []), *names[0]])
+
+
+def _factors(sizes: Sequence[Size]) -> Iterator[Size]:
+    """The factors of sizes, those that are products taken apart."""
+    for size in sizes:
+        if isinstance(size, str) and _PRODUCT.fullmatch(size):
+            yield from (int(part) if part.isdigit() else part for part in size.split("*"))
+        else:
+            yield size
 
 
 def _product(sizes: Counter[Size]) -> int:

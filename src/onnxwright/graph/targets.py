@@ -34,6 +34,10 @@ class Target:
     opsets: range
     domains: frozenset[str] = frozenset()
     lacking: frozenset[str] = frozenset()
+    safe_opsets: range | None = None
+    """Those at which it was tried; it may read others and mistake them. All that it reads, unless some are named."""
+    types: frozenset[str] = frozenset()
+    """The element types that it has; none where it isn't known that it lacks any."""
 
     def takes(self, operator: Operator, imports: Mapping[str, int]) -> bool:
         """Whether a graph with these opsets may hold an operator for this engine."""
@@ -46,6 +50,14 @@ class Target:
 
 _LATE: Final = frozenset({"Attention", "RotaryEmbedding", "RMSNormalization", RMS_NORM})
 """What only ONNX Runtime is known to run."""
+_TRIED: Final = range(18, 21)
+_BUILT: Final = frozenset(
+    {
+        *("FLOAT", "FLOAT16", "BFLOAT16", "INT8", "INT4", "INT32", "INT64", "BOOL", "UINT8", "DOUBLE"),
+        *("FLOAT8E4M3FN", "FLOAT4E2M1"),
+    }
+)
+"""What TensorRT's parser takes; of doubles it makes floats."""
 TARGETS: Final = {
     target.name: target
     for target in (
@@ -53,8 +65,8 @@ TARGETS: Final = {
         # It reads LayerNormalization and Gelu; its plug-ins fuse attention from plain operators themselves.
         Target("openvino", range(7, 24), lacking=_LATE),
         # Its parser accepts operators of later opsets than its builder has: float32 Attention fails to build.
-        Target("tensorrt", range(9, 24), lacking=_LATE),
-        Target("tensorrt-rtx", range(9, 24), lacking=_LATE),
+        Target("tensorrt", range(9, 24), lacking=_LATE, safe_opsets=_TRIED, types=_BUILT),
+        Target("tensorrt-rtx", range(9, 24), lacking=_LATE, safe_opsets=_TRIED, types=_BUILT),
     )
 }
 

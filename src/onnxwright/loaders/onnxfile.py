@@ -33,9 +33,8 @@ def load(file: Path, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
         ForwardError: when the graph can't be run, or refuses every size that is tried.
     """
     model = read(file)
-    inputs = tuple(_spec(value) for value in model.graph.inputs if value.name not in model.graph.initializers)
-    signature = Signature(inputs, tuple(_spec(value) for value in model.graph.outputs))
-    default = Profile({dim: _default_range(dim) for dim in signature.dims})
+    signature = signature_of(model)
+    default = default_profile(signature)
     wanted = default.replace(ranges)
     meanings = {value.name: _meaning(value) for value in model.graph.inputs if value.name in signature.input_names}
     sampler = Sampler(signature, meanings)
@@ -48,6 +47,21 @@ def load(file: Path, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
     profile = probe.accepted(wanted, traced, given=ranges)
     details = {"opset": model.opset_imports.get("", 0)}
     return Source(name=file.name, sampler=sampler, profile=profile, traced=traced, graph=file, details=details)
+
+
+def signature_of(model: onnx_ir.Model) -> Signature:
+    """Returns the signature of a graph; dims without a name get one from their tensor and axis.
+
+    Raises:
+        SourceError: when a tensor's type or shape isn't declared.
+    """
+    inputs = tuple(_spec(value) for value in model.graph.inputs if value.name not in model.graph.initializers)
+    return Signature(inputs, tuple(_spec(value) for value in model.graph.outputs))
+
+
+def default_profile(signature: Signature) -> Profile:
+    """Returns the ranges that dims have unless told."""
+    return Profile({dim: _default_range(dim) for dim in signature.dims})
 
 
 def element_types(file: Path) -> tuple[dict[str, str], dict[str, str]]:

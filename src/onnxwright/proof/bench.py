@@ -264,10 +264,8 @@ class Bench:
             is_close = self.judge.is_tie(point.feeds, where, is_close=True)
             tally.hidden.append(_Hidden(ruling, where, is_close))
         is_beyond = tally.held_to.is_for_usual and _is_beyond(point.values, found)
-        is_open = (
-            ruling.is_right is None
-            or (not ruling.is_right and is_beyond)
-            or (not ruling.is_right and self._tells_nothing(point, answered, tally))
+        is_open = ruling.is_right is None or (
+            not ruling.is_right and (is_beyond or self._tells_nothing(point, answered, tally, found))
         )
         if is_open:
             tally.leave_open(point.sizes, point.values.name)
@@ -288,7 +286,7 @@ class Bench:
         for one in () if is_rare else tally.hidden:
             self.judge.note_hidden(one.ruling, one.where)
 
-    def _tells_nothing(self, point: _Point, answered: Tensors, tally: Tally) -> bool:
+    def _tells_nothing(self, point: _Point, answered: Tensors, tally: Tally, found: Mapping[str, float]) -> bool:
         """Whether unusual values make a difference that may well be rounding, or a choice among equal elements.
 
         Of usual values, that is said only where rounding chooses among almost equal elements, and hardly ever.
@@ -297,7 +295,11 @@ class Bench:
         if not point.values.is_extreme:
             is_lone = _LONE * (len(tally.failed) + 1) <= len(tally.agreed)
             return is_lone and self.judge.is_tie(point.feeds, where, is_close=True)
-        return is_negligible(point.expected, answered, point.feeds) or self.judge.is_tie(point.feeds, where)
+        return (
+            is_negligible(point.expected, answered, point.feeds)
+            or self.judge.is_tie(point.feeds, where)
+            or self.judge.is_steep(found, point.feeds, tally.held_to, where)
+        )
 
 
 def _is_beyond(values: Values, errors: Mapping[str, float]) -> bool:

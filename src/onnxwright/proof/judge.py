@@ -125,6 +125,15 @@ class Judge:
             self._notice("ties", f"PyTorch picks among {told}", where, key=str(is_close))
         return is_tie
 
+    def is_steep(self, found: Mapping[str, float], feeds: Tensors, of: ToleranceClass, where: str) -> bool:
+        """Whether one rounding of the inputs moves the reference so far that errors may well be nothing else."""
+        movement = self._reference.movement(feeds) if np.isfinite(list(found.values())).all() else {}
+        limits = self._limits(of, {name: max(floor, movement.get(name, 0.0)) for name, floor in self._floors.items()})
+        is_steep = all(error <= limits[name] for name, error in found.items())
+        if is_steep:
+            self._notice("steep-values", "One rounding of the inputs moves PyTorch's answer as far as an error", where)
+        return is_steep
+
     def _is_unsteady(self, feeds: Tensors, expected: Tensors) -> bool:
         again = self._reference.session.run(feeds)
         differs = any(tolerance.distance(expected[name], again[name]) > tolerance.RUN_TO_RUN for name in expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +24,7 @@ def functions_at(places: Iterable[str]) -> dict[str, list[FunctionType]]:
         if type(one) is not FunctionType or one.__name__ == "<lambda>":
             continue
         path = one.__code__.co_filename
-        for at, place in wanted.get(Path(path).name, ()):
+        for at, place in wanted.get(path.rpartition(os.sep)[2], ()):  # of all functions there are: no `Path` of each
             line = Line(path, at)
             if _spans(one.__code__, at) and str(line) == place and line.is_users:
                 found[place].append(one)

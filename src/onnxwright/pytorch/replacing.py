@@ -6,7 +6,7 @@ import contextlib
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Final
 
@@ -30,15 +30,25 @@ def unread_by(function: Callable[..., Any]) -> Callable[..., bool]:
 
 
 @contextlib.contextmanager
-def replaced(place: str, made: Callable[[Any], Callable[..., Any]]) -> Iterator[None]:
-    """Has what is made of a function stand in its place, and wherever the user's modules have imported it."""
-    owner, name = _owner(place)
-    if owner is None:
+def replaced(*pairs: tuple[str, Callable[[Any], Callable[..., Any]]]) -> Iterator[None]:
+    """Has what is made of functions stand in their places, and wherever the user's modules have imported them.
+
+    Of several at one place, each is made of the one before it.
+    """
+    owners = [(*_owner(place), made) for place, made in pairs]
+    known = [(owner, name, made) for owner, name, made in owners if owner is not None]
+    held = _held([getattr(owner, name) for owner, name, _ in known if hasattr(owner, name)])
+    with contextlib.ExitStack() as entered:
+        for owner, name, made in known:
+            own = getattr(owner, name, None)
+            stand_in, elsewhere = made(own), held.get(id(own), [])
+            entered.enter_context(_in_places([(owner, name), *elsewhere], own, stand_in))
+            held[id(stand_in)] = elsewhere
         yield
-        return
-    own = getattr(owner, name, None)
-    stand_in = made(own)
-    holders = [(owner, name), *(_imported(own) if own is not None else ())]
+
+
+@contextlib.contextmanager
+def _in_places(holders: Sequence[tuple[Any, str]], own: Any, stand_in: Any) -> Iterator[None]:
     inherited = [holder for holder, key in holders if key not in vars(holder)]
     try:
         for holder, key in holders:
@@ -65,11 +75,12 @@ def _owner(place: str) -> tuple[Any, str]:
     raise AssertionError(place)
 
 
-def _imported(function: Any) -> list[tuple[ModuleType, str]]:
-    """Where else a function is called from: `from torch.nn.functional import pad` binds it in the user's module."""
-    found = []
+def _held(functions: Sequence[Any]) -> dict[int, list[tuple[ModuleType, str]]]:
+    """Where else functions are called from: `from torch.nn.functional import pad` binds it in the user's module."""
+    found: dict[int, list[tuple[ModuleType, str]]] = {id(function): [] for function in functions}
     for module in [one for one in list(sys.modules.values()) if type(one) is ModuleType]:
         if module.__name__.partition(".")[0] not in OWN:
-            names = vars(module)
-            found += [(module, name) for name in list(names) if names[name] is function]
+            for name, value in list(vars(module).items()):
+                if id(value) in found:
+                    found[id(value)].append((module, name))
     return found

@@ -66,14 +66,16 @@ class PyTorchSession:
         with evaluation(self._module):
             return self._unguarded.run(feeds, threads=self._threads_for(feeds))
 
-    def run_widened(self, feeds: Tensors, mode: Widening) -> dict[str, Array]:
+    def run_widened(self, feeds: Tensors, mode: Widening, *, shift: float = 0.0) -> dict[str, Array]:
         """Answers in float64, by the same module on the same numbers; its first state is put back afterwards too.
+
+        With a shift, the numbers are greater or smaller by such a part of them, in turns without a pattern.
 
         Raises:
             ForwardError: when the module raises, or does what only float32 can.
         """
         with self._from_first_state():
-            return self._unguarded.run_widened(feeds, mode, threads=self._threads_for(feeds))
+            return self._unguarded.run_widened(feeds, mode, threads=self._threads_for(feeds), shift=shift)
 
     def run_reordered(self, feeds: Tensors) -> dict[str, Array]:
         """Answers in another order of evaluation: with another number of threads, and without fused kernels.
@@ -163,13 +165,13 @@ class UnguardedSession:
         with _threads(threads or self.ran.threads):
             return self._answer([to_tensor(array).to(self._device) for array in feeds.values()])
 
-    def run_widened(self, feeds: Tensors, mode: Widening, *, threads: int) -> dict[str, Array]:
-        """Answers in float64, with the operators' types as `mode` says.
+    def run_widened(self, feeds: Tensors, mode: Widening, *, threads: int, shift: float = 0.0) -> dict[str, Array]:
+        """Answers in float64, with the operators' types as `mode` says, and the inputs shifted by a part of them.
 
         Raises:
             ForwardError: when the module raises.
         """
-        tensors = [widen(to_tensor(array).to(self._device)) for array in feeds.values()]
+        tensors = [widen(to_tensor(array).to(self._device), shift=shift) for array in feeds.values()]
         with _threads(threads), mode:
             return self._answer(tensors)
 

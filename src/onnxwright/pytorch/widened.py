@@ -141,10 +141,17 @@ def without_fast_paths() -> Iterator[None]:
         yield
 
 
-def widen(tensor: Tensor) -> Tensor:
-    """Returns a tensor that computes in float64 while a `Widening` is entered."""
-    wrapped: Tensor = _wrapped(tensor, tensor.dtype)
+def widen(tensor: Tensor, *, shift: float = 0.0) -> Tensor:
+    """Returns a tensor that computes in float64 while a `Widening` is entered, each number shifted by a part of it."""
+    wide = tensor if not shift or not tensor.is_floating_point() else tensor * (1.0 + shift * _signs(tensor))
+    wrapped: Tensor = _wrapped(wide, tensor.dtype)
     return wrapped
+
+
+def _signs(tensor: Tensor) -> Tensor:
+    """One or minus one for each element, the same each time."""
+    draw = torch.Generator().manual_seed(tensor.numel())
+    return torch.randint(0, 2, tensor.shape, generator=draw).to(tensor.device, torch.float64) * 2 - 1
 
 
 def unwrapped(tensor: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ class FixedScales:
     told: str
     is_symmetric: bool = True
     is_balanced: bool = True
+    is_by_column: bool = True
     calibrator: str | None = None
     is_common: bool = True
     executions: tuple[str, ...] = ("float32", "bfloat16")
@@ -47,7 +48,9 @@ class FixedScales:
         """Computes the products in int8."""
         from onnxwright.graph.precision.integers import with_fixed_scales
 
-        return Lowered(with_fixed_scales(material.prepared, material.settings_of(self), kept=kept), kept)
+        settings = material.settings_of(self)
+        made = with_fixed_scales(material.prepared, settings, kept=kept, is_by_column=self.is_by_column)
+        return Lowered(made, kept)
 
     def witness(self, model: onnx_ir.Model) -> None:
         """None: the engine computes in what is written."""
@@ -137,6 +140,12 @@ FAMILY = Family(
             "int8-asymmetric",
             "products of uint8 and int8 with scales that err least on the samples, channels balanced",
             is_symmetric=False,
+        ),
+        FixedScales(
+            "int8-per-tensor",
+            "products in int8 with one symmetric scale for all weights of each, channels balanced",
+            is_by_column=False,
+            is_common=False,
         ),
         MeasuredScales("int8-dynamic", "matrix products in int8 with scales that each call measures"),
         *(

@@ -21,6 +21,7 @@ _LACKING: Final = (
     re.compile(r"No Op registered for (\w+)"),
     re.compile(r"[\w.]*:(\w+)\(-?\d+\) is not a registered function/op"),
 )
+_REFUSED: Final = re.compile(r"tensorrt\S* refuses (?:node '[^\n]*?' |operator )\((\w+)\)")
 _LISTED: Final = re.compile(r"No conversion rule found for operations: ([^\n]+)")
 _ENTRY: Final = re.compile(r"(?:[\w.]+\.)?(\w+)(?:-\d+)?")
 
@@ -36,7 +37,7 @@ class Expanded(GraphRepair):
         """Yields the operators that engines say they lack, or the first that one gets wrong and another right."""
         if seen.approach.has(self.name):
             return
-        lacking = dict.fromkeys(name for told in seen.refusals for name in _lacking(told))
+        lacking = dict.fromkeys(name for told in seen.refusals for name in (*_lacking(told), *_refused(told)))
         if lacking:
             yield _SEPARATOR.join(lacking)
         # What another engine gets right is this one's fault, not the graph's.
@@ -49,6 +50,15 @@ class Expanded(GraphRepair):
         from onnxwright.graph.expanding import expand
 
         return expand(model, argument.split(_SEPARATOR))
+
+
+def _refused(told: str) -> Iterator[str]:
+    """Operators that TensorRT refuses, as far as a definition of them is known, or they aren't ONNX's."""
+    from onnx import defs
+
+    for name in _REFUSED.findall(told):
+        if _is_defined(name) or not any(schema.name == name for schema in defs.get_all_schemas()):
+            yield name
 
 
 def _is_defined(operator: str) -> bool:

@@ -7,13 +7,14 @@ each side, are right together: `if x.shape[1] > 8:` becomes `piecewise=sequence 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from onnxwright.errors import RouteError, UsageError
 from onnxwright.proof.box import distance
 from onnxwright.proof.lattice import Sizes, grid
-from onnxwright.repairs import Exporter, Repair, Seen
+from onnxwright.repairs import Exporter, Repair, Seen, repair
 from onnxwright.routes import Exported, Noted
 from onnxwright.source import Source
 from onnxwright.words import in_sizes
@@ -27,6 +28,7 @@ _MOST_QUESTIONS: Final = 12
 _MOST_LONE: Final = 8
 """So many sizes at most are exported one by one."""
 _MOST_SAMPLES: Final = 6
+_CONSTRAINED: Final = re.compile(r"L\['tensors'\]\[(\d+)\]\.size\(\)\[(\d+)\] as dynamic but your code specialized")
 
 
 class Piecewise(Repair):
@@ -39,10 +41,15 @@ class Piecewise(Repair):
     decides = True
 
     def proposals(self, seen: Seen) -> Iterator[str]:
-        """Yields the questions that account for the failures; else where the range that holds ends."""
+        """Yields the questions that account for the failures; else where the range that holds ends.
+
+        Where `torch.export` fixes a size in a branch on it, the size of one is a piece of its own.
+        """
+        asked = [one for fix in seen.approach.fixes if fix.repair == self.name for one in fix.argument.split(_BETWEEN)]
+        if seen.proof is None and not asked and any(repair(fix.repair).decides for fix in seen.approach.fixes):
+            yield from _fixed(seen)
         if seen.proof is None or not seen.proof.failures:
             return
-        asked = [one for fix in seen.approach.fixes if fix.repair == self.name for one in fix.argument.split(_BETWEEN)]
         for found in ([str(one) for one in _accounting(seen)], list(_edges(seen)), list(_lone(seen))):
             questions = [one for one in found if one not in asked]
             if questions:
@@ -79,6 +86,15 @@ def _accounting(seen: Seen) -> Iterator[Condition]:
         yield from accounting(seen.asked.conditions, seen.source.traced, seen.proof)
 
 
+def _fixed(seen: Seen) -> Iterator[str]:
+    """The sizes of one in dims that `torch.export` says it was told to leave open, and has fixed."""
+    inputs = seen.source.signature.inputs
+    named = [inputs[int(place)].shape[int(axis)] for place, axis in _CONSTRAINED.findall(seen.message)]
+    for dim in dict.fromkeys(named):
+        if isinstance(dim, str) and seen.source.profile[dim].least == 1:
+            yield f"{dim} > 1"
+
+
 def _edges(seen: Seen) -> Iterator[str]:
     """The ends of the range that holds, where nothing in the code says why it ends there."""
     assert seen.proof is not None
@@ -106,7 +122,11 @@ def _split(source: Source, questions: Sequence[Condition], export: Exporter) -> 
         return export(source)
     first, *others = questions
     sides = {side: _on_side(source, first, is_true=side) for side in (True, False)}
-    pieces = {side: _split(part, others, export) for side, part in sides.items() if part is not None}
+    pieces = {
+        side: _without_certainties(_split(part, others, export), part)
+        for side, part in sides.items()
+        if part is not None
+    }
     if not pieces:
         raise RouteError(f"`{first}` can be told at no size of the profile.")
     if len(pieces) < len(sides):
@@ -119,6 +139,14 @@ def _split(source: Source, questions: Sequence[Condition], export: Exporter) -> 
     findings = dict.fromkeys(found for noted in both for found in noted.findings)
     assumed = dict.fromkeys(one for noted in both for one in noted.assumed if one.code != first.code)
     return Exported(model, Noted(tuple(findings), tuple(assumed), {**both[0].taken, **both[1].taken}))
+
+
+def _without_certainties(exported: Exported, part: Source) -> Exported:
+    """Leaves out what an export takes for granted where it is so at all sizes of its piece."""
+    within = list(filter(part.is_within, grid(part.profile)))
+    noted = exported.noted
+    open_ones = [one for one in noted.assumed if not all(one.holds(sizes) for sizes in within)]
+    return dataclasses.replace(exported, noted=dataclasses.replace(noted, assumed=tuple(open_ones)))
 
 
 def _on_side(source: Source, question: Condition, *, is_true: bool) -> Source | None:

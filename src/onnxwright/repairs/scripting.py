@@ -98,7 +98,7 @@ def _compiled_function(function: FunctionType) -> Iterator[None]:
         finally:
             CompiledPart.running -= 1
 
-    with replaced(f"{function.__module__}.{function.__name__}", lambda _: call):
+    with replaced((f"{function.__module__}.{function.__name__}", lambda _: call)):
         yield
 
 

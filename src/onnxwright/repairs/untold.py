@@ -6,7 +6,6 @@ otherwise, and which are often longer: a loop written out in place of an operato
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterator
@@ -68,9 +67,8 @@ class Untold(Repair):
         is_followed = torch.compiler.is_dynamo_compiling
 
         def unnoticed(source: Source) -> Exported:
-            with contextlib.ExitStack() as entered:
-                for question in (one for kind in kinds for one in _QUESTIONS[kind]):
-                    entered.enter_context(replaced(question, functools.partial(_denied, is_followed)))
+            denied = functools.partial(_denied, is_followed)
+            with replaced(*((question, denied) for kind in kinds for question in _QUESTIONS[kind])):
                 return export(source)
 
         return unnoticed
@@ -101,10 +99,8 @@ def _asked(module: nn.Module, source: Source) -> list[str]:
 
         return note
 
-    with contextlib.ExitStack() as entered:
-        for kind, questions in _QUESTIONS.items():
-            for question in questions:
-                entered.enter_context(replaced(question, functools.partial(noting, kind)))
+    questions = [(question, kind) for kind, several in _QUESTIONS.items() for question in several]
+    with replaced(*((question, functools.partial(noting, kind)) for question, kind in questions)):
         taken_by(module, source.sampler, source.traced)
     return [kind for kind in _QUESTIONS if kind in asked]
 

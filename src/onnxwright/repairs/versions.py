@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _OPSET: Final = re.compile(r"[Cc]urrent official support for domain ai\.onnx is till opset (\d+)")
 _IR: Final = re.compile(r"Unsupported model IR version: \d+, max supported IR version: (\d+)")
+_NEWEST: Final = 20
+"""TensorRT reads later opsets without a word, and mistakes or lacks what is new in them."""
 _ARGUMENT: Final = re.compile(r"(opset|ir) (\d+)")
 
 
@@ -26,7 +28,10 @@ class Versions(GraphRepair):
     rank = 1.0
 
     def proposals(self, seen: Seen) -> Iterator[str]:
-        """Yields the newest version that an engine says it reads."""
+        """Yields the newest version that an engine says it reads, or with which it was tried."""
+        is_late = seen.approach.opset > _NEWEST and not seen.approach.has(self.name)
+        if is_late and any(told.startswith("tensorrt") for told in seen.refusals):
+            yield f"opset {_NEWEST}"
         for told in seen.refusals:
             for kind, pattern in (("ir", _IR), ("opset", _OPSET)):
                 found = pattern.search(told)

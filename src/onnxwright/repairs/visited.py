@@ -29,6 +29,7 @@ class Visited(Repair):
     summary = "has loops over what `nonzero` finds in a row of fixed length visit all of the row"
     rank = 2.0
     depth = 2
+    decides = True
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Proposes itself where the module loops over what `nonzero` finds."""
@@ -94,9 +95,7 @@ def _found_as(made: Callable[[Tensor, Tensor], Places]) -> Iterator[None]:
 
         return nonzero
 
-    with contextlib.ExitStack() as entered:
-        for place in _PLACES:
-            entered.enter_context(replaced(place, standing_in))
+    with replaced(*((place, standing_in) for place in _PLACES)):
         yield
 
 

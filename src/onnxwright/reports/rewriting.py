@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from onnxwright.manifest import Optimization, Rewritten
+from onnxwright.manifest import Latency, Optimization, Rewritten
 from onnxwright.rewrites import NearMiss, Trace
 from onnxwright.stages.measure import in_words
 from onnxwright.words import in_sizes
@@ -15,13 +15,21 @@ def optimization_rows(engine: str, record: Optimization) -> Iterator[Sequence[st
     yield "optimized", engine, record.told
     for plan in record.plans:
         yield "plan", engine, plan.plan, f"{plan.nodes} nodes", plan.outcome, _came_of(plan)
+    controls = [plan.control for plan in record.plans if plan.control]
+    for place, control in enumerate(controls):
+        if control not in controls[:place]:
+            yield "control", engine, "as exported", f"against itself: {_gains(control)}"
     for kind, what, told in _trace_rows(record.trace):
         yield kind, engine, what, told
 
 
 def _came_of(plan: Rewritten) -> str:
-    gains = (f"{in_words(one)} at {in_sizes(one.sizes)}" for one in plan.latencies)
-    return "; ".join(filter(None, [plan.message, *gains]))
+    rolled_back = f"rolled back: {', '.join(plan.rolled_back)}" if plan.rolled_back else ""
+    return "; ".join(filter(None, [rolled_back, plan.message, _gains(plan.latencies)]))
+
+
+def _gains(latencies: Sequence[Latency]) -> str:
+    return "; ".join(f"{in_words(one)} at {in_sizes(one.sizes)}" for one in latencies)
 
 
 def _trace_rows(trace: Trace) -> Iterator[tuple[str, str, str]]:

@@ -89,7 +89,7 @@ def _load() -> None:
 
 
 def _program(function: torch.nn.Module, task: Task) -> torch.export.ExportedProgram:
-    shapes = {"tensors": tuple(_symbolic(task.signature))}
+    shapes = {"tensors": tuple(_symbolic(task))}
     arguments = tuple(task.sample.values())
     try:
         return torch.export.export(function, arguments, dynamic_shapes=shapes, strict=False)
@@ -180,9 +180,12 @@ def _one_a_line(findings: Iterable[Finding]) -> list[Finding]:
     return list({found.where or found.message: found for found in findings}.values())
 
 
-def _symbolic(signature: Signature) -> Iterator[dict[int, object]]:
-    for spec in signature.inputs:
-        yield {axis: Dim.DYNAMIC for axis, dim in enumerate(spec.shape) if isinstance(dim, str)}
+def _symbolic(task: Task) -> Iterator[dict[int, object]]:
+    """The axes of each input that are symbolic; not one of size 1 in the sample, of which `torch.export` makes none."""
+    for spec in task.signature.inputs:
+        sizes = task.sample[spec.name].shape
+        named = [axis for axis, dim in enumerate(spec.shape) if isinstance(dim, str)]
+        yield {axis: Dim.STATIC if sizes[axis] == 1 else Dim.DYNAMIC for axis in named}
 
 
 ROUTE = Dynamo()

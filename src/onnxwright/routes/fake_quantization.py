@@ -57,9 +57,8 @@ def _symbol(g: Any, *tensors: Any, **numbers: int) -> Any:
 @contextlib.contextmanager
 def followed() -> Iterator[None]:
     """Has the user's code call an operator that `torch.export` can follow while entered."""
-    with (
-        replaced(f"torch.{_PER_TENSOR}", lambda _: _quantize_whole),
-        replaced(f"torch.{_PER_CHANNEL}", lambda _: _quantize_channels),
+    with replaced(
+        (f"torch.{_PER_TENSOR}", lambda _: _quantize_whole), (f"torch.{_PER_CHANNEL}", lambda _: _quantize_channels)
     ):
         yield
 

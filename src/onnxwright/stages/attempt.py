@@ -16,14 +16,17 @@ from msgspec.structs import replace
 from onnxwright import backends, environment
 from onnxwright.approach import Approach
 from onnxwright.backends import Options, Ran, Session
+from onnxwright.engine import EngineManifest
 from onnxwright.errors import EngineError, RepairError, RouteError
 from onnxwright.isolation import can_isolate, isolated
 from onnxwright.manifest import Attempt, Proof
+from onnxwright.nvidia.profiles import shaped
 from onnxwright.proof.prove import prove
 from onnxwright.reference import Reference
 from onnxwright.repairs import mended
 from onnxwright.routes import Exported, Noted, routes
 from onnxwright.source import Source
+from onnxwright.stages.build import try_build
 from onnxwright.stages.examine import looked_into, plan_of
 from onnxwright.stages.explain import Origin, merged, with_evidence
 from onnxwright.stages.export import export
@@ -57,6 +60,8 @@ class Workbench:
     engines: Sequence[str]
     folder: Path
     asked: Asked | None = None
+    builders: Sequence[str] = ()
+    """Engines that can be built here and not run: they are built of what was shown right in another one."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class Outcome:
     """Whether a repair found nothing to mend: with more repairs it wouldn't either."""
     ran: Mapping[str, Ran] = field(default_factory=dict)
     """What ran in each engine."""
+    built: Mapping[str, EngineManifest] = field(default_factory=dict)
+    """What each engine was that was built and not run."""
 
     @property
     def engine(self) -> str:
@@ -104,8 +111,9 @@ class Outcome:
 
     @property
     def extent(self) -> tuple[bool, float, int]:
-        """How much was shown, and in how many engines, to compare attempts by."""
-        return *self.proof.extent, sum(proof.verdict != "failed" for proof in self.proofs.values())
+        """How much was shown, and in how many engines or of how many built, to compare attempts by."""
+        shown = sum(proof.verdict != "failed" for proof in self.proofs.values())
+        return *self.proof.extent, shown + len(self.built)
 
 
 def attempt(bench: Workbench, approach: Approach, *, seconds: float = EXPORT_SECONDS) -> Outcome:
@@ -137,20 +145,36 @@ def _attempt(bench: Workbench, approach: Approach, seconds: float) -> Outcome:
     if blocking:
         told = "; ".join(f"{found.message} ({found.where})" for found in blocking)
         return _ended(approach, replace(entry, verdict="failed", message=told, findings=noted.findings), file)
-    sessions, refusals = prepare(bench.engines, file)
+    sessions, refusals = prepare(bench.engines, file, bench.source, allows_fallback=bench.request.allows_fallback)
     if not sessions:
         refused = replace(entry, message="; ".join(refusals.values()), findings=noted.findings)
         return dataclasses.replace(_ended(approach, refused, file), refusals=refusals)
     source, proofs = _proofs(bench, approach, file, sessions, noted)
     shown = Outcome(approach, entry, file, sessions, proofs, refusals, source).proof
+    built, unbuilt = _build(bench, file, source, shown)
+    refusals |= unbuilt
     journal = replace(
         entry,
         verdict=shown.verdict,
-        message=_told(shown),
+        message=" ".join([_told(shown), *(f"{one}." for one in unbuilt.values())]),
         range=shown.range,
         findings=shown.findings,
     )
-    return Outcome(approach, journal, file, sessions, proofs, refusals, source)
+    return Outcome(approach, journal, file, sessions, proofs, refusals, source, built=built)
+
+
+def _build(
+    bench: Workbench, file: Path, source: Source, shown: Proof
+) -> tuple[dict[str, EngineManifest], dict[str, str]]:
+    """Builds engines of a graph that was shown right elsewhere: what each was, or why there is none."""
+    built: dict[str, EngineManifest] = {}
+    unbuilt: dict[str, str] = {}
+    for name in bench.builders if shown.verdict != "failed" else ():
+        try:
+            built[name] = try_build(name, file, source, shown)
+        except EngineError as refusal:
+            unbuilt[name] = str(refusal)
+    return built, unbuilt
 
 
 def _proofs(
@@ -210,13 +234,17 @@ def _read(source: Source) -> Exported:
     return Exported(read_model(source.graph))
 
 
-def prepare(engines: Sequence[str], file: Path) -> tuple[dict[str, Session], dict[str, str]]:
+def prepare(
+    engines: Sequence[str], file: Path, source: Source, *, allows_fallback: bool = False
+) -> tuple[dict[str, Session], dict[str, str]]:
     """Loads a graph into engines: the sessions, and why the others refuse it."""
     sessions: dict[str, Session] = {}
     refusals: dict[str, str] = {}
+    shapes = shaped(source.signature, source.profile)
+    options = Options(environment.cores(), is_thrifty=True, shapes=shapes, allows_fallback=allows_fallback)
     for name in engines:
         try:
-            sessions[name] = backends.engine(name).prepare(file, Options(environment.cores(), is_thrifty=True))
+            sessions[name] = backends.engine(name).prepare(file, options)
         except EngineError as refusal:
             refusals[name] = str(refusal)
     return sessions, refusals

@@ -26,6 +26,7 @@ from onnxwright.records import ARRAYS
 from onnxwright.reference import reference_of
 from onnxwright.source import Source
 from onnxwright.stages.attempt import GIVEN, Outcome, Workbench
+from onnxwright.stages.build import ENGINES, Limits, build_for, told_of
 from onnxwright.stages.examine import asked_of, examined, rows_of, with_compared_numbers
 from onnxwright.stages.load import load
 from onnxwright.stages.optimize import optimize
@@ -33,7 +34,7 @@ from onnxwright.stages.package import package
 from onnxwright.stages.quantize import quantize
 from onnxwright.stages.repair import best, repair_all
 from onnxwright.stages.repro import save_first, tell_repro
-from onnxwright.stages.request import Request, ready_engines
+from onnxwright.stages.request import Request, built_engines, proving_engines
 from onnxwright.stages.variants import GRAPH, Variants, measured, variants_of
 from onnxwright.staging import staged
 from onnxwright.watching import memory
@@ -50,7 +51,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
     """
     progress = progress or Silence()
     request.check()
-    engines = ready_engines(request.engines)
+    engines = proving_engines(request.engines)
     with staged(request.out, is_forced=request.is_forced) as folder, contextlib.ExitStack() as meanwhile:
         with progress.stage("load"):
             source = load_request(_with_outputs(request, folder))
@@ -64,7 +65,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             reference = reference_of(source, threads=environment.cores(), device=request.device)
             source = replace(source, findings=(*source.findings, *rows_of(source, reference)))
             corpus = _corpus(request, source)
-        bench = Workbench(request, source, reference, engines, folder, asked)
+        bench = Workbench(request, source, reference, engines, folder, asked, built_engines(request.engines))
         outcomes = repair_all(bench, progress)
         if request.repro is not None:
             _save_repro(outcomes, source, request.repro, progress)
@@ -77,6 +78,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
         if request.is_measured:
             with progress.stage("measure"):
                 made = measured(bench, made)
+        _build_engines(bench, chosen, progress)
         with progress.stage("package"):
             kept = _keep_evidence(bench, chosen)
             journal = [outcome.journal for outcome in outcomes]
@@ -144,6 +146,18 @@ def _tell(source: Source, progress: Progress) -> None:
         progress.note(found.message)
 
 
+def _build_engines(bench: Workbench, chosen: Outcome, progress: Progress) -> None:
+    """Builds the engines that can't be run here, of the graph that the package holds and for the range shown of it."""
+    source = chosen.source or bench.source
+    for name in chosen.built:
+        with progress.stage(f"build {name}"):
+            place = bench.folder / ENGINES / name
+            place.mkdir(parents=True)
+            limits = Limits(earlier=chosen.built[name].sha256)
+            built = build_for(name, bench.folder / GRAPH, source, chosen.proof, place, limits=limits)
+            progress.note(f"{name}: {told_of(built)}")
+
+
 def _keep(file: Path, place: Path) -> None:
     place.parent.mkdir()
     for one in file.parent.iterdir():
@@ -185,7 +199,9 @@ def _manifest(
 
 
 def _left_out(chosen: Outcome) -> Iterator[Finding]:
-    """Says of each engine that can't be used with this package why."""
+    """Says of each engine that can't be used with this package, or wasn't, why."""
+    for name, built in chosen.built.items():
+        yield Finding("engine-not-executed", f"{name}: {told_of(built)}")
     for name, reason in chosen.refusals.items():
         yield Finding("engine-not-proven", f"{name}: {reason}")
     for name, proof in chosen.proofs.items():

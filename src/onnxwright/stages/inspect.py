@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ import msgspec
 
 from onnxwright import backends, dtypes, environment
 from onnxwright.artifact import Package
+from onnxwright.engine import Engine
 from onnxwright.errors import MissingExtraError, SignatureError, SourceError
 from onnxwright.files import data_file, digest
 from onnxwright.findings import Finding
@@ -97,6 +99,23 @@ def inspect(path: str | Path) -> Report:
     if not path.exists():
         raise SourceError(f"'{path}': no such file or folder. Give a package folder or an .onnx file.")
     return _describe_graph(path)
+
+
+def engine_text(engine: Engine) -> str:
+    """Describes a built engine in columns."""
+    found = engine.manifest
+    rows = [
+        ("engine", str(engine.folder)),
+        ("built by", f"{found.engine} {found.version}, in {found.build_seconds:.1f} s"),
+        ("of", f"{found.onnx} {found.onnx_sha256[:12]}"),
+        ("for", ", ".join(found.settings.targets) or "any GPU that the library builds for"),
+        *(("profile", in_ranges({dim: (sizes[0], sizes[-1]) for dim, sizes in one.items()})) for one in found.profile),
+        ("weights", ", ".join(f"{count} {kind}" for kind, count in found.precision.items()) or "none"),
+        ("size", f"{found.bytes / 1e6:.1f} MB"),
+        ("rebuild", found.rebuilt),
+        ("executed", "yes" if found.executed else f"no: {found.not_executed}"),
+    ]
+    return columns(rows)
 
 
 def in_range(sizes: Sequence[int]) -> str:
@@ -293,14 +312,16 @@ def _describe_graph(file: Path) -> GraphReport:
 
 def _load(file: Path) -> Any:
     try:
-        import onnx
+        importlib.import_module("onnx")
     except ImportError as missing:
         raise MissingExtraError(
             f"'{file}': reading a graph needs the package 'onnx'. "
             'Install it with `pip install "onnxwright[convert]"`.'
         ) from missing
+    from onnxwright.graph.reading import read_outline
+
     try:
-        model = onnx.load(file, load_external_data=False)
+        model = read_outline(file)
     except Exception as refusal:  # protobuf raises a type of its own
         raise SourceError(
             f"'{file}' is not an ONNX model: {refusal}. Give a package folder or an .onnx file."

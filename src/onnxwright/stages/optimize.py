@@ -3,45 +3,41 @@
 ```
   graph ──► plans of rewrites ──► measured side by side ──► the fastest ──► proof ──► holds? ──yes──► a variant
                                                                  ▲                      │ no
-                                                                 └── without the rule ◄─┘   or the next fastest
+                                                                 └─ without the rules ◄─┘   or the next fastest
+                                                                    that are to blame
 ```
 """
 
 from __future__ import annotations
 
-import math
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from onnxwright import backends, environment
-from onnxwright.backends import Options, Session
-from onnxwright.errors import EngineError
-from onnxwright.manifest import Latency, Optimization, Proof, Rewritten
+from msgspec import structs
+
+from onnxwright.manifest import Optimization, Proof, Rewritten
 from onnxwright.progress import Progress
 from onnxwright.proof.prove import prove
+from onnxwright.proof.replay import Replay
 from onnxwright.rewrites import Trace
 from onnxwright.samples import TYPICAL
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.examine import plan_of
+from onnxwright.stages.trials import Candidate, Trials, told_speed
 from onnxwright.words import in_sizes
 
 if TYPE_CHECKING:
     import onnx_ir
 
+    from onnxwright.backends import Session
     from onnxwright.graph.optimizing import Plan
 
-_GIVEN: Final = "as exported"
-_SECONDS: Final = 12.0
-"""For the measurement of all plans of an engine."""
-_LEAST_GAIN: Final = 1.02
-"""A plan that gains less over all sizes isn't worth a file."""
 _MOST_PROOFS: Final = 4
-_COPIES: Final = 3
-"""So often an engine may hold the weights while it loads a graph."""
+_MOST_ROLLBACKS: Final = 2
+"""So often a plan is held against the reference again, each time without the rules that were to blame before."""
 
 
 @dataclass(frozen=True)
@@ -54,37 +50,6 @@ class Optimized:
     proof: Proof | None = None
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    plan: Plan
-    model: onnx_ir.Model
-    trace: Trace
-    session: Session | None = None
-    refusal: str = ""
-    latencies: tuple[Latency, ...] = ()
-
-    @property
-    def nodes(self) -> int:
-        return sum(self.trace.after.values())
-
-    @property
-    def gain(self) -> float:
-        """The geometric mean of the speed-ups over all sizes."""
-        return _mean(self.latencies)
-
-
-def is_worth_it(latencies: Sequence[Latency]) -> bool:
-    """Whether something is faster at a size, slower at none, and gains enough over all of them to be worth a file."""
-    is_faster = any(one.speedup_interval[0] > 1.0 for one in latencies)
-    is_slower = any(one.speedup_interval[1] < 1.0 for one in latencies)
-    return is_faster and not is_slower and _mean(latencies) >= _LEAST_GAIN
-
-
-def _mean(latencies: Sequence[Latency]) -> float:
-    logs = [math.log(one.speedup) for one in latencies]
-    return math.exp(sum(logs) / len(logs)) if logs else 1.0
-
-
 def optimize(bench: Workbench, chosen: Outcome, file: Path, progress: Progress) -> list[Optimized]:
     """Optimizes the graph in a file for each engine in which it was shown right, and that has a table of operators."""
     from onnxwright.graph.targets import TARGETS
@@ -93,173 +58,169 @@ def optimize(bench: Workbench, chosen: Outcome, file: Path, progress: Progress) 
     found = []
     for name in shown:
         with progress.stage(f"optimize for {name}"):
-            found.append(_for_engine(_Bench(bench, chosen, file, name)))
+            found.append(_for_engine(_bench(bench, chosen, file, name)))
             progress.note(f"{name}: {found[-1].record.told}")
     return found
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Bench:
-    """An engine, the graph as exported, and what its plans are held against."""
+    """An engine, what plans are held against, and the candidates by the names of their plans."""
 
     bench: Workbench
     chosen: Outcome
-    file: Path
-    engine: str
+    trials: Trials
+    model: onnx_ir.Model
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+
+    @property
+    def is_measured(self) -> bool:
+        return self.bench.request.is_measured
 
     @property
     def shown(self) -> Proof:
         """What the graph as exported was shown to do."""
-        return self.chosen.proofs[self.engine]
+        return self.chosen.proofs[self.trials.engine]
 
-    def prepared(self, model: onnx_ir.Model) -> Session:
-        """Loads a graph into the engine.
+    def take_in(self, *candidates: Candidate) -> None:
+        """Notes candidates, and what has become known of them."""
+        self.candidates.update({one.plan.name: one for one in candidates})
 
-        Raises:
-            EngineError: when the engine refuses it.
-        """
-        from onnxwright.graph.saving import save_model
+    def made(self, plan: Plan) -> Candidate:
+        """What a plan makes of the graph as exported."""
+        from onnxwright.graph.optimizing import apply
+        from onnxwright.graph.targets import target
 
-        with tempfile.TemporaryDirectory(dir=self.bench.folder) as folder:
-            file = Path(folder) / self.file.name
-            save_model(model, file)
-            return backends.engine(self.engine).prepare(file, Options(environment.cores()))
-
-    def has_room(self) -> bool:
-        """Whether one more copy of the weights fits into memory, and what an engine makes of them."""
-        size = sum(file.stat().st_size for file in self.file.parent.iterdir())
-        free = environment.free_memory()
-        return free is None or free > _COPIES * size
+        return Candidate(plan, *apply(self.model, plan, target(self.trials.engine)))
 
     def proven(self, session: Session) -> Proof:
         """Holds a session against the reference."""
         source, request = self.chosen.source or self.bench.source, self.bench.request
         plan = plan_of(source, self.bench.asked, proof=request.proof, seed=request.seed)
-        return prove(self.bench.reference, {self.engine: session}, source.sampler, plan)[self.engine]
+        return prove(self.bench.reference, {self.trials.engine: session}, source.sampler, plan)[self.trials.engine]
+
+    def holds(self, proof: Proof) -> bool:
+        """Whether as much was shown as of the graph as exported."""
+        return proof.verdict != "failed" and proof.extent >= self.shown.extent
+
+    def is_worth_a_proof(self, one: Candidate) -> bool:
+        """Whether a candidate is faster; where nothing was measured, whether it only makes the graph simpler."""
+        return one.is_worth_it if self.is_measured else one.plan.is_simple
+
+
+def _bench(bench: Workbench, chosen: Outcome, file: Path, engine: str) -> _Bench:
+    from onnxwright.graph.reading import read_model
+
+    source, seed = bench.source, bench.request.seed
+    sizes = measuring.shapes(source.profile.within(chosen.proofs[engine].range))
+    feeds = [(one, source.sampler.draw(one, TYPICAL, seed=seed)) for one in sizes]
+    return _Bench(bench, chosen, Trials(engine, file, bench.folder, feeds, seed), read_model(file))
 
 
 def _for_engine(bench: _Bench) -> Optimized:
-    from onnxwright.graph.reading import read_model
-
-    candidates = _measured(bench, list(_candidates(bench, read_model(bench.file))))
-    ranked = sorted((one for one in candidates if _is_worth_a_proof(bench, one)), key=lambda one: -one.gain)
-    refuted: dict[str, str] = {}
-    for one in ranked[:_MOST_PROOFS]:
-        for tried in (one, *_without_rules(bench, one)):
-            proof = bench.proven(tried.session) if tried.session is not None else None
-            if proof is not None and proof.verdict != "failed" and proof.extent >= bench.shown.extent:
-                return _kept(bench, candidates, tried, proof, refuted)
-            refuted[tried.plan.name] = _why(proof, tried)
-    return Optimized(bench.engine, _record(bench, candidates, None, refuted))
+    made = list(_distinct(bench))
+    bench.take_in(*(bench.trials.measured(made) if bench.is_measured else made))
+    worth = [one for one in bench.candidates.values() if bench.is_worth_a_proof(one)]
+    for one in sorted(worth, key=lambda one: -one.gain)[:_MOST_PROOFS]:
+        kept, proof = _shown(bench, one)
+        if kept is not None:
+            return Optimized(bench.trials.engine, _record(bench, kept), kept.model, proof)
+    return Optimized(bench.trials.engine, _record(bench, None))
 
 
-def _candidates(bench: _Bench, model: onnx_ir.Model) -> Iterator[_Candidate]:
-    """What the plans make of a graph, each graph once; loaded into the engine as long as there is memory for that."""
-    from onnxwright.graph.optimizing import plans
+def _distinct(bench: _Bench) -> Iterator[Candidate]:
+    """What the plans make of a graph, each graph once."""
+    from onnxwright.graph.optimizing import apply_all, plans
     from onnxwright.graph.targets import target
 
     seen: list[dict[str, int]] = []
-    for plan in plans(model, target(bench.engine)):
-        made = _made(bench, plan, model)
+    engine = target(bench.trials.engine)
+    for each in apply_all(bench.model, plans(bench.model, engine), engine):
+        made = Candidate(*each)
         if made.trace.after not in seen and (made.trace.hits or made.trace.steps):
             seen.append(made.trace.after)
-            yield _loaded(bench, made) if bench.has_room() else made
+            yield made
 
 
-def _made(bench: _Bench, plan: Plan, model: onnx_ir.Model) -> _Candidate:
-    from onnxwright.graph.optimizing import apply
-    from onnxwright.graph.targets import target
-
-    return _Candidate(plan, *apply(model, plan, target(bench.engine)))
-
-
-def _loaded(bench: _Bench, one: _Candidate) -> _Candidate:
-    try:
-        return replace(one, session=bench.prepared(one.model))
-    except EngineError as refusal:
-        return replace(one, refusal=str(refusal))
-
-
-def _measured(bench: _Bench, candidates: Sequence[_Candidate]) -> list[_Candidate]:
-    """The candidates with how they compare with the graph as exported, unless nothing is to be measured."""
-    sessions = {one.plan.name: one.session for one in candidates if one.session is not None}
-    if not bench.bench.request.is_measured or not sessions:
-        return list(candidates)
-    source = bench.bench.source
-    shapes = measuring.shapes(source.profile.within(bench.shown.range))
-    feeds = [(sizes, source.sampler.draw(sizes, TYPICAL, seed=bench.bench.request.seed)) for sizes in shapes]
-    given = backends.engine(bench.engine).prepare(bench.file, Options(environment.cores()))
-    plan = measuring.Plan(seconds=_SECONDS, seed=bench.bench.request.seed)
-    found = measuring.measure({_GIVEN: given, **sessions}, feeds, baseline=_GIVEN, plan=plan)
-    return [
-        replace(one, latencies=found[one.plan.name].latencies) if one.plan.name in found else one for one in candidates
-    ]
+def _shown(bench: _Bench, one: Candidate) -> tuple[Candidate | None, Proof | None]:
+    """A candidate with its proof, or what is left of it without the rules that are to blame; None where none holds."""
+    tried: Candidate | None = one
+    for _ in range(1 + _MOST_ROLLBACKS):
+        if tried is None:
+            break
+        tried, session = bench.trials.loaded(tried)
+        bench.take_in(tried)
+        if session is None:
+            break
+        proof = bench.proven(session)
+        if bench.holds(proof):
+            return tried, proof
+        tried = _rolled_back(bench, tried, proof)
+    return None, None
 
 
-def _is_worth_a_proof(bench: _Bench, one: _Candidate) -> bool:
-    """Whether a candidate is faster; where nothing was measured, whether it only makes the graph simpler."""
-    if one.session is None:
-        return False
-    return is_worth_it(one.latencies) if bench.bench.request.is_measured else one.plan.is_simple
+def _rolled_back(bench: _Bench, one: Candidate, proof: Proof) -> Candidate | None:
+    """What a plan makes without the rules that are to blame, unless another plan makes the same, or it isn't faster."""
+    guilty = _guilty(bench, one, proof)
+    bench.take_in(replace(one, wrong=_why(proof), rolled_back=guilty))
+    if not guilty:
+        return None
+    made = replace(bench.made(one.plan.without(guilty)), rolled_back=(*one.rolled_back, *guilty))
+    if any(made.trace.after == other.trace.after for other in bench.candidates.values()):
+        return None
+    (tried,) = bench.trials.measured([made]) if bench.is_measured else [made]
+    bench.take_in(tried)
+    return tried if bench.is_worth_a_proof(tried) else None
 
 
-def _without_rules(bench: _Bench, one: _Candidate) -> Iterator[_Candidate]:
-    """What a plan makes without the rules that need a proof, which one that fails is most likely to lie in."""
-    from onnxwright.graph.reading import read_model
+def _guilty(bench: _Bench, one: Candidate, proof: Proof) -> tuple[str, ...]:
+    """The rules of a plan without which the others are right where all of them were wrong."""
+    from onnxwright.graph.blaming import to_blame
 
-    plan = one.plan.without_doubt()
-    if plan != one.plan:
-        (tried,) = _measured(bench, [_loaded(bench, _made(bench, plan, read_model(bench.file)))])
-        if _is_worth_a_proof(bench, tried):
-            yield tried
+    source = bench.chosen.source or bench.bench.source
+    replay = Replay(bench.bench.reference, source.sampler, source.profile, proof.failures)
+    doubtful = tuple(name for name in one.plan.doubtful if name in one.trace.counts)
+    if replay.is_empty:
+        return doubtful
+
+    def fails(rules: Sequence[str]) -> bool:
+        _, session = bench.trials.loaded(bench.made(replace(one.plan, rules=tuple(rules))))
+        return session is None or replay.fails(session)
+
+    return to_blame([name for name in one.plan.rules if name in one.trace.counts], fails) or ()
 
 
-def _kept(
-    bench: _Bench, candidates: Sequence[_Candidate], kept: _Candidate, proof: Proof, refuted: Mapping[str, str]
-) -> Optimized:
-    return Optimized(bench.engine, _record(bench, candidates, kept, refuted), kept.model, proof)
-
-
-def _record(
-    bench: _Bench, candidates: Sequence[_Candidate], kept: _Candidate | None, refuted: Mapping[str, str]
-) -> Optimization:
-    is_measured = bench.bench.request.is_measured
+def _record(bench: _Bench, kept: Candidate | None) -> Optimization:
+    candidates = list(bench.candidates.values())
     nearest = kept or max(candidates, key=lambda one: one.gain, default=None)
     told = [one for one in candidates if kept is None or one.plan.name != kept.plan.name]
-    rows = [_row(one, kept, refuted, is_measured=is_measured) for one in ([kept, *told] if kept else told)]
+    rows = [_row(one, kept, is_measured=bench.is_measured) for one in ([kept, *told] if kept else told)]
     return Optimization(
-        told=_told(kept, candidates, is_measured=is_measured),
+        told=_told(kept, len(candidates), is_measured=bench.is_measured),
         variant=None,
-        is_measured=is_measured,
+        is_measured=bench.is_measured,
         plans=tuple(rows),
         trace=nearest.trace if nearest is not None else Trace(),
     )
 
 
-def _row(one: _Candidate, kept: _Candidate | None, refuted: Mapping[str, str], *, is_measured: bool) -> Rewritten:
+def _row(one: Candidate, kept: Candidate | None, *, is_measured: bool) -> Rewritten:
+    row = Rewritten(
+        one.plan.name, one.nodes, "not measured", "", one.latencies, control=one.control, rolled_back=one.rolled_back
+    )
     if kept is not None and one.plan.name == kept.plan.name:
-        return Rewritten(one.plan.name, one.nodes, "kept", latencies=one.latencies)
-    if one.plan.name in refuted:
-        return Rewritten(one.plan.name, one.nodes, "not shown right", refuted[one.plan.name], one.latencies)
+        return structs.replace(row, outcome="kept")
+    if one.wrong:
+        return structs.replace(row, outcome="not shown right", message=one.wrong)
     if one.refusal:
-        return Rewritten(one.plan.name, one.nodes, "refused", one.refusal)
-    if one.session is None:
-        return Rewritten(one.plan.name, one.nodes, "not measured", "no memory for one more copy of the weights")
-    if not is_measured:
-        return Rewritten(one.plan.name, one.nodes, "not measured")
-    return Rewritten(one.plan.name, one.nodes, compared(one.latencies), latencies=one.latencies)
+        return structs.replace(row, outcome="refused", message=one.refusal)
+    if not one.has_room:
+        return structs.replace(row, message="no memory for one more copy of the weights")
+    return structs.replace(row, outcome=told_speed(one)) if is_measured else row
 
 
-def compared(latencies: Sequence[Latency]) -> Literal["not the fastest", "slower", "no faster"]:
-    """What is said of a plan by its speed alone, where another one is kept or none is."""
-    if is_worth_it(latencies):
-        return "not the fastest"
-    return "slower" if any(one.speedup_interval[1] < 1.0 for one in latencies) else "no faster"
-
-
-def _told(kept: _Candidate | None, candidates: Sequence[_Candidate], *, is_measured: bool) -> str:
+def _told(kept: Candidate | None, count: int, *, is_measured: bool) -> str:
     if kept is None:
-        count = len(candidates)
         why = "shown right and measured to be faster" if is_measured else "shown right"
         return f"the graph as exported stays: of {count} plans none was {why}." if count else "nothing to rewrite."
     before, after = sum(kept.trace.before.values()), kept.nodes
@@ -270,8 +231,6 @@ def _told(kept: _Candidate | None, candidates: Sequence[_Candidate], *, is_measu
     return f"{told}: {'; '.join(gains)}."
 
 
-def _why(proof: Proof | None, tried: _Candidate) -> str:
-    if proof is None:
-        return tried.refusal
+def _why(proof: Proof) -> str:
     told = [found.message for found in proof.findings if found.code in {"outputs-differ", "values-differ"}]
     return " ".join(told) or f"shown for {in_sizes({dim: high for dim, (_, high) in proof.range.items()})} at most."

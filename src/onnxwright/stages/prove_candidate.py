@@ -56,7 +56,7 @@ def prove_candidate(question: Question, progress: Progress) -> Verdicts:
         asked = asked_of(source)
         reference = reference_of(source, threads=environment.cores())
     with progress.stage("prove"):
-        sessions, refusals = prepare(engines, file)
+        sessions, refusals = prepare(engines, file, source)
         plan = plan_of(source, asked, proof=question.proof, seed=question.seed)
         source, seen = looked_into(file, source, plan)
         found = prove(reference, sessions, source.sampler, plan) if sessions else {}

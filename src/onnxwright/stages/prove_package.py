@@ -14,7 +14,9 @@ from onnxwright.evidence import Kept, Point
 from onnxwright.files import digest
 from onnxwright.findings import Finding
 from onnxwright.manifest import EXPORTED, Failure, Proof, Tolerance, Worst, Wrong
+from onnxwright.nvidia.buffers import blank
 from onnxwright.proof.box import Box, contains
+from onnxwright.stages.prove_engine import built_engine, engine_session, keep_proof
 from onnxwright.stages.verdicts import Verdicts
 from onnxwright.words import in_sizes
 
@@ -25,15 +27,16 @@ Between = Callable[[Array, Array], float]
 def prove_package(package: Package, engines: Sequence[str] = ("auto",)) -> Verdicts:
     """Runs every point of a package's evidence through engines, each over the range that was proven for it.
 
-    The range of such a proof is the span of the sizes that the evidence holds. A variant in a lower precision is held
-    to the limits of its own proof, and at values as a model is used with.
+    An engine that the package has built says from then on that it was executed, if what it answers is right. The
+    range of such a proof is the span of the sizes that the evidence holds. A variant in a lower precision is held to
+    the limits of its own proof, and at values as a model is used with.
 
     Raises:
         SourceError: when the package carries no evidence, it or the graph was altered, or none of its inputs can be
             drawn again.
         EngineError: when an engine isn't available or wasn't proven for the package.
     """
-    kept = _read(package)
+    kept = read_evidence(package)
     points = [point for point in kept.points if point.is_drawn_alike(kept.sampler)]
     if not points:
         numpy = package.manifest.environment.get("numpy", "another")
@@ -44,15 +47,23 @@ def prove_package(package: Package, engines: Sequence[str] = ("auto",)) -> Verdi
     names = package.engines() if "auto" in engines else list(dict.fromkeys(engines))
     usable = Kept(kept.sampler, points)
     skipped = tuple(_skipped(len(kept.points) - len(points), len(kept.points)))
-    sessions = {name: package.session(engine=name) for name in names}
-    return Verdicts(
-        package.folder.resolve().name,
-        {name: session.range for name, session in sessions.items()},
-        {name: _prove(package, session, usable, skipped) for name, session in sessions.items()},
-    )
+    built = {name: engine for name in names if (engine := built_engine(package, name)) is not None}
+    sessions = {
+        name: engine_session(package, built[name]) if name in built else package.session(engine=name) for name in names
+    }
+    proofs = {name: prove_session(package, session, usable, skipped) for name, session in sessions.items()}
+    for name, engine in built.items():
+        keep_proof(engine, proofs[name])
+    asked = {name: session.range for name, session in sessions.items()}
+    return Verdicts(package.folder.resolve().name, asked, proofs)
 
 
-def _read(package: Package) -> Kept:
+def read_evidence(package: Package) -> Kept:
+    """Reads the answers that a package carries.
+
+    Raises:
+        SourceError: when there are none, or they were altered.
+    """
     kept = package.manifest.evidence
     if kept is None:
         raise SourceError(f"package '{package.folder}' carries no evidence. Convert the model again.")
@@ -70,7 +81,8 @@ def _skipped(count: int, total: int) -> list[Finding]:
     return [Finding("evidence-skipped", told)] if count else []
 
 
-def _prove(package: Package, session: PackageSession, kept: Kept, skipped: Sequence[Finding]) -> Proof:
+def prove_session(package: Package, session: PackageSession, kept: Kept, skipped: Sequence[Finding] = ()) -> Proof:
+    """Runs every point of the evidence that lies in a session's range, and holds it against the kept answer."""
     held_to = session.proof.tolerance
     points = [
         _held_to(point, held_to, package.manifest.variants[EXPORTED].proof.tolerance)
@@ -122,7 +134,11 @@ def _hold(point: Point, session: PackageSession, feeds: Tensors, between: Betwee
     errors = _errors(point, answered, between)
     over = [name for name, error in errors.items() if error > point.limits[name]]
     if over:
-        told = ", ".join(f"output '{name}' is off by {errors[name]:.1e}" for name in over)
+        empty = blank({name: answered[name] for name in over if name in answered})
+        told = ", ".join(
+            f"output '{name}' {empty[name]}" if name in empty else f"output '{name}' is off by {errors[name]:.1e}"
+            for name in over
+        )
         kind: Wrong = "values" if _has_shapes(point, answered) else "shape"
         return Failure(sizes, kind, f"{told} with {values} values", values)
     output = max(errors, key=lambda name: errors[name])

@@ -33,8 +33,8 @@ from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.examine import plan_of
 from onnxwright.stages.mixing import mixes
-from onnxwright.stages.optimize import compared, is_worth_it
 from onnxwright.stages.scoring import Scoring, batch_of
+from onnxwright.stages.trials import beyond, is_worth_it
 from onnxwright.tolerance import ToleranceClass, lower_precision, quantized
 from onnxwright.words import in_sizes
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     import onnx_ir
 
 _GIVEN: Final = "as exported"
+_AGAIN: Final = "as exported, again"
 _SECONDS: Final = 12.0
 """For the measurement of all candidates of an engine."""
 _MOST_PROOFS: Final = 4
@@ -84,6 +85,8 @@ class _Tried:
     judged: Accuracy | None = None
     neighbours: Neighbours | None = None
     latencies: tuple[Latency, ...] = ()
+    control: tuple[Latency, ...] = ()
+    """How the graph as exported compared with itself when this was measured."""
     is_futile: bool = False
     """Whether nothing of the graph could be lowered, so that it would be what it was."""
 
@@ -225,9 +228,8 @@ def _for_engine(bench: _Bench, progress: Progress) -> Quantized:
     for one in tried:
         progress.note(f"{bench.engine}: {one.name}: {_told_of(one)}")
     tried = _measured(bench, tried)
-    ready = sorted((one for one in tried if one.session is not None and not one.message), key=lambda one: -one.gain)
-    ready = [one for one in ready if not bench.is_auto or not bench.is_measured or is_worth_it(one.latencies)]
-    for one in ready[:_MOST_PROOFS]:
+    ready = [one for one in tried if one.session is not None and not one.message and one.came == "not the fastest"]
+    for one in sorted(ready, key=lambda one: -one.gain)[:_MOST_PROOFS]:
         verdict = _judged(bench, one)
         proof = None if verdict.message else _proven(bench, verdict)
         is_shown = proof is not None and proof.verdict != "failed" and proof.extent >= bench.shown.extent
@@ -339,15 +341,18 @@ def _measured(bench: _Bench, tried: Sequence[_Tried]) -> list[_Tried]:
         (sizes, source.sampler.draw(sizes, TYPICAL, seed=seed))
         for sizes in measuring.shapes(source.profile.within(bench.shown.range))
     ]
-    given = backends.engine(bench.engine).prepare(bench.file, Options(environment.cores()))
+    given, again = (backends.engine(bench.engine).prepare(bench.file, Options(environment.cores())) for _ in range(2))
     plan = measuring.Plan(seconds=_SECONDS, seed=seed)
-    found = measuring.measure({_GIVEN: given, **sessions}, feeds, baseline=_GIVEN, plan=plan)
-    return [_timed(bench, one, found[one.name].latencies) if one.name in found else one for one in tried]
+    found = measuring.measure({_GIVEN: given, _AGAIN: again, **sessions}, feeds, baseline=_GIVEN, plan=plan)
+    control = found[_AGAIN].latencies
+    return [_timed(bench, one, found[one.name].latencies, control) if one.name in found else one for one in tried]
 
 
-def _timed(bench: _Bench, one: _Tried, latencies: tuple[Latency, ...]) -> _Tried:
-    came: Came = compared(latencies)
-    return replace(one, latencies=latencies, came=came if bench.is_auto else "not the fastest")
+def _timed(bench: _Bench, one: _Tried, latencies: tuple[Latency, ...], control: tuple[Latency, ...]) -> _Tried:
+    is_slower = any(beyond(*pair) == "slower" for pair in zip(latencies, control, strict=True))
+    is_kept = not bench.is_auto or is_worth_it(latencies, control)
+    came: Came = "not the fastest" if is_kept else "slower" if is_slower else "no faster"
+    return replace(one, latencies=latencies, control=control, came=came)
 
 
 def _judged(bench: _Bench, one: _Tried) -> _Tried:

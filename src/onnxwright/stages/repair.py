@@ -72,8 +72,8 @@ def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
         if (outcomes[-1].is_complete and outcomes[-1].suits_all) or bench.request.replay is not None:
             break
         waiting.learn(outcomes)
-        if not _was_idle(outcomes) and not outcomes[-1].is_barren:
-            waiting.add(_answers(bench, outcomes))
+        if not outcomes[-1].is_barren:
+            waiting.add(_answers(bench, outcomes, is_idle=_was_idle(outcomes)))
     return outcomes
 
 
@@ -179,11 +179,15 @@ def _first(bench: Workbench) -> Iterator[Approach]:
         yield from (Approach(name, request.opset) for name in request.ladder())
 
 
-def _answers(bench: Workbench, outcomes: Sequence[Outcome]) -> Iterator[Approach]:
-    """The attempts that answer what the last one has shown: one more repair, on the route where that works."""
+def _answers(bench: Workbench, outcomes: Sequence[Outcome], *, is_idle: bool = False) -> Iterator[Approach]:
+    """The attempts that answer what the last one has shown: one more repair, on the route where that works.
+
+    None where its last repair was idle, but that what decides in operators may need what decides by pieces beside.
+    """
     *before, outcome = outcomes
     approach = outcome.approach
-    if len(approach.fixes) >= _MOST_FIXES:
+    is_needy = not outcome.proofs and bool(approach.fixes) and repair(approach.fixes[-1].repair).decides
+    if len(approach.fixes) >= _MOST_FIXES or (is_idle and not is_needy):
         return
     proof = outcome.proof if outcome.proofs else None
     earlier = tuple(found for one in before for found in one.journal.findings)
@@ -198,6 +202,8 @@ def _answers(bench: Workbench, outcomes: Sequence[Outcome]) -> Iterator[Approach
     )
     for name, one in repairs().items():
         route = one.route or approach.route
+        if is_idle and not one.decides:
+            continue
         if route not in (approach.route, *bench.request.ladder()) or (approach.route == GIVEN and not one.is_of_graphs):
             continue
         base = approach if route == approach.route else Approach(route, approach.opset, _undecided(approach.fixes))

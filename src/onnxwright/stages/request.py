@@ -61,6 +61,7 @@ class Request:
     repro: Path | None = None
     replay: str | None = None
     repair_seconds: float = 300.0
+    allows_fallback: bool = False
 
     @property
     def opset(self) -> int:
@@ -146,6 +147,24 @@ def ready_engines(engines: Sequence[str]) -> list[str]:
     if not ready:
         raise EngineError(f"no engine is available here; install {accepted('', known)}.")
     return sorted(ready, key=lambda name: name != _FIRST_ENGINE)
+
+
+def proving_engines(engines: Sequence[str]) -> list[str]:
+    """Returns the engines to convert with that can run here: the first of all where those named are built only.
+
+    Raises:
+        EngineError: when an engine is unknown, or can neither be run nor built here.
+    """
+    built = built_engines(engines)
+    rest = [name for name in engines if name not in built]
+    return ready_engines(rest or [_FIRST_ENGINE])
+
+
+def built_engines(engines: Sequence[str]) -> list[str]:
+    """Returns those of the engines named that can be built here, and not run."""
+    known = backends.builders()
+    named = [name for name in dict.fromkeys(engines) if name in known and known[name].buildable() is None]
+    return [name for name in named if backends.engines()[name].available() is not None]
 
 
 def _check_place(source: str | Path | nn.Module, out: Path) -> None:

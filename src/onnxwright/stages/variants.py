@@ -27,6 +27,7 @@ from onnxwright.recipes import AUTO
 from onnxwright.samples import TYPICAL
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
+from onnxwright.stages.build import told_of
 from onnxwright.stages.optimize import Optimized
 from onnxwright.stages.quantize import Quantized
 
@@ -90,9 +91,10 @@ def _exported(bench: Workbench, chosen: Outcome) -> Variant:
     refused = {
         name: EngineProof(executed=False, proof=None, message=reason) for name, reason in chosen.refusals.items()
     }
+    built = {name: EngineProof(executed=False, proof=None, message=told_of(one)) for name, one in chosen.built.items()}
     precision = chosen.ran[chosen.engine].precision
     digest = files.digest(bench.folder / GRAPH)
-    return Variant(GRAPH, precision, digest, chosen.proof, engines={**shown, **refused})
+    return Variant(GRAPH, precision, digest, chosen.proof, engines={**shown, **refused, **built})
 
 
 def _written(bench: Workbench, name: str, one: Optimized, precision: str) -> Variant:

@@ -154,6 +154,7 @@ def conditions_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int])
     function = TensorFunction(module, signature.input_names, signature.output_names)
     environment = ShapeEnv(specialize_zero_one=False, duck_shape=False)
     mode = FakeTensorMode(shape_env=environment, allow_non_fake_inputs=True)
+    mode.cache_enabled = False  # keys of symbolic sizes cost more than they save in one run
     fakes, symbols = _fake(mode, signature, sampler.draw(sizes))
     # What can't run on fake tensors (numpy, a branch on a value) ends the run; the conditions until then count.
     whereabouts = Whereabouts(module)

@@ -64,16 +64,19 @@ def _refuse_endless(wanted: Sequence[Product]) -> None:
             )
 
 
-def with_fixed_scales(model: ir.Model, settings: Mapping[str, Setting], *, kept: Collection[str] = ()) -> ir.Model:
+def with_fixed_scales(
+    model: ir.Model, settings: Mapping[str, Setting], *, kept: Collection[str] = (), is_by_column: bool = True
+) -> ir.Model:
     """Returns a `prepared` graph whose products are computed in int8, with fixed scales for what goes in.
 
-    `settings` are by the name of the value; products in `kept` stay as they are.
+    `settings` are by the name of the value; products in `kept` stay as they are. Weights have one scale for each
+    place that comes out, or one for all, with which some engines' kernels are faster.
 
     Raises:
         RouteError: when what comes of it isn't valid ONNX.
     """
     copy = cloned(model)
-    writer = _Writer(copy.graph)
+    writer = _Writer(copy.graph, is_by_column=is_by_column)
     for one in _chosen(copy, settings, kept):
         setting = settings[str(one.activation.name)]
         rounded, weight = writer.rounded(one.activation, setting), writer.weight(one, setting.balance)
@@ -157,6 +160,7 @@ class _Writer:
     """Writes nodes and weights into one graph, and each pair of them once."""
 
     graph: ir.Graph
+    is_by_column: bool = True
     _rounded: dict[str, ir.Value] = field(default_factory=dict)
     _measured: dict[str, tuple[ir.Value, ir.Value, ir.Value]] = field(default_factory=dict)
     _held: dict[str, ir.Value] = field(default_factory=dict)
@@ -277,7 +281,7 @@ class _Writer:
                 shape = [1] * array.ndim
                 shape[_inner(one)] = -1
                 array = array * balance.reshape(shape)
-            whole, scale = quantized(array, one.outer)
+            whole, scale = quantized(array, one.outer if self.is_by_column else None)
             self._hold(name, whole)
             self._hold(f"{name}/scale", scale)
         return self._held[name], self._held[f"{name}/scale"]

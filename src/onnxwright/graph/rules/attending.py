@@ -30,10 +30,11 @@ class Declined(Exception):  # noqa: N818 - it says that a rule doesn't apply, no
 
 @dataclass(frozen=True)
 class Mask:
-    """What is added to the scores; where it is a choice, where that is false, `fill` is put in their place."""
+    """What is added to the scores; where it is a choice, `fill` is put in their place where that is `hidden_by`."""
 
     value: ir.Value
     fill: float | None = None
+    hidden_by: bool = False
 
 
 @dataclass
@@ -124,11 +125,12 @@ def _step(value: ir.Value) -> tuple[ir.Value, float, Mask | None]:
         if not sides:
             raise Declined("The scores come from no product.", node)
         return sides[0][0], 1.0, Mask(sides[0][1])
-    asked, yes, no = node.inputs
-    fill = number(no)
-    if asked is None or yes is None or fill is None or fill > _MASKING:
-        raise Declined("Scores are replaced by others, not masked.", node)
-    return yes, 1.0, Mask(asked, fill)
+    asked = node.inputs[0]
+    for hidden_by, (kept, other) in zip((False, True), commuted(*node.inputs[1:]), strict=True):
+        fill = number(other)
+        if asked is not None and fill is not None and fill <= _MASKING:
+            return kept, 1.0, Mask(asked, fill, hidden_by)
+    raise Declined("Scores are replaced by others, not masked.", node)
 
 
 def _times(node: ir.Node) -> tuple[ir.Value, float, None]:
@@ -140,28 +142,36 @@ def _times(node: ir.Node) -> tuple[ir.Value, float, None]:
     raise Declined("The scores are scaled by something that isn't a constant.", node)
 
 
-def _leads_to_product(value: ir.Value | None) -> bool:
+def _leads_to_product(value: ir.Value | None, depth: int = _RANK) -> bool:
     """Whether a value is a product of matrices, scaled or masked."""
-    for _ in range(_RANK):
-        node = produced_by(value, "MatMul", "Mul", "Div", "Add", "Where")
-        if node is None or node.op_type == "MatMul":
-            return node is not None
-        value = node.inputs[1 if node.op_type == "Where" else 0]
-    return False
+    node = produced_by(value, "MatMul", "Mul", "Div", "Add", "Where")
+    if node is None or node.op_type == "MatMul":
+        return node is not None
+    sides = {"Where": node.inputs[1:], "Div": node.inputs[:1]}.get(node.op_type, node.inputs)
+    return depth > 0 and any(_leads_to_product(side, depth - 1) for side in sides)
 
 
 def _scaled(value: ir.Value | None, nodes: list[ir.Node]) -> tuple[ir.Value, float]:
-    """A query or a key without the number that it is multiplied by."""
+    """A query or a key without the number that it is multiplied by, unless something else takes it with that."""
     scale = 1.0
-    node = produced_by(value, "Mul", "Div")
-    while node is not None and any(number(one) is not None for one in node.inputs[1 if node.op_type == "Div" else 0 :]):
+    node = _scaling(value)
+    while node is not None:
         nodes.append(node)
         value, factor, _ = _times(node)
         scale *= factor
-        node = produced_by(value, "Mul", "Div")
+        node = _scaling(value)
     if value is None:
         raise Declined("The product lacks a factor.", None)
     return value, scale
+
+
+def _scaling(value: ir.Value | None) -> ir.Node | None:
+    """What multiplies a value by a number, for one node alone."""
+    node = produced_by(value, "Mul", "Div")
+    if node is None or value is None or len(value.uses()) > 1 or value.is_graph_output():
+        return None
+    numbers = node.inputs[1 if node.op_type == "Div" else 0 :]
+    return node if any(number(one) is not None for one in numbers) else None
 
 
 def _hold_to_kind(found: Attention) -> None:
@@ -235,7 +245,7 @@ def _is_short(found: Attention) -> bool:
 
 def _chosen(op: Any, mask: Mask) -> Any:
     zero, fill = (op.Constant(value=ir.tensor(number, dtype=ir.DataType.FLOAT)) for number in (0.0, mask.fill or 0.0))
-    return op.Where(mask.value, zero, fill)
+    return op.Where(mask.value, fill, zero) if mask.hidden_by else op.Where(mask.value, zero, fill)
 
 
 def _with_four_axes(op: Any, value: Any, rank: int) -> Any:

@@ -31,13 +31,15 @@ class _Biased(RewriteRuleClassBase):
         made = op.SkipLayerNormalization(*sides, scale, shift, _domain=CONTRIB, _outputs=_OUTPUTS)
         return made[0], made[3]
 
-    def check(self, context: Any, x: ir.Value, bias: ir.Value, scale: ir.Value, **_: Any) -> MatchResult:
+    def check(self, context: Any, x: ir.Value, bias: ir.Value, scale: ir.Value, **given: Any) -> MatchResult:
         """Declines what isn't one number a column."""
         result = MatchResult()
         if len(sizes_of(bias) or ()) != 1 or len(sizes_of(x) or ()) != 3:
             return result.fail()
         if sizes_of(bias) != sizes_of(scale):
             return result.fail("What is added isn't known to be one number a column.", bias)
+        if self._is_second and sizes_of(x) != sizes_of(given["skip"]):
+            return result.fail("What has the bias isn't known to be as large as the other.", x)
         return result
 
     def rewrite(self, op: Any, x: Any, bias: Any, skip: Any, scale: Any, shift: Any, normed: ir.Value, **_: Any) -> Any:

@@ -24,13 +24,13 @@ class _Native(Attending):
         found = found_attention(attended)
         assert found is not None, "it has been checked"
         mask = fitted_mask(op, found, (found.query, 2), (found.key, 3))
-        key, value = _once(found) or (op.Transpose(found.key, perm=[0, 1, 3, 2]), found.value)
+        key, value = taken_once(found) or (op.Transpose(found.key, perm=[0, 1, 3, 2]), found.value)
         given = [found.query, key, value, *([mask] if mask is not None else [])]
         return op.Attention(*given, scale=found.scale)
 
 
-def _once(found: Attention) -> tuple[ir.Value, ir.Value] | None:
-    """The key and the value before they are repeated, where both are, in the same way."""
+def taken_once(found: Attention) -> tuple[ir.Value, ir.Value] | None:
+    """Returns the key and the value before they are repeated, where both are, in the same way."""
     turned = produced_by(found.key, "Transpose")
     if turned is None or list(turned.attributes.get_ints("perm", ())) != [0, 1, 3, 2]:
         return None

@@ -1,7 +1,8 @@
 """Layer normalization of a sum, as one node of ONNX Runtime.
 
 A transformer's block ends in `norm(hidden + residual)`, or hands the sum on beside what is made of its norm (as GPT-2
-and ViT do). `Add` and `LayerNormalization`, or the norm by root mean square, become `SkipLayerNormalization` or
+and ViT do). Where one of the two is the same for all rows, as positions are, the node takes that, too. `Add` and
+`LayerNormalization`, or the norm by root mean square, become `SkipLayerNormalization` or
 `SkipSimplifiedLayerNormalization`, whose fourth output is the sum.
 """
 
@@ -34,12 +35,12 @@ class _Skip(RewriteRuleClassBase):
     def check(self, context: Any, one: ir.Value, other: ir.Value, normed: ir.Value, **_: Any) -> MatchResult:
         """Declines sums of other shapes and types than the node takes."""
         result = MatchResult()
-        node, sizes = normed.producer(), sizes_of(one)
+        node, sides = normed.producer(), _sides(one, other)
         if node is None or node.attributes.get_int("axis", -1) not in {-1, 2}:
             return result.fail("It is normalized over more than the last axis.", normed)
         if one.dtype != ir.DataType.FLOAT:
             return result.fail("The sum isn't known to be of float32.", one)
-        if sizes is None or len(sizes) != 3 or None in sizes or sizes_of(other) != sizes:
+        if sides is None:
             return result.fail("The two that are added aren't known to have the same three axes.", other)
         return result
 
@@ -50,8 +51,21 @@ class _Skip(RewriteRuleClassBase):
         epsilon = node.attributes.get_float("epsilon", 1e-5)
         name = "SkipSimplifiedLayerNormalization" if self._is_root_mean_square else "SkipLayerNormalization"
         columns = [given[name] for name in ("scale", "bias") if given.get(name) is not None]
-        made = getattr(op, name)(one, other, *columns, epsilon=epsilon, _domain=CONTRIB, _outputs=4)
+        sides = _sides(one, other)
+        assert sides is not None, "it has been checked"
+        made = getattr(op, name)(*sides, *columns, epsilon=epsilon, _domain=CONTRIB, _outputs=4)
         return made[0], made[3]
+
+
+def _sides(one: ir.Value, other: ir.Value) -> tuple[ir.Value, ir.Value] | None:
+    """Both that are added, the whole one first: the other is as large, or the same for all rows."""
+    for whole, skip in ((one, other), (other, one)):
+        sizes, others = sizes_of(whole), sizes_of(skip)
+        if sizes is None or len(sizes) != 3 or None in sizes or others is None:
+            continue
+        if others in {sizes, (1, *sizes[1:]), sizes[1:]}:
+            return whole, skip
+    return None
 
 
 RULE = Rule(

@@ -6,6 +6,7 @@ What `torch.export` assumes by it is told of the graph, as all that it assumes, 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +18,27 @@ if TYPE_CHECKING:
 
 _MOST_POINTS: Final = 160
 """Sizes at which a question is asked: all of a dim of 1 to 128."""
-_spans: list[Mapping[int, range]] = []
+_parts: list[_Part] = []
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """The sizes of a source over which questions are asked."""
+
+    source: Source
+    dims: Mapping[int, str]
+    """The dim of each size of the sample; none where two dims have the same one."""
+
+    def span(self, size: int) -> range | None:
+        """All sizes of the dim that has this one in the sample."""
+        dim = self.dims.get(size)
+        sizes = self.source.profile[dim] if dim is not None else None
+        return range(sizes.least, sizes.most + 1) if sizes is not None else None
+
+    def holds(self, sizes: Mapping[int, int]) -> bool:
+        """Whether sizes, by those in the sample, are exported here, and not in another piece."""
+        named = {self.dims[before]: size for before, size in sizes.items()}
+        return self.source.is_within({**self.source.traced, **named})
 
 
 @contextlib.contextmanager
@@ -28,12 +49,11 @@ def over_profile(source: Source) -> Iterator[None]:
     """
     sizes = source.traced
     is_telling = len(set(sizes.values())) == len(sizes)
-    spans = {sizes[dim]: range(span.least, span.most + 1) for dim, span in source.profile.items() if dim in sizes}
-    _spans.append(spans if is_telling else {})
+    _parts.append(_Part(source, {sizes[dim]: dim for dim in source.profile if dim in sizes} if is_telling else {}))
     try:
         yield
     finally:
-        _spans.pop()
+        _parts.pop()
 
 
 def is_settled(question: SymBool) -> bool:
@@ -41,14 +61,14 @@ def is_settled(question: SymBool) -> bool:
     expression: Any = question.node.expr
     hints = question.node.shape_env.backed_var_to_val
     symbols = sorted(expression.free_symbols, key=str)
-    spans = _spans[-1] if _spans else {}
-    ranges = [spans.get(int(hints[symbol])) for symbol in symbols if symbol in hints]
-    if len(ranges) < len(symbols):
+    if not _parts or any(symbol not in hints for symbol in symbols):
         return False
-    tried = [_thinned(one, len(symbols)) for one in ranges if one is not None]
+    part, sampled = _parts[-1], [int(hints[symbol]) for symbol in symbols]
+    tried = [_thinned(span, len(symbols)) for span in map(part.span, sampled) if span is not None]
     if len(tried) < len(symbols):
         return False
-    answers = {_answer(expression, dict(zip(symbols, sizes, strict=True))) for sizes in itertools.product(*tried)}
+    found = (sizes for sizes in itertools.product(*tried) if part.holds(dict(zip(sampled, sizes, strict=True))))
+    answers = {_answer(expression, dict(zip(symbols, sizes, strict=True))) for sizes in found}
     return len(answers) == 1 and None not in answers
 
 

@@ -37,6 +37,8 @@ class Twin:
     """Takes what the operator takes."""
     applies: Callable[..., bool] = lambda *_, **__: True
     """Whether the twin is right for these arguments."""
+    counts: Callable[..., bool] | None = None
+    """Whether the twin may be right for a call that is seen outside of a trace, where `applies` says otherwise then."""
     told: str = ""
     """What an exporter's error says where a call of it is to blame that can't be seen otherwise."""
     is_taken: bool = False
@@ -99,15 +101,12 @@ def twins() -> dict[str, Twin]:
 @contextlib.contextmanager
 def standing_in(chosen: Mapping[str, Twin]) -> Iterator[None]:
     """Has twins stand in for their operators while entered."""
-    with contextlib.ExitStack() as entered:
-        for twin in chosen.values():
-            for place in twin.places:
-                entered.enter_context(replaced(place, functools.partial(_stand_in, twin)))
+    with replaced(*((place, functools.partial(_stand_in, twin)) for twin in chosen.values() for place in twin.places)):
         yield
 
 
 def _called(module: nn.Module, source: Source) -> list[str]:
-    """The twins whose operators a module calls."""
+    """The twins whose operators a module calls in a way that they take."""
     from onnxwright.pytorch.session import taken_by
 
     called: dict[str, None] = {}
@@ -115,15 +114,14 @@ def _called(module: nn.Module, source: Source) -> list[str]:
     def noting(twin: Twin, own: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(own)
         def note(*args: Any, **kwargs: Any) -> Any:
-            called.setdefault(twin.name)
+            if _takes(twin, twin.counts or twin.applies, args, kwargs):
+                called.setdefault(twin.name)
             return own(*args, **kwargs)
 
         return note
 
-    with contextlib.ExitStack() as entered:
-        for twin in twins().values():
-            for place in twin.places if not twin.told else ():
-                entered.enter_context(replaced(place, functools.partial(noting, twin)))
+    watched = [twin for twin in twins().values() if not twin.told]
+    with replaced(*((place, functools.partial(noting, twin)) for twin in watched for place in twin.places)):
         taken_by(module, source.sampler, source.traced)
     return list(called)
 
@@ -132,18 +130,25 @@ def _stand_in(twin: Twin, own: Callable[..., Any] | None) -> Callable[..., Any]:
     """The twin, or the operator itself for calls that the twin doesn't take."""
     if twin.is_compiled or own is None:
         return twin.compute
-    taken, asked = inspect.signature(twin.compute), inspect.signature(twin.applies)
 
     @functools.wraps(own)
     def stand_in(*args: Any, **kwargs: Any) -> Any:
-        try:
-            taken.bind(*args, **kwargs)
-            asked.bind(*args, **kwargs)
-        except TypeError:
-            return own(*args, **kwargs)
-        return twin.compute(*args, **kwargs) if twin.applies(*args, **kwargs) else own(*args, **kwargs)
+        return (twin.compute if _takes(twin, twin.applies, args, kwargs) else own)(*args, **kwargs)
 
     return without_reading(stand_in, twin.applies) if twin.is_unread else stand_in
+
+
+def _takes(twin: Twin, applies: Callable[..., bool], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a twin has the parameters that a call gives, and is right for them."""
+    try:
+        _signature(twin.compute).bind(*args, **kwargs)
+        _signature(applies).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return applies(*args, **kwargs)
+
+
+_signature = functools.cache(inspect.signature)
 
 
 REPAIR = Operators()

@@ -24,4 +24,9 @@ def _is_counted(tensor: object, counts: object, *, dim: int = 0) -> bool:
     return isinstance(counts, (list, tuple)) and any(isinstance(count, Tensor) for count in counts)
 
 
-TWIN = Twin("split_by_counts", ("torch.Tensor.split", "torch.split"), _split, _is_counted)
+def _may_be_counted(tensor: object, counts: object, *, dim: int = 0) -> bool:
+    """Whether numbers may be tensors while they are traced, or where `tolist` answers tensors."""
+    return isinstance(counts, (list, tuple))
+
+
+TWIN = Twin("split_by_counts", ("torch.Tensor.split", "torch.split"), _split, _is_counted, counts=_may_be_counted)

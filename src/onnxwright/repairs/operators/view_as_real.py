@@ -15,4 +15,8 @@ def _view_as_real(x: Any) -> Tensor:
     return torch.stack([x.real, x.imag], -1)
 
 
-TWIN = Twin("view_as_real", ("torch.view_as_real",), _view_as_real, lambda x: isinstance(x, Pair))
+def _is_pair(x: object) -> bool:
+    return isinstance(x, Pair)
+
+
+TWIN = Twin("view_as_real", ("torch.view_as_real",), _view_as_real, _is_pair, counts=lambda x: True)

@@ -1,0 +1,312 @@
+"""What rewriting a graph gains on ONNX Runtime and OpenVINO: our plans beside the optimizers of other libraries.
+
+Claimed: nothing that `optimize` keeps is slower than the graph as exported. Every graph is measured against that one,
+which runs in two sessions: how far these differ is what the measurement itself does not know. Ratios are pair by pair,
+interleaved in one process, three graphs at a time. The peers get the export that they know best: ONNX Runtime's
+optimizer a trace with eager attention, `ort_fusions` a graph of `torch.export`. Weights are random but for MiniLM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import onnx
+import onnx_ir as ir
+import torch
+import transformers
+from torch import nn
+
+from onnxwright import environment
+from onnxwright.backends import Options, Session, Tensors, engine
+from onnxwright.backends.onnxruntime import OnnxRuntimeSession
+from onnxwright.errors import EngineError
+from onnxwright.graph.borrowed import borrowed
+from onnxwright.graph.optimizing import Plan, apply, plans
+from onnxwright.graph.passes import operators
+from onnxwright.graph.saving import save_model
+from onnxwright.graph.targets import target
+from onnxwright.isolation import isolated
+from onnxwright.manifest import Latency
+from onnxwright.routes import Task, route
+from onnxwright.signature import Signature, TensorSpec
+from onnxwright.stages.measure import Plan as Timing
+from onnxwright.stages.measure import in_words, measure
+from onnxwright.stages.trials import beyond, is_worth_it
+from record import keep, minilm
+
+OPSET: Final = 18
+RAW, AGAIN = "as exported", "as exported, again"
+AT_ONCE: Final = 2
+TEXT: Final = ("input_ids", "attention_mask")
+BASE: Final = {"vocab_size": 5000, "max_position_embeddings": 512}
+Maker = Callable[[str], nn.Module]
+
+
+def _made(kind: str, **settings: Any) -> Maker:
+    """Makes a random model of a kind, with a form of attention."""
+
+    def make(form: str) -> nn.Module:
+        torch.manual_seed(0)
+        made = getattr(transformers, f"{kind}Config")(**settings)
+        model: nn.Module = getattr(transformers, f"{kind}Model")._from_config(made, attn_implementation=form)
+        return model.eval()
+
+    return make
+
+
+def _minilm(form: str) -> nn.Module:
+    model: nn.Module = transformers.AutoModel.from_pretrained(minilm(), attn_implementation=form)
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to measure: how it is made, its width, its heads, what ONNX Runtime's optimizer calls it, its image."""
+
+    make: Maker
+    width: int
+    heads: int
+    kind: str = "bert"
+    image: int = 0
+
+
+LARGE: Final = {**BASE, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
+DECODER: Final = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "use_cache": False}
+GROUPS: Final = {"num_attention_heads": 9, "num_key_value_heads": 3}
+DEBERTA: Final = {"relative_attention": True, "position_buckets": 256, "pos_att_type": ["p2c", "c2p"]}
+MODELS: Final = {
+    "MiniLM-L6": Model(_minilm, 384, 12),
+    "bert-base": Model(_made("Bert", **BASE), 768, 12),
+    "distilbert-base": Model(_made("DistilBert", **BASE), 768, 12),
+    "roberta-large": Model(_made("Roberta", **LARGE, intermediate_size=4096), 1024, 16),
+    "deberta-v3-base": Model(_made("DebertaV2", **BASE, **DEBERTA), 768, 12),
+    "modernbert-base": Model(_made("ModernBert", **BASE, pad_token_id=0), 768, 12),
+    "gpt2": Model(_made("GPT2", vocab_size=5000, use_cache=False), 768, 12, "gpt2"),
+    "vit-base": Model(_made("ViT"), 768, 12, "vit", 224),
+    "smollm-135m": Model(_made("Llama", **BASE, **DECODER, **GROUPS), 576, 9, "gpt2"),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A graph to measure: where it lies, whether ONNX Runtime may rewrite it itself, and what it took to make."""
+
+    name: str
+    file: Path
+    is_optimized: bool = True
+    seconds: float = 0.0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many nodes it has, and how many of them are attention."""
+        found = operators(ir.load(self.file))
+        fused = sum(count for name, count in found.items() if name.endswith("Attention"))
+        return {"nodes": sum(found.values()), "attentions": fused}
+
+    def session(self, name: str) -> Session:
+        """Loads it into an engine."""
+        options = Options(environment.cores())
+        if self.is_optimized:
+            return engine(name).prepare(self.file, options)
+        return OnnxRuntimeSession(self.file, options, is_optimized=False)
+
+
+def drawn(model: Model, batch: int, sequence: int) -> Tensors:
+    """Draws a full batch."""
+    numbers = np.random.default_rng(0)
+    if model.image:
+        return {"pixel_values": numbers.standard_normal((batch, 3, model.image, model.image)).astype(np.float32)}
+    ids = numbers.integers(5, 5000, (batch, sequence))
+    return dict(zip(TEXT, (ids, np.ones_like(ids)), strict=True))
+
+
+def exported(model: Model, way: str, form: str) -> ir.Model:
+    """Exports a model with the token states as its output."""
+    text = tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in TEXT)
+    image = (TensorSpec("pixel_values", "float32", ("batch", 3, model.image, model.image)),)
+    rows = ("batch", (model.image // 16) ** 2 + 1 if model.image else "sequence", model.width)
+    signature = Signature(image if model.image else text, (TensorSpec("last_hidden_state", "float32", rows),))
+    sample = {name: torch.from_numpy(array) for name, array in drawn(model, 2, 16).items()}
+    return route(way, opset=OPSET).export(Task(model.make(form), signature, sample, opset=OPSET)).model
+
+
+def ours(given: ir.Model, name: str) -> Iterator[tuple[str, Plan]]:
+    """Yields the plans that need no proof, and the one that rewrites the most."""
+    offered = [plan for plan in plans(given, target(name)) if plan.borrowed is None]
+    most = max(offered, key=lambda plan: len(plan.rules))
+    for plan in [*(one for one in offered if not one.doubtful), most]:
+        yield f"ours: {plan.name}", plan
+
+
+def simplified(given: ir.Model) -> ir.Model:
+    """What `onnxscript.optimizer` makes of a graph."""
+    from onnxscript import optimizer
+
+    optimizer.optimize(given)
+    return given
+
+
+def fused(given: ir.Model) -> ir.Model:
+    """What `ort_fusions` makes of a graph."""
+    borrowed()["ort_fusions"].change(given)
+    return given
+
+
+def slimmed(given: ir.Model) -> ir.Model:
+    """What onnxslim makes of a graph."""
+    slim = importlib.import_module("onnxslim").slim
+    proto: onnx.ModelProto = slim(ir.to_proto(given))
+    return ir.from_proto(proto)
+
+
+def transformed(model: Model, folder: Path, given: ir.Model) -> ir.Model:
+    """What ONNX Runtime's optimizer for transformers makes of a graph, in a process of its own."""
+    source, place = folder / "given.onnx", folder / "taken.onnx"
+    save_model(given, source)
+
+    def run() -> None:
+        from onnxruntime.transformers import optimizer
+
+        hints = {"model_type": model.kind, "num_heads": model.heads, "hidden_size": model.width, "opt_level": 0}
+        optimizer.optimize_model(str(source), **hints).save_model_to_file(str(place))
+
+    isolated(run, seconds=900.0, folder=str(folder))
+    return ir.from_proto(onnx.load(place))
+
+
+def variants(model: Model, folder: Path) -> Iterator[Variant]:
+    """Yields every graph to measure; the first is the one as exported."""
+    raw = folder / "raw.onnx"
+    save_model(exported(model, "trace", "sdpa"), raw)
+    yield Variant(RAW, raw)
+    yield Variant("ONNX Runtime's own rewriting off", raw, is_optimized=False)
+    for name, plan in ours(ir.load(raw), "onnxruntime"):
+        yield _written(name, folder, partial(_applied, raw, plan, "onnxruntime"))
+    yield _written("onnxscript.optimizer", folder, lambda: simplified(ir.load(raw)))
+    if importlib.util.find_spec("onnxslim") is None:
+        print("  onnxslim: not measured: it is not installed")
+    else:
+        yield _written("onnxslim", folder, lambda: slimmed(ir.load(raw)))
+    peers: Mapping[str, tuple[str, str, Callable[[ir.Model], ir.Model]]] = {
+        "ort_fusions, of torch.export": ("dynamo", "sdpa", fused),
+        "ONNX Runtime's optimizer, of eager": ("trace", "eager", partial(transformed, model, folder)),
+    }
+    for name, (way, form, change) in peers.items():
+        try:
+            yield _written(name, folder, partial(change, exported(model, way, form)))
+        except Exception as problem:  # noqa: BLE001 - other libraries raise anything
+            print(f"  {name}: not measured: {type(problem).__name__}: {str(problem)[:200]}")
+
+
+def _written(name: str, folder: Path, make: Callable[[], ir.Model]) -> Variant:
+    started = time.perf_counter()
+    made = make()
+    seconds = time.perf_counter() - started
+    file = folder / f"{len(list(folder.iterdir()))}.onnx"
+    save_model(made, file)
+    return Variant(name, file, seconds=round(seconds, 2))
+
+
+def compared(
+    found: Sequence[Variant], feeds: Sequence[tuple[Mapping[str, int], Tensors]], name: str, seconds: float
+) -> dict[str, dict[str, Any]]:
+    """Measures every graph against the first, and that against itself, a few at a time."""
+    raw, *others = found
+    rows: dict[str, dict[str, Any]] = {}
+    kept = {RAW: raw.session(name), AGAIN: raw.session(name)}
+    for start in range(0, len(others), AT_ONCE):
+        sessions = dict(kept)
+        for one in others[start : start + AT_ONCE]:
+            try:
+                sessions[one.name] = one.session(name)
+            except EngineError as refusal:
+                rows[one.name] = {"refused": str(refusal)[:300]}
+        told = measure(sessions, feeds, baseline=RAW, plan=Timing(seconds=seconds, runs=60))
+        for one in others[start : start + AT_ONCE]:
+            if one.name in told:
+                rows[one.name] = _row(one, told[one.name].latencies, told[AGAIN].latencies, told[one.name].error)
+    return rows
+
+
+def _row(one: Variant, latencies: Sequence[Latency], control: Sequence[Latency], error: float | None) -> dict[str, Any]:
+    return {
+        **one.counts,
+        "seconds_to_make": one.seconds,
+        "error": error,
+        "gain": math.exp(sum(math.log(each.speedup) for each in latencies) / len(latencies)),
+        "is_worth_it": is_worth_it(latencies, control),
+        "beyond_control": [beyond(*pair) for pair in zip(latencies, control, strict=True)],
+        "latencies": msgspec.to_builtins(latencies),
+        "control": msgspec.to_builtins(control),
+    }
+
+
+def show(rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Prints a row for each graph."""
+    for name, row in rows.items():
+        if "refused" in row:
+            print(f"  {name:70} refused: {row['refused'][:80]}")
+            continue
+        latencies = msgspec.convert(row["latencies"], tuple[Latency, ...])
+        gains = "; ".join(in_words(one) for one in latencies)
+        own = "; ".join(in_words(one) for one in msgspec.convert(row["control"], tuple[Latency, ...]))
+        print(f"  {name:70} {row['nodes']:5} nodes {row['attentions']:3} attentions  {gains}  (same graph: {own})")
+
+
+def run(name: str, shapes: Sequence[tuple[int, int]], engines: Sequence[str], seconds: float) -> dict[str, Any]:
+    """Measures one model."""
+    model = MODELS[name]
+    sizes = [shape for place, shape in enumerate(shapes) if not model.image or place in {0, len(shapes) - 1}]
+    feeds = [({"batch": batch, "sequence": sequence}, drawn(model, batch, sequence)) for batch, sequence in sizes]
+    with tempfile.TemporaryDirectory() as folder:
+        found = list(variants(model, Path(folder)))
+        raw = found[0]
+        made: dict[str, Any] = {"as_exported": raw.counts}
+        for one in engines:
+            print(f"{name} on {one}: {raw.counts['nodes']} nodes as exported", flush=True)
+            mine = found if one == "onnxruntime" else [raw, *_for_engine(raw, Path(folder), one)]
+            made[one] = compared(mine, feeds, one, seconds)
+            show(made[one])
+    return made
+
+
+def _for_engine(raw: Variant, folder: Path, name: str) -> Iterator[Variant]:
+    given = ir.load(raw.file)
+    for told, plan in ours(given, name):
+        yield _written(told, folder, partial(_applied, raw.file, plan, name))
+
+
+def _applied(file: Path, plan: Plan, name: str) -> ir.Model:
+    return apply(ir.load(file), plan, target(name))[0]
+
+
+def main() -> None:
+    """Measures, prints, and keeps."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", default="MiniLM-L6,bert-base,vit-base,smollm-135m", help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--engines", default="onnxruntime,openvino")
+    parser.add_argument("--shapes", default="1x16,1x128,8x128")
+    parser.add_argument("--seconds", type=float, default=30.0, help="for each group of graphs")
+    given = parser.parse_args()
+    shapes = [tuple(int(size) for size in shape.split("x")) for shape in given.shapes.split(",")]
+    pairs = [(batch, sequence) for batch, sequence in shapes]
+    models: dict[str, Any] = {}
+    for name in given.models.split(","):
+        models[name] = run(name, pairs, given.engines.split(","), given.seconds)
+        keep("optimize", {"opset": OPSET, "threads": environment.cores(), "models": models})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""An engine on a GPU: loaded once, its buffers reused, the profile chosen by the shapes that come."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from onnxwright.backends import Array, Ran, Tensors
+from onnxwright.errors import EngineError
+from onnxwright.nvidia.buffers import Buffers, OnDevice, is_on_device, on_device
+from onnxwright.nvidia.driver import Driver
+from onnxwright.nvidia.libraries import Library
+from onnxwright.nvidia.orders import Shaped, Shapes
+from onnxwright.nvidia.profiles import fitting
+
+_NAMES: Final = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}
+"""Names of TensorRT's types that numpy has others for."""
+_PRECISIONS: Final = ("int8", "bfloat16", "float16", "float32")
+
+
+class EngineSession:
+    """An engine that is ready to answer on the first GPU. Calls from several threads wait for each other.
+
+    Raises:
+        EngineError: when the library or this GPU refuses the engine, as one built by another version.
+    """
+
+    def __init__(self, library: Library, engine: Path, *, sha256: str, precision: str = "float32"):
+        self._driver = Driver()
+        self._driver.enter()
+        self._trt = library.load()
+        self._log = _log(self._trt)
+        runtime = self._trt.Runtime(self._log)
+        self._engine = runtime.deserialize_cuda_engine(engine.read_bytes())
+        if self._engine is None:
+            raise EngineError(
+                f"{library.engine} refuses the engine '{engine.name}': {self._log.last()} Engines are valid for one "
+                "version of the library and the GPUs that they were built for: build it again here."
+            )
+        self._context = self._engine.create_execution_context()
+        self._stream = self._driver.new_stream()
+        self._buffers = Buffers(self._driver)
+        self._lock = threading.Lock()
+        self._profile = 0
+        names = [self._engine.get_tensor_name(place) for place in range(self._engine.num_io_tensors)]
+        is_input = {name: self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT for name in names}
+        self._inputs = {name: self._dtype(name) for name in names if is_input[name]}
+        self._outputs = {name: self._dtype(name) for name in names if not is_input[name]}
+        self._profiles = [self._shaped(place) for place in range(self._engine.num_optimization_profiles)]
+        self._ran = Ran(library.engine, self._trt.__version__, self._driver.name(), precision, 1, sha256)
+
+    @property
+    def ran(self) -> Ran:
+        """What runs: the library and its version, and the GPU."""
+        return self._ran
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers `{output name: array}` for `{input name: array}`; arrays of the caller's are copied to the GPU.
+
+        Raises:
+            EngineError: when a feed is missing, unknown or of another type than the engine's input, or it fails.
+            OutOfRangeError: when no profile of the engine holds the shapes.
+        """
+        with self._lock:
+            given = self._enqueue(feeds)
+            answers = {name: np.empty(one.shape, one.dtype) for name, one in given.items()}
+            for name, one in given.items():
+                self._driver.to_host(answers[name].ctypes.data, one.address, one.nbytes, self._stream)
+            self._driver.wait(self._stream)
+        return answers
+
+    def run_on_device(self, feeds: Mapping[str, Any]) -> dict[str, OnDevice]:
+        """Answers with tensors on the GPU; feeds with `__cuda_array_interface__` are read where they lie.
+
+        What it answers is valid until the next call.
+
+        Raises:
+            EngineError: as `run`.
+            SignatureError: when a tensor on the GPU has another type, or isn't contiguous.
+        """
+        with self._lock:
+            given = self._enqueue(feeds)
+            self._driver.wait(self._stream)
+        return given
+
+    def _enqueue(self, feeds: Mapping[str, Any]) -> dict[str, OnDevice]:
+        if feeds.keys() != self._inputs.keys():
+            raise EngineError(
+                f"{self._ran.backend}: expected inputs {', '.join(self._inputs)}, got {', '.join(feeds)}."
+            )
+        self._driver.enter()
+        kept = {name: self._placed(name, feeds[name]) for name in self._inputs}
+        self._choose({name: one.shape for name, (one, _) in kept.items()})
+        for name, (one, _) in kept.items():
+            self._must(self._context.set_input_shape(name, one.shape), f"input '{name}' of shape {list(one.shape)}")
+            self._must(self._context.set_tensor_address(name, one.address), f"the address of input '{name}'")
+        given = {name: self._reserved(name) for name in self._outputs}
+        self._must(self._context.execute_async_v3(self._stream), "to run")
+        return given
+
+    def _placed(self, name: str, feed: Any) -> tuple[OnDevice, Array | None]:
+        """A feed on the GPU, with the array that is copied from, which must live until it is."""
+        dtype = self._inputs[name]
+        if is_on_device(feed):
+            return on_device(name, feed, dtype), None
+        array = np.ascontiguousarray(feed)
+        if array.dtype != dtype:
+            raise EngineError(f"{self._ran.backend}: input '{name}': expected {dtype}, got {array.dtype}. Cast it.")
+        one = OnDevice(self._buffers.of(name, array.nbytes), array.shape, dtype)
+        self._driver.to_device(one.address, array.ctypes.data, array.nbytes, self._stream)
+        return one, array
+
+    def _reserved(self, name: str) -> OnDevice:
+        shape = tuple(self._context.get_tensor_shape(name))
+        if any(size < 0 for size in shape):
+            raise EngineError(
+                f"{self._ran.backend}: output '{name}' has a size that depends on values, {list(shape)}, for which "
+                "no memory can be reserved. Use onnxruntime."
+            )
+        one = OnDevice(0, shape, self._outputs[name])
+        one = one._replace(address=self._buffers.of(name, one.nbytes))
+        self._must(self._context.set_tensor_address(name, one.address), f"the address of output '{name}'")
+        return one
+
+    def _choose(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Changes to the profile that these shapes need."""
+        place = fitting(self._profiles, shapes) if self._profiles else 0
+        if place != self._profile:
+            self._must(self._context.set_optimization_profile_async(place, self._stream), f"profile {place}")
+            self._profile = place
+
+    def _must(self, done: Any, what: str) -> None:
+        if not done:
+            raise EngineError(f"{self._ran.backend} refuses {what}: {self._log.last()}")
+
+    def _dtype(self, name: str) -> np.dtype[Any]:
+        kind = str(self._engine.get_tensor_dtype(name)).rpartition(".")[2]
+        if kind == "BF16":
+            import ml_dtypes
+
+            narrow: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+            return narrow
+        return np.dtype(_NAMES.get(kind, kind.lower()))
+
+    def _shaped(self, place: int) -> Shaped:
+        shapes = {name: self._engine.get_tensor_profile_shape(name, place) for name in self._inputs}
+        return {name: Shapes(*(tuple(one) for one in three)) for name, three in shapes.items() if len(three) == 3}
+
+
+def coarsest(precision: Mapping[str, int]) -> str:
+    """Returns the coarsest type among weights, by which an engine's precision is called."""
+    return next((kind for kind in _PRECISIONS if precision.get(kind)), "float32")
+
+
+def _log(trt: Any) -> Any:
+    class Log(trt.ILogger):  # type: ignore[misc]  # a class of the library, which has no types
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self._last = ""
+
+        def log(self, severity: Any, message: str) -> None:
+            """Keeps the last complaint."""
+            if str(severity).rpartition(".")[2] in {"ERROR", "INTERNAL_ERROR"}:
+                self._last = " ".join(message.split())
+
+        def last(self) -> str:
+            """Returns it."""
+            return self._last or "it gives no reason."
+
+    return Log()

@@ -1,0 +1,157 @@
+"""Candidates for an engine, loaded a few at a time and measured beside the graph as it was exported.
+
+That graph is loaded twice, and measured against itself meanwhile: what differs there is no difference. A candidate is
+faster, or slower, only where the interval of its speed-up lies beyond that of the graph against itself.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from onnxwright import backends, environment
+from onnxwright.backends import Options, Session
+from onnxwright.errors import EngineError
+from onnxwright.manifest import Latency
+from onnxwright.stages import measure as measuring
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+    from onnxwright.graph.optimizing import Plan
+    from onnxwright.rewrites import Trace
+
+_GIVEN: Final = "as exported"
+_AGAIN: Final = "as exported, again"
+_SECONDS: Final = 15.0
+"""For the measurement of all plans of an engine."""
+_LEAST_GAIN: Final = 1.02
+"""A plan that gains less over all sizes isn't worth a file."""
+_COPIES: Final = 3
+"""So often an engine may hold the weights while it loads a graph."""
+_AT_ONCE: Final = 4
+"""So many candidates are in memory at a time, beside the graph as exported, twice."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a plan made of a graph, and what is known of it so far.
+
+    `control` is how the graph as exported compared with itself when this was measured. `wrong` says why it was not
+    shown right; `rolled_back` are rules of the plan that were to blame for that.
+    """
+
+    plan: Plan
+    model: onnx_ir.Model
+    trace: Trace
+    latencies: tuple[Latency, ...] = ()
+    control: tuple[Latency, ...] = ()
+    refusal: str = ""
+    wrong: str = ""
+    rolled_back: tuple[str, ...] = ()
+    has_room: bool = True
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes the graph has."""
+        return sum(self.trace.after.values())
+
+    @property
+    def gain(self) -> float:
+        """The geometric mean of the speed-ups over all sizes."""
+        return _mean(self.latencies)
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether it was measured to be faster, by enough to be worth a file."""
+        return is_worth_it(self.latencies, self.control)
+
+
+def is_worth_it(latencies: Sequence[Latency], control: Sequence[Latency]) -> bool:
+    """Whether something is faster at a size, slower at none, and gains enough over all of them to be worth a file."""
+    compared = [beyond(one, same) for one, same in zip(latencies, control, strict=True)]
+    return "faster" in compared and "slower" not in compared and _mean(latencies) >= _LEAST_GAIN
+
+
+def beyond(latency: Latency, control: Latency) -> Literal["faster", "slower"] | None:
+    """Whether one is faster or slower than it would be if it were the same; None where that can't be told."""
+    low, high = control.speedup_interval
+    if latency.speedup_interval[0] > max(high, 1.0):
+        return "faster"
+    return "slower" if latency.speedup_interval[1] < min(low, 1.0) else None
+
+
+def told_speed(one: Candidate) -> Literal["not the fastest", "slower", "no faster"]:
+    """What is said of a plan by its speed alone, where another one is kept or none is."""
+    if one.is_worth_it:
+        return "not the fastest"
+    is_slower = any(beyond(*pair) == "slower" for pair in zip(one.latencies, one.control, strict=True))
+    return "slower" if is_slower else "no faster"
+
+
+def _mean(latencies: Sequence[Latency]) -> float:
+    logs = [math.log(one.speedup) for one in latencies]
+    return math.exp(sum(logs) / len(logs)) if logs else 1.0
+
+
+@dataclass
+class Trials:
+    """An engine, and the graph as exported in it, loaded when it is first needed and once only."""
+
+    engine: str
+    file: Path
+    folder: Path
+    """Where graphs are written for the engine to load."""
+    feeds: Sequence[measuring.Shape] = ()
+    """What is measured."""
+    seed: int = 0
+    _given: dict[str, Session] = field(default_factory=dict)
+
+    def loaded(self, one: Candidate) -> tuple[Candidate, Session | None]:
+        """Loads a candidate into the engine; where that refuses it, or lacks the memory, the candidate says so."""
+        if not self._has_room():
+            return replace(one, has_room=False), None
+        from onnxwright.graph.saving import save_model
+
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            file = Path(folder) / self.file.name
+            save_model(one.model, file)
+            try:
+                return replace(one, has_room=True), self._prepared(file)
+            except EngineError as refusal:
+                return replace(one, refusal=str(refusal)), None
+
+    def measured(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Returns candidates with how they compare with the graph as exported, a few in memory at a time."""
+        groups = [candidates[start : start + _AT_ONCE] for start in range(0, len(candidates), _AT_ONCE)]
+        seconds = {len(group): _SECONDS * len(group) / max(len(candidates), _AT_ONCE) for group in groups}
+        return [one for group in groups for one in self._compared(group, seconds[len(group)])]
+
+    def _compared(self, group: Sequence[Candidate], seconds: float) -> Iterator[Candidate]:
+        tried = [self.loaded(one) for one in group]
+        sessions = {one.plan.name: session for one, session in tried if session is not None}
+        found = self._latencies(sessions, seconds) if sessions else {}
+        for one, _ in tried:
+            name = one.plan.name
+            yield replace(one, latencies=found[name], control=found[_AGAIN]) if name in found else one
+
+    def _latencies(self, sessions: Mapping[str, Session], seconds: float) -> dict[str, tuple[Latency, ...]]:
+        for name in (_GIVEN, _AGAIN):
+            if name not in self._given:
+                self._given[name] = self._prepared(self.file)
+        plan = measuring.Plan(seconds=seconds, seed=self.seed)
+        found = measuring.measure({**self._given, **sessions}, self.feeds, baseline=_GIVEN, plan=plan)
+        return {name: one.latencies for name, one in found.items()}
+
+    def _prepared(self, file: Path) -> Session:
+        return backends.engine(self.engine).prepare(file, Options(environment.cores()))
+
+    def _has_room(self) -> bool:
+        """Whether one more copy of the weights fits into memory, and what an engine makes of them."""
+        size = sum(file.stat().st_size for file in self.file.parent.iterdir())
+        free = environment.free_memory()
+        return free is None or free > _COPIES * size

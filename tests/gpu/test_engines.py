@@ -1,0 +1,60 @@
+"""Engines on a GPU: skipped, with the reason, where there is none."""
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxwright as ow
+from onnxwright import backends
+from onnxwright.engine import Engine
+
+TEXT = """<ir_version: 8, opset_import: ["" : 18]>
+dense (float[batch, sequence, 4] x) => (float[batch, sequence, 4] y)
+    <float[4, 4] w = {1, -2, 3, 4, 5, 6, -7, 8, 9, 1, 2, -3, 4, 5, 6, 7}> { h = MatMul (x, w) y = Relu (h) }"""
+PROFILE = {"batch": (1, 2, 4), "sequence": (1, 8, 32)}
+
+
+@pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
+def package(request, tmp_path_factory):
+    reason = backends.engines()[request.param].available()
+    if reason is not None:
+        pytest.skip(f"{request.param}: {reason}")
+    folder = tmp_path_factory.mktemp("gpu")
+    onnx.save(onnx.parser.parse_model(TEXT), folder / "model.onnx")
+    made = ow.convert(folder / "model.onnx", folder / "out", profile=PROFILE, engine="onnxruntime", measure=False)
+    ow.build(made.folder, engine=request.param, buckets=[8])
+    return made, request.param
+
+
+def test_an_engine_is_executed_and_proven(package):
+    made, name = package
+
+    proof = ow.prove(made.folder, engine=name)[name]
+
+    assert proof.verdict in {"proven", "partial"}
+    assert Engine.open(made.folder / "engines" / name).manifest.executed
+
+
+@pytest.mark.parametrize("sequence", [1, 8, 9, 32])
+def test_answers_at_any_size_of_any_profile(package, sequence):
+    made, name = package
+    x = np.random.default_rng(0).standard_normal((3, sequence, 4)).astype(np.float32)
+    session = Engine.open(made.folder / "engines" / name).session()
+
+    expected = made.session(engine="onnxruntime").run({"x": x})["y"]
+
+    np.testing.assert_allclose(session.run({"x": x})["y"], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(session.run({"x": 2 * x})["y"], 2 * expected, rtol=1e-4, atol=1e-4)
+
+
+def test_tensors_on_the_gpu_are_not_copied(package):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("PyTorch sees no GPU")
+    made, name = package
+    x = torch.randn(2, 8, 4, device="cuda")
+    session = Engine.open(made.folder / "engines" / name).session()
+
+    answered = torch.as_tensor(session.run_on_device({"x": x})["y"], device="cuda").cpu().numpy()
+
+    np.testing.assert_allclose(answered, session.run({"x": x.cpu().numpy()})["y"], rtol=1e-5, atol=1e-5)

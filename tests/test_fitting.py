@@ -1,0 +1,254 @@
+"""What TensorRT's real parser or builder refuses, and builds after a rewrite that leaves the answers as they were."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from cases.graphs import answers
+
+import onnxwright as ow
+from onnxwright.approach import Approach
+from onnxwright.graph.fitting import apply_fits, fits
+from onnxwright.graph.reading import read_model
+from onnxwright.graph.saving import save_model
+from onnxwright.loaders.onnxfile import default_profile, signature_of
+from onnxwright.nvidia.backend import refusal
+from onnxwright.nvidia.orders import Settings
+from onnxwright.nvidia.profiles import shaped
+from onnxwright.repairs import Seen, repairs
+from onnxwright.stages.build import answer_of
+from onnxwright.tolerance import distance
+
+RTX = "tensorrt-rtx"
+HEAD = '<ir_version: 8, opset_import: ["" : 18, "com.microsoft" : 1]>'
+DYNAMIC = """g (float[n, 4] x) => (float[n, 2] y) <uint8[4, 2] w = {3, 200, 17, 90, 128, 255, 0, 64}, uint8 z = {119}> {
+    q, s, a = DynamicQuantizeLinear (x) p = MatMulInteger (q, w, a, z) f = Cast <to = 1> (p) y = Mul (f, s) }"""
+UNSIGNED = """g (float[n, 4] x) => (float[n, 4] y) <float s = {0.02}, uint8 z = {0}> {
+    q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z) y = Neg (d) }"""
+SHIFTED = UNSIGNED.replace("uint8 z = {0}", "int8 z = {3}")
+CONVOLVED = """g (float[n, 1, 6, 6] x) => (float[n, 1, 4, 4] y) <uint8[1, 1, 3, 3] w = {1, 2, 3, 4, 200, 6, 7, 8, 9}> {
+    q, s, a = DynamicQuantizeLinear (x) p = ConvInteger <strides = [1, 1]> (q, w, a) f = Cast <to = 1> (p)
+    y = Mul (f, s) }"""
+BITS = """g (int64[n] x) => (int64[n] y) <int64[1] m = {7}> {
+    a = BitwiseNot (x) b = BitwiseAnd (x, m) y = Mul (a, b) }"""
+MEANS = """g (float[n, 4] x) => (float[n, 4] y) <float[4] s = {1, 2, 3, 4}> {
+    y, mean, deviation = LayerNormalization <axis = -1> (x, s) }"""
+WRITTEN = """g (float[n, m] x) => (float[n, m] y) <float o = {0}, float t = {7.5}, int64[1] one = {0}> {
+    c = Less (x, o) i = NonZero (c) j = Transpose <perm = [1, 0]> (i) k = Shape <end = 1> (j) u = Expand (t, k)
+    y = ScatterND (x, j, u) }"""
+AXES = """g (float[n, 4] x) => (float[n, 1] y) <float one = {1}, int64[1] shape = {1}> {
+    c = Cast <to = 7> (one) a = Reshape (c, shape) y = ReduceMax (x, a) }"""
+FUSED = """g (float[n, 4] x, float[n, 4] r) => (float[n, 3] y) <float[4] g = {1, 2, 3, 4}, float[4] b = {0, 1, 0, 1},
+    float[3, 4] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3}, float[4] v = {0.5, 0.25, 1, 2}> {
+    h = com.microsoft.SkipLayerNormalization <epsilon = 0.00001> (x, r, g, b) k = com.microsoft.BiasGelu (h, v)
+    l = com.microsoft.FastGelu (k) q = com.microsoft.QuickGelu (l)
+    y = com.microsoft.FusedMatMul <transB = 1, alpha = 0.5> (q, w) }"""
+SUMS = """g (float[n, 4] x, float[m, 4] u, int64[m] i) => (float[n, 4] y) <int64[1] l = {1}> {
+    k = Shape (u) c = Unsqueeze (i, l) w = Expand (c, k)
+    y = ScatterElements <axis = 0, reduction = "add"> (x, w, u) }"""
+PAIRS = """g (float[n, 4] x, float[m, 4] u, int64[m] i) => (float[n, 4] y) <int64[1] l = {1}> {
+    c = Unsqueeze (i, l) y = ScatterND <reduction = "add"> (x, c, u) }"""
+# A mixture of two experts, as `index_add_` of the rows that a mask chooses.
+EXPERTS = """g (float[n, 4] x) => (float[n, 4] y)
+    <float[4, 4] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7}, float o = {0}, int64 z = {0}, int64[1] l = {1},
+    int64[1] f = {0}> {
+    k = Relu (x) c = Less (x, o) i = NonZero (c) r = Gather <axis = 0> (i, z) v = Gather <axis = 0> (k, r)
+    p = MatMul (v, w) s = Shape (p) t = Unsqueeze (r, l) e = Expand (t, s)
+    y = ScatterElements <axis = 0, reduction = "add"> (x, e, p) }"""
+TRAINING = """g (float[n, 4] x) => (float[n, 4] y) <float mode = {0}, float r = {0.5}> {
+    m = Cast <to = 9> (mode) d = Dropout (x, r, m) y = Neg (d) }"""
+LISTED = """g (float[n, 4] x) => (float[n, 1] y) <int64[2] a = {0, 1}, int64[1] s = {1}> {
+    p = NonZero (a) h = Reshape (p, s) y = ReduceSum (x, h) }"""
+CHOSEN = "g (float[n, 4] x) => (float[n, 2] y) <bool[4] c = {1, 0, 0, 1}> { y = Compress <axis = 1> (x, c) }"
+FIXTURES = {
+    "axes that are computed": (AXES, "folded"),
+    "a mode that is computed": (TRAINING, "folded"),
+    "places of a constant": (LISTED, "folded"),
+    "a choice by a constant": (CHOSEN, "chosen_rows"),
+    "rows that are added": (SUMS, "scatter_sums"),
+    "rows that are added by their numbers": (PAIRS, "scatter_sums"),
+    "quantized dynamically": (DYNAMIC, "float_quantization"),
+    "unsigned": (UNSIGNED, "float_quantization"),
+    "with a zero point": (SHIFTED, "float_quantization"),
+    "a quantized convolution": (CONVOLVED, "float_quantization"),
+    "bits": (BITS, "bits"),
+    "outputs that nothing takes": (MEANS, "one_output"),
+    "a masked write": (WRITTEN, "masked_writes"),
+    "fused for another engine": (FUSED, "runtime_operators"),
+}
+
+
+def parsed(text):
+    return ir.from_proto(onnx.parser.parse_model(f"{HEAD} {text}"))
+
+
+def refused(model, folder):
+    """Returns why no engine is built of a graph; nothing where one is."""
+    file = folder / "model.onnx"
+    save_model(model, file)
+    signature = signature_of(read_model(file))
+    profiles = (shaped(signature, default_profile(signature)),) if signature.dims else ()
+    answer = answer_of(RTX, file, Settings(profiles=profiles), folder / "model.engine")
+    return "" if answer.is_built else refusal(RTX, answer)
+
+
+def drawn(model, seed=0):
+    numbers = np.random.default_rng(seed)
+    sizes = {value.name: [dim if isinstance(dim, int) else 5 for dim in value.shape] for value in model.graph.inputs}
+    return {
+        value.name: numbers.standard_normal(sizes[value.name]).astype(np.float32)
+        if value.dtype == ir.DataType.FLOAT
+        else numbers.integers(*((0, 5) if value.name == "i" else (-9, 99)), sizes[value.name])
+        for value in model.graph.inputs
+    }
+
+
+def error(before, after, feeds):
+    expected, found = answers(before, feeds), answers(after, feeds)
+    return max(distance(expected[name], found[name]) for name in expected)
+
+
+@pytest.mark.parametrize(("text", "name"), FIXTURES.values(), ids=FIXTURES)
+def test_what_is_refused_is_rewritten_and_built(text, name, tmp_path):
+    before, after = parsed(text), parsed(text)
+
+    told = refused(before, tmp_path)
+    assert told.startswith(RTX)
+    seen = Seen(source=None, approach=Approach("given", 18), message=told, refusals=(told,))
+    (proposed,) = repairs()["fitted"].proposals(seen)
+    assert name in proposed.split(", ")
+    assert apply_fits(after, [name]) > 0
+    assert refused(after, tmp_path) == ""
+    feeds = drawn(before)
+    assert error(before, after, feeds) < 1e-5
+    assert error(before, after, {**feeds, "x": 2 * feeds["x"]}) < 1e-5
+    wrong = {key: one**2 if one.dtype == np.float32 else (one + 1) % 5 for key, one in feeds.items()}
+    assert distance(answers(before, feeds)["y"], answers(after, wrong)["y"]) > 1e-5, "another answer would be seen"
+
+
+NEAR: dict[str, tuple[str, str]] = {
+    "signed and symmetric": (UNSIGNED.replace("uint8 z", "int8 z"), "float_quantization"),
+    "a mask of bits that is no remainder": (
+        BITS.replace("a = BitwiseNot (x)", "a = Neg (x)").replace("7", "5"),
+        "bits",
+    ),
+    "a mean that is an output": (
+        MEANS.replace("float[n, 4] y)", "float[n, 4] y, float[n, 1] mean)").replace(", deviation", ""),
+        "one_output",
+    ),
+    "numbers of which none is like another": (
+        """g (float[n, m] x, float[k] u) => (float[n, m] y) <float o = {0}> {
+            c = Less (x, o) i = NonZero (c) j = Transpose <perm = [1, 0]> (i) y = ScatterND (x, j, u) }""",
+        "masked_writes",
+    ),
+    "a choice by an input": (
+        CHOSEN.replace("x)", "x, bool[4] c)").replace("<bool[4] c = {1, 0, 0, 1}>", ""),
+        "chosen_rows",
+    ),
+    "a product in batches": (
+        """g (float[2, 3, 4] x, float[2, 4, 3] r) => (float[3, 2, 3] y) {
+            y = com.microsoft.FusedMatMul <transBatchA = 1, transBatchB = 1> (x, r) }""",
+        "runtime_operators",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "name"), NEAR.values(), ids=NEAR)
+def test_what_is_nearly_so_is_left_alone(text, name):
+    assert apply_fits(parsed(text), [name]) == 0
+
+
+def test_constants_are_computed_beforehand():
+    model, own = parsed(AXES), parsed(AXES)
+
+    assert apply_fits(model, ["folded"]) > 0
+    assert [node.op_type for node in model.graph] == ["ReduceMax"]
+    assert error(own, model, drawn(own)) == 0
+
+
+def test_more_elements_than_the_builder_sorts_are_counted(tmp_path):
+    text = """g (float[4000] x) => (float[9] y, int64[9] i) <int64[1] k = {9}> { y, i = TopK <largest = 0> (x, k) }"""
+    before, after = parsed(text.replace("[9]", "[3999]").replace("{9}", "{3999}")), parsed(text)
+
+    assert "K exceeds the maximum" in refused(before, tmp_path)
+    assert apply_fits(after, ["counted_ranks"]) == 1
+    x = np.random.default_rng(0).integers(0, 50, 4000).astype(np.float32)
+    expected, found = answers(parsed(text), {"x": x}), answers(after, {"x": x})
+    assert np.array_equal(expected["y"], found["y"])
+    assert np.array_equal(expected["i"], found["i"]), "of equal ones the first"
+
+
+def test_a_mixture_of_experts_is_computed_for_every_row(tmp_path):
+    before, after = parsed(EXPERTS), parsed(EXPERTS)
+
+    told = refused(before, tmp_path)
+    assert "(NonZero)" in told
+    assert apply_fits(after, ["dense_places"]) == 1
+    feeds = drawn(before)
+    assert error(before, after, feeds) < 1e-5
+    assert "reduction" in refused(after, tmp_path)
+    assert apply_fits(after, ["scatter_sums"]) == 1
+    assert refused(after, tmp_path) == ""
+    assert error(before, after, feeds) < 1e-5
+    assert error(before, after, {"x": np.abs(feeds["x"])}) < 1e-5, "a mask of which nothing is true"
+
+
+def test_rows_that_are_put_back_in_their_places_are_computed_for_all(tmp_path):
+    text = EXPERTS.replace(', reduction = "add"', "").replace(
+        "c = Less (x, o)", "a = ReduceSum <keepdims = 0> (x, l) c = Less (a, o)"
+    )
+    before, after = parsed(text), parsed(text)
+
+    assert apply_fits(after, ["dense_places"]) == 1
+    assert refused(after, tmp_path) == ""
+    feeds = drawn(before)
+    assert error(before, after, feeds) < 1e-5
+    assert error(before, after, {"x": -np.abs(feeds["x"])}) < 1e-5
+
+
+def test_places_that_are_an_answer_can_not_be_computed_for_all():
+    text = EXPERTS.replace("(float[n, 4] y)\n", "(float[n, 4] y, int64[2, m] i)\n", 1)
+
+    assert apply_fits(parsed(text), ["dense_places"]) == 0
+
+
+def test_the_attention_of_a_later_opset_is_written_as_an_earlier_one_has_it(tmp_path):
+    shape = "float[n, 2, 4, 8]"
+    text = f"g ({shape} q, {shape} k, {shape} v) => ({shape} y) {{ y = Attention (q, k, v) }}"
+    before, after = (ir.from_proto(onnx.parser.parse_model(HEAD.replace("18", "23") + text)) for _ in range(2))
+
+    told = refused(before, tmp_path)
+    seen = Seen(source=None, approach=Approach("given", 23), message=told, refusals=(told,))
+    assert list(repairs()["versions"].proposals(seen)) == ["opset 20"]
+    assert repairs()["versions"].mend(after, "opset 20") > 0
+    assert refused(after, tmp_path) == ""
+    feeds = drawn(before)
+    assert error(before, after, feeds) < 1e-5
+    assert list(repairs()["versions"].proposals(replace(seen, approach=Approach("given", 20)))) == []
+
+
+def test_every_fit_answers_something_and_stands_in_a_test():
+    named = {name for _, name in FIXTURES.values()} | {"counted_ranks", "dense_places"}
+
+    assert named == set(fits())
+    assert all(one.operators or one.words for one in fits().values())
+
+
+def test_a_fit_that_is_unknown_is_a_usage_error():
+    with pytest.raises(ow.UsageError, match="bits"):
+        apply_fits(parsed(BITS), ["bytes"])
+
+
+def test_convert_mends_a_graph_until_it_builds(tmp_path):
+    file = tmp_path / "dynamic.onnx"
+    onnx.save(onnx.parser.parse_model(f"{HEAD} {DYNAMIC}"), file)
+
+    package = ow.convert(file, tmp_path / "out", engine=RTX, measure=False, proof="quick")
+
+    first, second = package.manifest.attempts
+    assert "DynamicQuantizeLinear" in first.message
+    assert second.repairs == ("fitted=float_quantization",)
+    assert package.proof.verdict == "proven"
+    assert (package.folder / "engines" / RTX / "model.engine").is_file()

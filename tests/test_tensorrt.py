@@ -1,0 +1,379 @@
+"""The verbs `check` and `build`, with the real parser and builder of TensorRT for RTX, which need no GPU."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from cases.functions import FunctionSession
+from typer.testing import CliRunner
+
+import onnxwright as ow
+from onnxwright import backends
+from onnxwright.artifact import Package
+from onnxwright.cli import app
+from onnxwright.engine import ENGINE, MANIFEST, Engine
+from onnxwright.errors import (
+    BuildError,
+    EngineError,
+    OutOfRangeError,
+    OutputError,
+    ProfileError,
+    SourceError,
+    UsageError,
+)
+from onnxwright.nvidia.asking import CrashError, ask
+from onnxwright.nvidia.orders import Order
+from onnxwright.stages.build import BuildRequest, build
+from onnxwright.stages.check import check
+from onnxwright.stages.prove_engine import built_engine, engine_session, keep_proof
+from onnxwright.stages.prove_package import prove_session, read_evidence
+
+RTX = "tensorrt-rtx"
+HEAD = '<ir_version: 8, opset_import: ["" : {opset}, "mine" : 1]>'
+DENSE = """dense (float[batch, sequence, 4] x) => (float[batch, sequence, 4] y)
+    <float[4, 4] w = {1, -2, 3, 4, 5, 6, -7, 8, 9, 1, 2, -3, 4, 5, 6, 7}> { h = MatMul (x, w) y = Relu (h) }"""
+REFUSED = """two (float[n, 4] x, bool[n] c) => (float[k, 4] y, int64[2, m] z) {
+    [first] z = NonZero (x) [second] y = Compress <axis = 0> (x, c) }"""
+CUSTOM = "custom (float[n, 4] x) => (float[n, 4] y) { [strange] y = mine.Strange (x) }"
+RANGES = {"batch": (1, 2, 4), "sequence": (1, 16, 32)}
+
+
+@pytest.fixture
+def graph(tmp_path):
+    def write(text, opset=18, where=None):
+        file = tmp_path / "model.onnx"
+        model = onnx.parser.parse_model(HEAD.format(opset=opset) + text)
+        for node in model.graph.node if where else ():
+            node.metadata_props.add(key="onnxwright.where", value=where)
+        onnx.save(model, file)
+        return file
+
+    return write
+
+
+def built(file, folder, **options):
+    return build(BuildRequest(file, RTX, folder / "engine", **{"ranges": RANGES, "is_rebuilt": False, **options}))
+
+
+def run(*words):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    return result.exit_code, result.stdout
+
+
+def test_the_library_is_installed_where_this_runs():
+    assert backends.builders()[RTX].buildable() is None, "`make test` installs it"
+
+
+def test_every_node_that_the_parser_refuses_is_told_with_its_line(graph):
+    report = check(graph(REFUSED, where="model.py:7"), RTX)
+
+    refused = [one for one in report.findings if one.code == "node-refused"]
+    assert report.parser == "refused"
+    assert [one.where for one in refused] == ["model.py:7", "model.py:7"]
+    assert "'first' (NonZero)" in refused[0].message
+    assert "Compress" in refused[1].message
+
+
+def test_a_graph_that_is_taken_has_no_findings(graph):
+    report = check(graph(DENSE), RTX, is_built=True)
+
+    assert (report.parser, report.builder, report.findings) == ("taken", "taken", ())
+
+
+@pytest.mark.parametrize(("inputs", "code"), [("q, k, v", "graph-refused"), ("q, q, q", "engine-crashed")])
+def test_a_graph_that_parses_may_not_build(inputs, code, graph):
+    shape = "float[2, 2, 4, 8]"
+    text = f"attend ({shape} q, {shape} k, {shape} v) => ({shape} y) {{ y = Attention ({inputs}) }}"
+
+    report = check(graph(text, opset=23), RTX, is_built=True)
+
+    assert (report.parser, report.builder) == ("taken", "refused")
+    assert [one.code for one in report.findings] == [code, "opset-untried"]
+
+
+def test_an_operator_of_nobody_is_refused_by_our_own_look_and_by_the_parser(graph):
+    codes = [one.code for one in check(graph(CUSTOM), RTX).findings]
+
+    assert codes == ["node-refused", "foreign-operator"]
+
+
+def test_a_range_for_a_dim_that_the_graph_lacks_is_refused_though_the_library_ignores_it(graph):
+    report = check(graph(DENSE), RTX, {"sequences": (1, 2, 3)})
+
+    assert report.is_refused
+    assert "it has batch, sequence" in report.findings[0].message
+
+
+def test_check_exits_with_1_when_refused_and_with_2_when_nobody_could_be_asked(graph):
+    taken, refused = (
+        run("check", graph(DENSE), "--target", RTX),
+        run("check", graph(REFUSED), "--target", RTX, "--json"),
+    )
+
+    assert taken[0] == 0
+    assert refused[0] == 1
+    assert json.loads(refused[1])["parser"] == "refused"
+    if backends.builders()["tensorrt"].buildable():
+        code, text = run("check", graph(DENSE), "--target", "tensorrt")
+        assert code == 2
+        assert "not asked: " in text
+
+
+def test_an_engine_that_is_not_built_is_a_usage_error(graph):
+    file = graph(DENSE)
+
+    with pytest.raises(UsageError, match="expected one of tensorrt, tensorrt-rtx"):
+        check(file, "onnxruntime")
+    with pytest.raises(EngineError, match="none that is built ahead of time"):
+        build(BuildRequest(file, "openvino", file.with_name("out")))
+
+
+def test_an_engine_says_what_it_is_and_that_nothing_has_run_it(graph, tmp_path):
+    file = graph(DENSE)
+
+    found = built(file, tmp_path, is_rebuilt=True, targets=("SM89",)).manifest
+
+    assert (found.executed, found.proof) == (False, None)
+    assert found.not_executed
+    assert found.rebuilt == "identical"
+    assert found.settings.targets == ("sm89",)
+    assert found.profile == ({"batch": (1, 2, 4), "sequence": (1, 16, 32)},)
+    assert [(one.name, one.dtype, one.shape) for one in found.inputs] == [("x", "float", (-1, -1, 4))]
+    assert found.precision == {"float32": 16}
+    assert found.bytes == (tmp_path / "engine" / ENGINE).stat().st_size
+    assert "Engine generation completed" in (tmp_path / "engine" / "build.log").read_text()
+
+
+def test_an_engine_that_was_altered_is_not_opened(graph, tmp_path):
+    engine = built(graph(DENSE), tmp_path)
+    engine.file.write_bytes(engine.file.read_bytes()[:-1] + b"?")
+
+    with pytest.raises(UsageError, match="altered"):
+        Engine.open(engine.folder)
+
+
+def test_buckets_become_profiles(graph, tmp_path):
+    found = built(graph(DENSE), tmp_path, buckets=(8, 16)).manifest
+
+    assert [one["sequence"] for one in found.profile] == [(1, 8, 8), (9, 16, 16), (17, 32, 32)]
+    assert len(found.settings.profiles) == 3
+
+
+def test_lengths_become_buckets_of_equal_shares(graph, tmp_path):
+    lengths = tmp_path / "lengths.txt"
+    lengths.write_text("\n".join(map(str, [*range(1, 7), *[12] * 6, *range(20, 26)])))
+
+    found = built(graph(DENSE), tmp_path, lengths=lengths).manifest
+
+    assert [one["sequence"] for one in found.profile] == [(1, 6, 6), (7, 12, 12), (13, 25, 25), (26, 32, 32)]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"targets": ("sm90",)}, EngineError, "'sm90' is none that this library builds for; expected one of sm"),
+        ({"ranges": {"width": (1, 2, 3)}}, ProfileError, "no such dim; it has batch, sequence"),
+        ({"ranges": {"batch": (4, 2, 8)}}, ProfileError, "0 <= MIN <= OPT <= MAX"),
+        ({"buckets": (40,)}, ProfileError, "rising sizes from 1 to 32"),
+        ({"workspace_mib": 0}, UsageError, "at least 1 MiB"),
+        ({"seconds": 0.01}, BuildError, "takes longer than"),
+    ],
+)
+def test_what_can_not_be_built_is_told_and_nothing_is_written(options, error, words, graph, tmp_path):
+    with pytest.raises(error, match=words):
+        built(graph(DENSE), tmp_path, **options)
+
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["model.onnx"]
+
+
+def test_a_graph_that_is_refused_leaves_nothing(graph, tmp_path):
+    bits = "bits (int32[n] x) => (int32[n] y) { [and] y = BitwiseAnd (x, x) }"
+
+    with pytest.raises(BuildError, match=r"refuses node 'and' \(BitwiseAnd\)"):
+        built(graph(bits), tmp_path, ranges={})
+
+    assert not (tmp_path / "engine").exists()
+
+
+def test_a_graph_of_mixed_types_is_refused(graph):
+    mixed = "mixed (float[4] x, float16[4] h) => (float[4] y) { y = Add (x, h) }"
+
+    report = check(graph(mixed), RTX)
+
+    assert report.parser == "refused"
+    assert "Float and Half" in report.findings[0].message
+
+
+def test_an_engine_of_a_file_needs_a_place(graph):
+    with pytest.raises(UsageError, match="expected -o DIR"):
+        build(BuildRequest(graph(DENSE), RTX))
+
+
+def test_broken_external_data_is_told_before_anything_is_built(tmp_path):
+    model = onnx.parser.parse_model(HEAD.format(opset=18) + DENSE)
+    (weight,) = model.graph.initializer
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight), "w"))
+    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="w.data", size_threshold=0)
+    (tmp_path / "w.data").write_bytes(b"short")
+
+    with pytest.raises(SourceError, match=r"expected up to byte 64 of 'w\.data', which has 5"):
+        check(tmp_path / "model.onnx", RTX)
+    with pytest.raises(SourceError, match="expected up to byte 64"):
+        built(tmp_path / "model.onnx", tmp_path)
+    assert not (tmp_path / "engine").exists()
+
+
+def test_a_file_that_is_no_graph_is_a_usage_error(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"nothing of the kind")
+
+    with pytest.raises(SourceError, match="not a valid ONNX model"):
+        check(tmp_path / "model.onnx", RTX)
+    with pytest.raises(SourceError, match="no such file"):
+        check(tmp_path / "other.onnx", RTX)
+
+
+def test_two_graphs_that_crash_a_parser_are_both_told(graph):
+    roi = """align (float[2, 3, 8, 8] x, float[4, 4] r, int64[4] b) => (float[4, 3, 2, 2] y) {
+        y = RoiAlign <output_height = 2, output_width = 2> (x, r, b) }"""
+
+    reports = [check(graph(roi), RTX) for _ in range(2)]
+
+    assert [one.parser for one in reports] == ["refused", "refused"]
+    assert [one.findings[0].code for one in reports] == ["node-refused", "node-refused"]
+
+
+def test_types_that_the_library_would_change_are_not_built(graph, tmp_path):
+    doubles = "wide (double[n, 4] x) => (double[n, 4] y) { y = Relu (x) }"
+
+    with pytest.raises(BuildError, match="computes 'x' in float, and the graph declares double"):
+        built(graph(doubles), tmp_path, ranges={})
+
+
+def test_what_would_be_taken_for_something_else_is_not_built(graph, tmp_path):
+    unsigned = """u (float[n, 4] x) => (float[n, 4] y) <float s = {0.5}, uint8 z = {0}> {
+        q = QuantizeLinear (x, s, z) y = DequantizeLinear (q, s, z) }"""
+
+    with pytest.raises(BuildError, match="unsigned ones, which are taken for signed"):
+        built(graph(unsigned), tmp_path, ranges={})
+
+
+def test_a_builder_that_runs_out_of_memory_is_told(tmp_path, monkeypatch):
+    text = "large (float[n, 4096] x) => (float[n, 4096] y) { y = MatMul (x, w) }"
+    model = onnx.parser.parse_model(HEAD.format(opset=18) + text)
+    numbers = np.random.default_rng(0).standard_normal((4096, 4096)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(numbers, "w"))
+    onnx.save(model, tmp_path / "model.onnx")
+    (tmp_path / "site").mkdir()
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))\n"
+    (tmp_path / "site" / "sitecustomize.py").write_text(limit)
+    paths = [str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+
+    with pytest.raises(BuildError, match=r"OutOfMemory|bad_alloc"):
+        built(tmp_path / "model.onnx", tmp_path, ranges={"n": (1, 2, 4)})
+    assert not (tmp_path / "engine").exists()
+
+
+def test_an_engine_is_replaced_only_when_forced(graph, tmp_path):
+    first = built(graph(DENSE), tmp_path)
+
+    with pytest.raises(OutputError, match="exists already"):
+        built(graph(DENSE), tmp_path)
+    assert built(graph(DENSE), tmp_path, is_forced=True).manifest.sha256 == first.manifest.sha256
+    (tmp_path / "engine" / MANIFEST).unlink()
+    with pytest.raises(OutputError, match="replaces engines"):
+        built(graph(DENSE), tmp_path, is_forced=True)
+
+
+def test_a_process_that_dies_is_told_by_its_signal(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import os\nos.abort()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    with pytest.raises(CrashError, match="signal SIGABRT"):
+        ask(Order(RTX, "nothing.onnx"))
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("package")
+    onnx.save(onnx.parser.parse_model(HEAD.format(opset=18) + DENSE), folder / "model.onnx")
+    profile = {"batch": (1, 2, 3), "sequence": (1, 4, 8)}
+    return ow.convert(folder / "model.onnx", folder / "out", profile=profile, engine=RTX, measure=False, proof="quick")
+
+
+def held(package, answer):
+    """Proves the engine of a package by a session made of a function, as a GPU's would be."""
+    engine = built_engine(package, RTX)
+    session = engine_session(package, engine, FunctionSession(answer))
+    return keep_proof(engine, proof := prove_session(package, session, read_evidence(package))), proof
+
+
+def test_an_engine_was_executed_only_when_what_it_answers_was_shown_right(package):
+    right = package.session(engine="onnxruntime").run
+    wrong, failed = held(package, lambda feeds: {"y": right(feeds)["y"] * 1.01})
+    empty, told = held(package, lambda feeds: {"y": np.zeros_like(right(feeds)["y"])})
+
+    assert (failed.verdict, wrong.manifest.executed) == ("failed", False)
+    assert (told.verdict, empty.manifest.executed) == ("failed", False)
+    assert any("output 'y' is all zero" in one.message for one in told.failures)
+    assert not Engine.open(package.folder / "engines" / RTX).manifest.executed
+    shown, proof = held(package, right)
+    assert (proof.verdict, shown.manifest.executed, shown.manifest.not_executed) == ("proven", True, "")
+    again = Engine.open(package.folder / "engines" / RTX).manifest
+    assert (again.executed, again.proof) == (True, proof)
+
+
+def test_an_engine_that_can_not_run_here_is_not_proven_by_another(package):
+    reason = backends.engines()[RTX].available()
+    if reason is None:
+        pytest.skip("there is a GPU, which proves it")
+
+    with pytest.raises(EngineError, match="not available"):
+        ow.prove(package.folder, engine=RTX)
+    with pytest.raises(EngineError, match="not available"):
+        Engine.open(package.folder / "engines" / RTX).session()
+    with pytest.raises(EngineError, match=r"not proven for this package|not available"):
+        package.session(engine=RTX)
+
+
+def test_an_engine_of_another_graph_is_not_proven(package, tmp_path):
+    shutil.copytree(package.folder, tmp_path / "copy")
+    folder = tmp_path / "copy" / "engines" / RTX
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "onnx_sha256": "0" * 64}))
+
+    with pytest.raises(SourceError, match="of another graph"):
+        built_engine(Package.open(tmp_path / "copy"), RTX)
+
+
+def test_an_engine_that_is_not_built_yet_is_told(package, tmp_path):
+    shutil.copytree(package.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("engines"))
+
+    with pytest.raises(EngineError, match=r"has none\. Build it: `onnxwright build"):
+        ow.prove(tmp_path / "copy", engine=RTX)
+
+
+def test_what_replaces_the_flags_of_tensorrt_10_is_explained():
+    code, text = run("explain", "trt10")
+
+    assert code == 0
+    for flag in ("--fp16", "--int8", "IInt8Calibrator", "EXPLICIT_BATCH", "ILayer.precision", "max_workspace_size"):
+        assert flag in text
+
+
+def test_a_package_builds_its_engine_again_for_a_part_of_what_was_proven(package):
+    (found,) = (one for one in package.manifest.findings if one.code == "engine-not-executed")
+    assert found.message.startswith(f"{RTX}: built with")
+    shown = package.manifest.variants["fp32"].engines
+    assert (shown[RTX].executed, shown[RTX].proof) == (False, None)
+    assert shown["onnxruntime"].executed
+    first = Engine.open(package.folder / "engines" / RTX).manifest
+    assert first.rebuilt == "identical"
+    again = ow.build(package.folder, engine=RTX, force=True)
+    assert (again.manifest.sha256, again.manifest.executed) == (first.sha256, False)
+    with pytest.raises(OutOfRangeError, match="proven for 1 to 8"):
+        ow.build(package.folder, engine=RTX, profile={"sequence": (1, 4, 16)}, force=True)
+    assert Engine.open(package.folder / "engines" / RTX).manifest.sha256 == first.sha256

@@ -1,0 +1,82 @@
+"""Candidates are loaded a few at a time, and the graph as exported twice and no more."""
+
+import weakref
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from cases.graphs import draw, model
+
+from onnxwright import backends
+from onnxwright.graph.optimizing import Plan
+from onnxwright.rewrites import Trace
+from onnxwright.stages import trials
+from onnxwright.stages.trials import Candidate, Trials
+
+TEXT = "g (float[n, 4] x) => (float[n, 4] y) { a = Relu (x) y = Neg (a) }"
+
+
+class Counting:
+    """ONNX Runtime, with a count of the sessions that are alive."""
+
+    def __init__(self):
+        self._engine, self.alive, self.most, self.files = backends.engine("onnxruntime"), 0, 0, []
+
+    def prepare(self, file, options):
+        session = self._engine.prepare(file, options)
+        self.files.append(file)
+        self.alive += 1
+        self.most = max(self.most, self.alive)
+        weakref.finalize(session, self._gone)
+        return session
+
+    def _gone(self):
+        self.alive -= 1
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    made = Counting()
+    monkeypatch.setattr(trials.backends, "engine", lambda name: made)
+    return made
+
+
+@pytest.fixture
+def bench(tmp_path):
+    file = tmp_path / "given" / "model.onnx"
+    file.parent.mkdir()
+    graph = model(TEXT)
+    ir.save(graph, file)
+    return Trials("onnxruntime", file, tmp_path, [({"n": 3}, draw(graph))])
+
+
+def candidates(count):
+    return [Candidate(Plan(f"plan {number}", ()), model(TEXT), Trace()) for number in range(count)]
+
+
+def test_few_are_alive_at_once_and_the_graph_as_exported_is_loaded_twice(bench, counting):
+    found = bench.measured(candidates(6))
+    again = bench.measured(candidates(1))
+
+    assert counting.files.count(bench.file) == 2
+    assert len(counting.files) == 2 + 7
+    assert counting.most <= 2 + 4
+    assert all(one.latencies and one.control for one in (*found, *again))
+
+
+def test_a_graph_that_the_engine_refuses_is_told_and_the_others_are_measured(bench):
+    broken = model("g (float[n, 4] x) => (float[n, 4] y) { y = com.microsoft.NoSuch (x) }")
+    given = [*candidates(1), Candidate(Plan("broken", ()), broken, Trace())]
+
+    fine, refused = bench.measured(given)
+
+    assert fine.latencies
+    assert not refused.latencies
+    assert "NoSuch" in refused.refusal
+
+
+def test_the_same_graph_again_is_no_faster(bench):
+    (found,) = bench.measured(candidates(1))
+
+    assert found.latencies[0].runs >= 6
+    assert np.isfinite(found.gain)
