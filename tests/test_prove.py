@@ -16,7 +16,7 @@ from onnxwright.proof.prove import Plan, prove
 from onnxwright.reference import reference_of
 from onnxwright.stages.export import export
 from onnxwright.stages.load import load
-from onnxwright.tolerance import LEAST_LIMIT, MOST_LIMIT, distance, lower_precision
+from onnxwright.tolerance import LEAST_LIMIT, MOST_LIMIT, distance, lower_precision, quantized
 
 DIMS = {"x": {0: "batch", 1: "sequence"}, "mask": {0: "batch", 1: "sequence"}}
 RANGES = {"batch": (1, 4, 8), "sequence": (1, 16, 64)}
@@ -556,6 +556,43 @@ def test_a_candidate_in_a_lower_type_is_held_to_what_that_type_can(source, refer
     assert as_half.verdict == "proven"
     assert as_half.tolerance.classes == {"states": "lower-precision", "pooled": "lower-precision", "lengths": "exact"}
     assert as_if_full.tolerance.limits["pooled"] < as_half.tolerance.limits["pooled"] <= 0.05
+
+
+def in_steps(feeds, answered):
+    for name in ("states", "pooled"):
+        step = np.abs(answered[name]).max(initial=0.0, where=np.isfinite(answered[name])) / 31
+        answered[name] = np.rint(answered[name] / step) * step
+
+
+def swapped_rows(feeds, answered):
+    answered["states"] = answered["states"][::-1]
+
+
+def without_mask(feeds, answered):
+    answered["pooled"] = answered["states"].mean(1)
+
+
+def as_if_short(feeds, answered):
+    """As a graph in which a branch for short inputs was frozen."""
+    if feeds["x"].shape[1] > 32:
+        answered["states"] = answered["states"] * 0.4
+
+
+@pytest.mark.parametrize("spoil", [swapped_rows, without_mask, as_if_short])
+def test_a_candidate_in_int8_that_is_structurally_wrong_is_refuted(source, reference, spoil):
+    """However coarse its steps are: the class is never wider than one half of the whole tensor."""
+    proof = judge(source, reference, spoiled(reference, spoil), classes={"it": quantized(1.0)}, seconds=1.0)
+
+    assert proof.verdict != "proven"
+    assert "outputs-differ" in codes(proof)
+
+
+def test_a_candidate_in_int8_may_be_off_by_steps(source, reference):
+    proof = judge(source, reference, spoiled(reference, in_steps), classes={"it": quantized(0.03)}, seconds=1.0)
+
+    assert proof.verdict == "proven"
+    assert proof.tolerance.is_overall
+    assert proof.tolerance.is_for_usual
 
 
 def test_kinds_of_values_that_the_time_does_not_allow_are_told(source, reference, graph):

@@ -1,12 +1,16 @@
 """The precision is lowered within a budget: what is kept was judged on samples that it wasn't made with, and proven."""
 
+import contextlib
 import functools
 import importlib.util
 import json
 import shutil
 
+import msgspec
 import numpy as np
 import onnx
+import onnx.numpy_helper
+import onnx.parser
 import pytest
 import torch
 import transformers
@@ -15,8 +19,10 @@ from typer.testing import CliRunner
 
 import onnxwright as ow
 from onnxwright import environment
+from onnxwright.artifact import write_manifest
 from onnxwright.cli import app
-from onnxwright.errors import ProofError, UsageError
+from onnxwright.errors import ProofError, SourceError, UsageError
+from onnxwright.files import digest
 from onnxwright.reports.lowering import frontier
 from onnxwright.stages.inspect import inspect
 
@@ -216,6 +222,8 @@ def test_not_finite_samples_are_refused(graph, tmp_path):
         ({"precision": "int7"}, "precision 'int7' is unknown; expected"),
         ({"max_accuracy_loss": -1.0}, "max accuracy loss -1.0: expected a number from 0"),
         ({"max_accuracy_loss": float("nan")}, "max accuracy loss nan: expected a number from 0"),
+        ({"precision": "int8", "search_seconds": float("nan")}, "search time nan: expected seconds from 0"),
+        ({"precision": "int8", "search_seconds": -1.0}, "search time -1.0: expected seconds from 0"),
     ],
 )
 def test_what_is_no_precision_or_budget_is_refused(graph, options, told, tmp_path):
@@ -288,6 +296,186 @@ def foreign(tmp_path, text):
     file = tmp_path / "foreign.onnx"
     onnx.save(onnx.parser.parse_model(text), file)
     return file
+
+
+@pytest.mark.parametrize(
+    ("precision", "told"),
+    [
+        ("int8-blocks", "no weight of a matrix product could be held in a smaller type: its weight is smaller"),
+        ("int8-tables", "no table of embeddings could be held in a smaller type: there are none"),
+        ("fp16-tables", "no table of embeddings could be held in a smaller type: there are none"),
+    ],
+)
+def test_a_graph_of_which_nothing_is_lowered_is_not_called_so(small, precision, told, tmp_path):
+    package = ow.quantize(small(), tmp_path / "out", precision=precision, **QUICK)
+
+    assert list(package.manifest.variants) == ["fp32"]
+    (found,) = [one.message for one in package.manifest.findings if one.code == "precision-kept"]
+    assert told in found
+
+
+def test_a_graph_that_is_float16_already_is_not_lowered_to_it(tmp_path):
+    text = """<ir_version: 8, opset_import: ["" : 18]>
+    g (float16[batch, 16] x) => (float16[batch, 16] y) { y = MatMul (x, w) }"""
+    _save(text, tmp_path / "half.onnx", w=np.random.default_rng(0).normal(size=(16, 16)).astype(np.float16))
+    package = ow.quantize(tmp_path / "half.onnx", tmp_path / "out", precision="fp16", **QUICK)
+
+    assert list(package.manifest.variants) == ["fp32"]
+    assert "nothing of it is in float32" in " ".join(found.message for found in package.manifest.findings)
+
+
+def test_a_package_in_int8_is_proven_again_by_the_limits_of_its_own_proof(small, tmp_path):
+    ow.quantize(small(), tmp_path / "out", precision="int8-static", max_accuracy_loss=0.05, **QUICK)
+    (again,) = ow.prove(tmp_path / "out").values()
+
+    assert again.verdict == "proven", again.findings
+    assert again.tolerance.name == "lower-precision"
+    assert again.tolerance.is_overall
+    assert "int8" in again.candidate
+
+    _replace_in_package(tmp_path / "out", "int8", lambda model: _scaled(model, 2.0))
+    (wrong,) = ow.prove(tmp_path / "out").values()
+    assert wrong.verdict == "failed"
+
+
+def test_a_package_in_float16_is_proven_again_by_the_limits_of_its_own_proof(small, tmp_path):
+    ow.quantize(small(), tmp_path / "out", precision="fp16", max_accuracy_loss=0.05, **QUICK)
+    (again,) = ow.prove(tmp_path / "out").values()
+
+    assert again.verdict == "proven", again.findings
+    assert again.tolerance.name == "lower-precision"
+
+
+def test_a_package_whose_graph_was_altered_is_no_source(small, tmp_path):
+    ow.quantize(small(), tmp_path / "out", precision="fp32", **QUICK)
+    file = tmp_path / "out" / "onnx" / "model.onnx"
+    onnx.save(_scaled(onnx.load(file), 2.0), file)
+
+    with pytest.raises(SourceError, match="was altered"):
+        ow.quantize(tmp_path / "out", tmp_path / "again", precision="int8-static", **QUICK)
+    assert not (tmp_path / "again").exists()
+
+
+def test_rows_that_depend_on_each_other_in_the_model_itself_are_not_held_against_a_variant(small, tmp_path):
+    file = small("m = ReduceMean <keepdims = 1> (t, zero) d = Add (t, m)", zero=np.array([0]))
+    package = ow.quantize(file, tmp_path / "out", precision="int8-static", max_accuracy_loss=0.05, **QUICK)
+
+    assert kept_one(package)[1].neighbours is None
+
+
+def test_rows_on_another_axis_than_the_first_are_not_taken_apart(tmp_path):
+    weight = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
+    text = """<ir_version: 8, opset_import: ["" : 18]>
+    g (float[sequence, batch, 16] x) => (float[batch, 16] y) { s = ReduceSum <keepdims = 0> (x, zero)
+    y = MatMul (s, w) }"""
+    file = tmp_path / "m.onnx"
+    _save(text, file, w=weight, zero=np.array([0]))
+    profile = {"batch": (1, 2, 4), "sequence": (1, 2, 4)}
+    package = ow.quantize(
+        file, tmp_path / "out", precision="int8-static", max_accuracy_loss=0.1, **{**QUICK, "profile": profile}
+    )
+
+    assert kept_one(package)[1].neighbours is None
+
+
+def test_a_search_without_time_says_so(small, tmp_path):
+    with pytest.raises(ProofError, match="nothing of it could be made") as refusal:
+        ow.quantize(small(), tmp_path / "out", precision="int8", search_seconds=0.0, **QUICK)
+
+    assert "--search-time gives more" in str(refusal.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_that_the_task_has_no_measure_for_are_refused_before_the_search(small, tmp_path):
+    np.savez(tmp_path / "samples.npz", x=np.random.default_rng(3).normal(size=(20, 16)).astype(np.float32))
+    (tmp_path / "labels.txt").write_text("1\n" * 20)
+    stages, given = Heard(), {"samples": tmp_path / "samples.npz", "labels": tmp_path / "labels.txt"}
+    with pytest.raises(UsageError, match="labels"):
+        ow.quantize(small(), tmp_path / "out", precision="int8", progress=stages, **given, **QUICK)
+
+    assert stages.names[-1] == "ask the samples"
+
+
+def test_float16_that_only_a_graph_in_float32_would_keep_within_the_budget_is_over_it(small, tmp_path):
+    with pytest.raises(ProofError, match="nothing of it stays within a loss of 0") as refusal:
+        ow.quantize(small(), tmp_path / "out", precision="fp16", max_accuracy_loss=0.0, **QUICK)
+
+    assert "fp16: over budget: it loses" in str(refusal.value)
+
+
+def test_what_an_engine_gains_nothing_from_is_said_once(small, tmp_path):
+    with pytest.raises(ProofError, match="nothing of it could be made") as refusal:
+        ow.quantize(small(), tmp_path / "out", precision="bf16-execution", **QUICK)
+    package = ow.quantize(small(), tmp_path / "auto", **{**QUICK, "engine": "openvino"}, max_accuracy_loss=0.0)
+
+    assert "it executes a graph in the types that are written in it" in str(refusal.value)
+    names = [one.recipe for one in package.manifest.quantizations["openvino"].candidates if one.outcome == "refused"]
+    assert names.count("int4-rtn") == 1
+
+
+def test_samples_are_looked_at_before_any_work(small, tmp_path):
+    np.savez(tmp_path / "samples.npz", x=np.zeros((0, 16), np.float32))
+    stages = Heard()
+    with pytest.raises(UsageError, match="no sample in it"):
+        ow.quantize(
+            small(), tmp_path / "out", precision="int8", samples=tmp_path / "samples.npz", progress=stages, **QUICK
+        )
+
+    assert stages.names == ["load", "examine"]
+
+
+class Heard:
+    """Keeps the names of the stages."""
+
+    def __init__(self):
+        self.names = []
+
+    @contextlib.contextmanager
+    def stage(self, name):
+        self.names.append(name)
+        yield
+
+    def note(self, text):
+        pass
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Writes two products with a step in between."""
+
+    def write(middle="d = Identity (t)", **weights):
+        rng = np.random.default_rng(0)
+        text = f"""<ir_version: 8, opset_import: ["" : 18]>
+        g (float[batch, 16] x) => (float[batch, 16] y)
+        {{ a = MatMul (x, w) t = Tanh (a) {middle} y = MatMul (d, v) }}"""
+        own = {name: (rng.normal(size=(16, 16)) / 4).astype(np.float32) for name in "wv"}
+        _save(text, tmp_path / "small.onnx", **own, **weights)
+        return tmp_path / "small.onnx"
+
+    return write
+
+
+def _save(text, file, **weights):
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
+    onnx.save(model, file)
+
+
+def _scaled(model, factor):
+    """A graph one of whose weights is so many times as large."""
+    weight = next(one for one in model.graph.initializer if one.name == "v" or one.name.endswith("/int8/scale"))
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * factor, weight.name))
+    return model
+
+
+def _replace_in_package(folder, variant, change):
+    """Replaces the graph of a variant, as one who takes care that the digest fits."""
+    package = ow.open(folder)
+    file = package.file(variant)
+    onnx.save(change(onnx.load(file)), file)
+    found = msgspec.structs.replace(package.manifest.variants[variant], sha256=digest(file))
+    variants = {**package.manifest.variants, variant: found}
+    write_manifest(folder, msgspec.structs.replace(package.manifest, variants=variants))
 
 
 def test_where_float16_overflows_everywhere_the_graph_stays_in_float32_and_says_so(tmp_path):

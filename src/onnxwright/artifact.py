@@ -29,6 +29,7 @@ class PackageSession:
     def __init__(self, session: Session, signature: Signature, proof: Proof):
         self._session = session
         self._signature = signature
+        self._proof = proof
         self._range = {dim: proof.range[dim] for dim in signature.dims}
 
     @property
@@ -40,6 +41,11 @@ class PackageSession:
     def range(self) -> dict[str, tuple[int, int]]:
         """Least and most proven size of each dim, both included."""
         return dict(self._range)
+
+    @property
+    def proof(self) -> Proof:
+        """What was proven of the graph in this engine."""
+        return self._proof
 
     @property
     def signature(self) -> Signature:
@@ -115,6 +121,17 @@ class Package:
         """
         return self.folder / self._variant(variant).file
 
+    def proven_file(self, variant: str | None = None) -> Path:
+        """Returns the ONNX file of a variant, which is the one that was proven.
+
+        Raises:
+            UsageError: when the package has no such variant.
+            SourceError: when the file was altered.
+        """
+        file = self.file(variant)
+        self._check_unaltered(file, self._variant(variant))
+        return file
+
     def session(self, engine: str = "auto", variant: str | None = None, threads: int | None = None) -> PackageSession:
         """Makes a variant ready to run: in the package's own engine, or in another that it was proven with.
 
@@ -132,8 +149,7 @@ class Package:
         if name not in proofs:
             known = ", ".join(proofs) or "none"
             raise EngineError(f"engine '{name}': not proven for this package. Proven: {known}. Use one of these.")
-        file = self.file(variant)
-        self._check_unaltered(file, chosen)
+        file = self.proven_file(variant)
         self._check_range(proofs[name])
         session = backend.prepare(file, Options(threads or environment.cores(), chosen.execution))
         return PackageSession(session, self.signature, proofs[name])

@@ -13,6 +13,8 @@ from onnxwright.signature import Signature
 
 FILE_NAME = "onnxwright.json"
 SCHEMA = 1
+EXPORTED = "fp32"
+"""The variant that every package has: the graph as exported."""
 
 Verdict = Literal["proven", "partial", "failed"]
 
@@ -34,7 +36,9 @@ class Tolerance(msgspec.Struct, frozen=True):
     """How far each output may lie from the reference, and where that number comes from.
 
     `floors` are the noise of the reference itself, and a limit is `multiple` times that, or the least limit of the
-    output's class where that is greater. `classes` says for each output which class it is held to.
+    output's class where that is greater. `classes` says for each output which class it is held to. An error is that of
+    the worst element, or with `is_overall` that of the whole tensor; with `is_for_usual` the limits hold for values as
+    a model is used with, and of others the answer is finite.
     """
 
     name: str
@@ -43,6 +47,8 @@ class Tolerance(msgspec.Struct, frozen=True):
     origin: str
     multiple: float = 0.0
     classes: dict[str, str] = {}
+    is_overall: bool = False
+    is_for_usual: bool = False
 
 
 Wrong = Literal["values", "shape", "raises", "narrowed"]

@@ -30,12 +30,14 @@ LEAST_DOUBLE_LIMIT: Final = 1e-12
 MOST_LIMIT: Final = 2e-2
 """An output whose noise asks for more than this can't be told from a wrong one."""
 
+MOST_LOWER: Final = 5e-2
+"""No element of a candidate in lower floats may be farther off than this."""
+
 ROUNDOFFS: Final = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "int8": 2.0**-8}
 """Half the gap between one and the next number of each lower type; for int8 half a step of 127."""
 _FLOAT32_ROUNDOFF = 2.0**-24
 _LOWER_MULTIPLE = 8.0
 _LEAST_ROUNDOFFS = 4.0
-_MOST_LOWER = 5e-2
 _OVERALL_MULTIPLE = 10.0
 _LEAST_OVERALL = 2e-2
 _MOST_OVERALL = 0.5
@@ -88,7 +90,7 @@ def lower_precision(dtype: str) -> ToleranceClass:
     roundoff = ROUNDOFFS[dtype]
     scale = roundoff / _FLOAT32_ROUNDOFF
     return ToleranceClass(
-        "lower-precision", _LOWER_MULTIPLE, _LEAST_ROUNDOFFS * roundoff, _MOST_LOWER, scale, is_for_usual=True
+        "lower-precision", _LOWER_MULTIPLE, _LEAST_ROUNDOFFS * roundoff, MOST_LOWER, scale, is_for_usual=True
     )
 
 

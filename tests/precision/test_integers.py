@@ -7,7 +7,7 @@ import pytest
 
 from onnxwright.backends import Options
 from onnxwright.backends.onnxruntime import OnnxRuntimeSession
-from onnxwright.errors import UsageError
+from onnxwright.errors import RouteError, UsageError
 from onnxwright.graph.precision.activations import activations, tapped
 from onnxwright.graph.precision.choosing import settings
 from onnxwright.graph.precision.integers import (
@@ -236,3 +236,61 @@ def test_what_is_written_is_valid_onnx(load):
 
     for made in (with_fixed_scales(model, chosen), with_measured_scales(model), with_switches(model, chosen)):
         onnx.checker.check_model(ir.to_proto(made), full_check=True)
+
+
+SQUARE = (RNG.normal(size=(16, 16)) * np.exp(2 * RNG.normal(size=(16, 1)))).astype(np.float32)
+
+
+def test_a_weight_that_two_products_take_by_different_axes_has_scales_for_each(load):
+    """As of an autoencoder with tied weights: `x @ w.T`, then `@ w`."""
+    text = """
+    <ir_version: 8, opset_import: ["" : 18]>
+    g (float[batch, 16] x) => (float[batch, 16] y, float[batch, 16] z) {
+        y = Gemm <transB = 1> (x, w)
+        z = MatMul (x, w)
+    }
+    """
+    model = prepared(graph(text, w=SQUARE))
+    expected = load(model).run(FEEDS[0])
+
+    for made in (with_fixed_scales(model, found(model, load)), with_measured_scales(model)):
+        answered = load(made).run(FEEDS[0])
+        for name, array in expected.items():
+            assert np.linalg.norm(answered[name] - array) < 0.03 * np.linalg.norm(array)
+
+
+def test_names_that_a_graph_has_already_are_not_taken_again(load):
+    text = """
+    <ir_version: 8, opset_import: ["" : 18]>
+    g (float[batch, 16] x) => (float[batch, 16] z) {
+        [same] y = MatMul (x, w)
+        a = Mul (y, "x/scale")
+        [same] "x/quantized/QuantizeLinear/out" = MatMul (a, "w/1/int8")
+        [same] z = MatMul ("x/quantized/QuantizeLinear/out", "x/zero")
+    }
+    """
+    names = {'"x/scale"': "s", '"w/1/int8"': "v", '"x/zero"': "u", '"x/quantized/QuantizeLinear/out"': "q"}
+    for name, short in names.items():
+        text = text.replace(name, short)
+    model = graph(text, w=SQUARE, s=np.ones(16, np.float32), v=SQUARE, u=SQUARE)
+    for name, short in names.items():
+        value = next(value for node in model.graph for value in node.inputs if value.name == short)
+        value.name = name.strip('"')
+    model = prepared(model)
+    chosen = found(model, load)
+
+    assert len({one.name for one in products(model)}) == 3
+    expected = load(model).run(FEEDS[0])["z"]
+    for made in (with_fixed_scales(model, chosen), with_measured_scales(model)):
+        onnx.checker.check_model(ir.to_proto(made), full_check=True)
+        answered = load(made).run(FEEDS[0])["z"]
+        assert np.linalg.norm(answered - expected) < 0.05 * np.linalg.norm(expected)
+    onnx.checker.check_model(ir.to_proto(with_switches(model, chosen)), full_check=True)
+
+
+def test_weights_that_are_not_finite_are_refused_by_name():
+    broken = W.copy()
+    broken[2, 3] = np.inf
+
+    with pytest.raises(RouteError, match="weight 'w' holds NaN or infinity"):
+        prepared(graph(TWO.format(opset=18), w=broken, v=V))

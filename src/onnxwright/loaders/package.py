@@ -5,32 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from onnxwright.artifact import Package
 from onnxwright.loaders import onnxfile
+from onnxwright.manifest import EXPORTED
 from onnxwright.samples import TextRows
 from onnxwright.source import Source
 from onnxwright.tasks import ENCODED
 from onnxwright.text import FILE_NAME, Tokenizer, built_in
-
-GRAPH: Final = "fp32"
-"""The variant that every package has: the graph as exported."""
 
 
 def load(folder: Path, ranges: Mapping[str, tuple[int, int, int]], texts: Sequence[str] = ()) -> Source:
     """Reads the graph of a package, with the range that was proven unless others are given, and texts to sample.
 
     Raises:
-        SourceError: when the package isn't whole.
+        SourceError: when the package isn't whole, or its graph was altered.
         ForwardError: when the graph can't be run.
     """
     package = Package.open(folder)
-    proven = package.profile.within(package.manifest.variants[GRAPH].proof.range)
+    proven = package.profile.within(package.manifest.variants[EXPORTED].proof.range)
     known = {dim: (sizes.least, sizes.usual, sizes.most) for dim, sizes in proven.items()}
-    loaded = onnxfile.load(package.file(GRAPH), {**known, **ranges})
+    loaded = onnxfile.load(package.proven_file(EXPORTED), {**known, **ranges})
     sampler = loaded.sampler
     if package.task is not None and (folder / FILE_NAME).is_file() and set(package.signature.input_names) <= {*ENCODED}:
         sampler = replace(sampler, text=_text_rows(Tokenizer.open(folder), texts or built_in()))

@@ -63,6 +63,8 @@ class Judge:
             origin=self._reference.origin,
             multiple=of.multiple,
             classes={name: found.name for name, found in classes.items()},
+            is_overall=of.is_overall,
+            is_for_usual=of.is_for_usual,
         )
 
     def look_at(self, feeds: Tensors, expected: Tensors, where: str) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 
 from onnxwright.backends import Session, Tensors
 from onnxwright.discovery import offered
-from onnxwright.errors import UsageError, accepted
+from onnxwright.errors import FutileError, UsageError, accepted
 from onnxwright.rewrites import Lowered
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onnxwright.graph.precision.products import Product
 
 Array = np.ndarray[Any, np.dtype[Any]]
+T = TypeVar("T")
 
 AUTO: Final = "auto"
 UNCHANGED: Final = "fp32"
@@ -46,13 +47,22 @@ class Material:
     load: Loader
     calibration: Sequence[Tensors]
     seed: int = 0
-    _settings: dict[str, Any] = field(default_factory=dict)
+    _found: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def once(self, what: str, recipe: Recipe, find: Callable[[], T]) -> T:
+        """Returns what is found of a recipe; it is looked for once, whatever executes it."""
+        key = (what, recipe.name)
+        if key not in self._found:
+            self._found[key] = find()
+        return cast(T, self._found[key])
 
     def settings_of(self, recipe: Recipe) -> Any:
         """What a recipe's `settings` are, found once."""
-        if recipe.name not in self._settings:
-            self._settings[recipe.name] = recipe.settings(self)
-        return self._settings[recipe.name]
+        return self.once("settings", recipe, lambda: recipe.settings(self))
+
+    def lowered_by(self, recipe: Recipe, kept: Mapping[str, str]) -> Lowered:
+        """What a recipe makes of the graph; where nothing is kept, made once."""
+        return recipe.make(self, kept) if kept else self.once("lowered", recipe, lambda: recipe.make(self, {}))
 
     @functools.cached_property
     def prepared(self) -> onnx_ir.Model:
@@ -169,6 +179,28 @@ def recipes_for(word: str) -> list[Recipe]:
     return [recipes()[word]]
 
 
+def refuse_unchanged(before: onnx_ir.Model, found: Lowered, what: str) -> Lowered:
+    """Returns what was lowered.
+
+    Raises:
+        FutileError: when no weight is of another type than before, with the reasons why.
+    """
+    if _types(before) != _types(found.model):
+        return found
+    raise FutileError(f"{what} could be held in a smaller type: {reasons_of(found) or 'there are none'}.")
+
+
+def reasons_of(found: Lowered) -> str:
+    """Says why nodes stay as they are: the first few reasons, each once."""
+    return "; ".join(list(dict.fromkeys(found.kept.values()))[:_TOLD])
+
+
+def _types(model: onnx_ir.Model) -> dict[str, Any]:
+    return {name: value.dtype for name, value in model.graph.initializers.items()}
+
+
+_TOLD: Final = 3
+"""So many reasons are told."""
 _ENGINES: Final = ("onnxruntime", "openvino")
 _HEAD: Final = """# The recipes of lower precision
 

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnxwright.errors import FutileError
-from onnxwright.recipes import Family, Material
+from onnxwright.recipes import Family, Material, reasons_of
 from onnxwright.rewrites import Lowered
 
 if TYPE_CHECKING:
     import onnx_ir
-
-_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,17 @@ class InFloats:
         return None
 
     def make(self, material: Material, kept: Mapping[str, str]) -> Lowered:
-        """Lowers the graph as far as the samples show that it may be."""
-        from onnxwright.graph.precision.floats import computes_in, lowered
+        """Lowers the graph as far as the samples show that it may be.
+
+        Raises:
+            FutileError: when no more is computed in the type than before.
+        """
+        from onnxwright.graph.precision.floats import computes_more_in, lowered
 
         found = lowered(material.model, self.precision, material.ranges, kept=kept)
-        if not computes_in(found.model, self.precision):
-            reasons = dict.fromkeys(found.kept.values())
-            raise FutileError(f"nothing could be computed in {self.precision}: {'; '.join(list(reasons)[:_TOLD])}")
+        if not computes_more_in(found.model, self.precision, material.model):
+            told = reasons_of(found) or "nothing of it is in float32"
+            raise FutileError(f"nothing could be computed in {self.precision}: {told}.")
         return found
 
     def witness(self, model: onnx_ir.Model) -> onnx_ir.Model | None:

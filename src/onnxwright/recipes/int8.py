@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_NONE: Final = "no product with constant weights, so that nothing would be computed in int8"
+_NONE: Final = "no product with constant weights in float32, so that nothing would be computed in int8"
 _PERCENTILE: Final = 99.99
 _BINS: Final = 2048
 _LEVELS: Final = 128

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnxwright.recipes import Family, Material
+from onnxwright.recipes import Family, Material, refuse_unchanged
 from onnxwright.rewrites import Lowered
 
 if TYPE_CHECKING:
@@ -28,10 +28,15 @@ class CompactTables:
         """None: every engine has the operators."""
 
     def make(self, material: Material, kept: Mapping[str, str]) -> Lowered:
-        """Stores the tables in the type."""
+        """Stores the tables in the type.
+
+        Raises:
+            FutileError: when there are none that could be.
+        """
         from onnxwright.graph.precision.tables import with_compact_tables
 
-        return with_compact_tables(material.model, self.precision, kept=kept)
+        found = with_compact_tables(material.model, self.precision, kept=kept)
+        return refuse_unchanged(material.model, found, "no table of embeddings")
 
     def witness(self, model: onnx_ir.Model) -> None:
         """None: it is computed in float32."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnxwright.recipes import Family, Material
+from onnxwright.recipes import Family, Material, refuse_unchanged
 from onnxwright.rewrites import Lowered
 
 if TYPE_CHECKING:
@@ -46,11 +46,17 @@ class RoundedWeights:
         return None if engine == self.engine else _REASONS.get(engine, f"it is written for {self.engine}.")
 
     def make(self, material: Material, kept: Mapping[str, str]) -> Lowered:
-        """Holds the weights of products in few bits."""
+        """Holds the weights of products in few bits.
+
+        Raises:
+            FutileError: when there are none that could be.
+        """
         from onnxwright.graph.precision.weights import Rounding, with_quantized_weights
 
         form = "MatMulNBits" if self.engine == "onnxruntime" else "DequantizeLinear"
-        return with_quantized_weights(material.prepared, Rounding(self.bits, self.block, self.method, form), kept=kept)
+        how = Rounding(self.bits, self.block, self.method, form)
+        found = with_quantized_weights(material.prepared, how, kept=kept)
+        return refuse_unchanged(material.prepared, found, "no weight of a matrix product")
 
     def witness(self, model: onnx_ir.Model) -> None:
         """None: the engine computes in what is written."""

@@ -11,8 +11,10 @@ from typing import Final
 
 from onnxwright import environment, evidence, files
 from onnxwright.artifact import Package
+from onnxwright.corpus import Corpus, corpus_of
 from onnxwright.findings import Finding
 from onnxwright.manifest import (
+    EXPORTED,
     Attempt,
     Evidence,
     Manifest,
@@ -33,7 +35,7 @@ from onnxwright.stages.quantize import quantize
 from onnxwright.stages.repair import best, repair_all
 from onnxwright.stages.repro import save_first, tell_repro
 from onnxwright.stages.request import Request, built_engines, proving_engines
-from onnxwright.stages.variants import EXPORTED, GRAPH, Variants, measured, variants_of
+from onnxwright.stages.variants import GRAPH, Variants, measured, variants_of
 from onnxwright.staging import staged
 from onnxwright.watching import memory
 
@@ -62,6 +64,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             asked = asked_of(source)
             reference = reference_of(source, threads=environment.cores(), device=request.device)
             source = replace(source, findings=(*source.findings, *rows_of(source, reference)))
+            corpus = _corpus(request, source)
         bench = Workbench(request, source, reference, engines, folder, asked, built_engines(request.engines))
         outcomes = repair_all(bench, progress)
         if request.repro is not None:
@@ -69,7 +72,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
         chosen = best(outcomes, source)
         _keep(chosen.file, folder / GRAPH)
         optimized = optimize(bench, chosen, folder / GRAPH, progress) if request.is_optimized else []
-        lowered, told = quantize(bench, chosen, folder / GRAPH, progress) if request.lowers_precision else ([], ())
+        lowered, told = quantize(bench, chosen, folder / GRAPH, corpus, progress) if corpus is not None else ([], ())
         bench = replace(bench, source=replace(source, findings=(*source.findings, *told)))
         made = variants_of(bench, chosen, optimized, lowered)
         if request.is_measured:
@@ -123,6 +126,13 @@ def load_request(request: Request) -> Source:
 def _are_arrays_to_judge_by(request: Request) -> bool:
     """Whether the samples are arrays of many inputs, to lower the precision by, and not one input of a certain size."""
     return request.lowers_precision and request.samples is not None and request.samples.suffix == ARRAYS
+
+
+def _corpus(request: Request, source: Source) -> Corpus | None:
+    """The samples to lower the precision by, looked at before any work begins."""
+    if not request.lowers_precision:
+        return None
+    return corpus_of(source, request.samples, request.labels, seed=request.seed)
 
 
 def _save_repro(outcomes: Sequence[Outcome], source: Source, folder: Path, progress: Progress) -> None:

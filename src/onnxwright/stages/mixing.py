@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -43,9 +42,13 @@ def mixes(material: Material, recipe: Recipe, loss_of: LossOf, budget: float) ->
     settings = material.settings_of(recipe)
     if settings is None:
         return
-    switched = _Switched.of(material, settings)
-    costs = sorted(_costs(switched, material), key=lambda one: -one.price)
-    count = _least_count(switched, costs, lambda session: loss_of(session) <= _MARGIN * budget)
+
+    def least() -> tuple[list[Cost], int]:
+        switched = _Switched.of(material, settings)
+        costs = sorted(_costs(switched, material), key=lambda one: -one.price)
+        return costs, _least_count(switched, costs, lambda session: loss_of(session) <= _MARGIN * budget)
+
+    costs, count = material.once(f"costs within {budget}", recipe, least)
     for _ in range(_RETRIES):
         if count >= len(costs):
             return
@@ -119,8 +122,3 @@ def _least_count(switched: _Switched, costs: Sequence[Cost], is_right: Callable[
         else:
             low = middle + 1
     return low
-
-
-def seconds_left(deadline: float) -> float:
-    """How long a search may still take."""
-    return deadline - time.monotonic()

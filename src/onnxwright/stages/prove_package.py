@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from msgspec.structs import replace
 
 from onnxwright import evidence, tolerance
 from onnxwright.artifact import Package, PackageSession, member
-from onnxwright.backends import Tensors
+from onnxwright.backends import Array, Tensors
 from onnxwright.errors import EngineError, SourceError
 from onnxwright.evidence import Kept, Point
 from onnxwright.files import digest
 from onnxwright.findings import Finding
-from onnxwright.manifest import Failure, Proof, Worst, Wrong
+from onnxwright.manifest import EXPORTED, Failure, Proof, Tolerance, Worst, Wrong
 from onnxwright.nvidia.buffers import blank
 from onnxwright.proof.box import Box, contains
 from onnxwright.stages.prove_engine import built_engine, engine_session, keep_proof
 from onnxwright.stages.verdicts import Verdicts
 from onnxwright.words import in_sizes
 
+Between = Callable[[Array, Array], float]
+"""How far an answer lies from the one that was kept."""
+
 
 def prove_package(package: Package, engines: Sequence[str] = ("auto",)) -> Verdicts:
     """Runs every point of a package's evidence through engines, each over the range that was proven for it.
 
     An engine that the package has built says from then on that it was executed, if what it answers is right. The
-    range of such a proof is the span of the sizes that the evidence holds.
+    range of such a proof is the span of the sizes that the evidence holds. A variant in a lower precision is held to
+    the limits of its own proof, and at values as a model is used with.
 
     Raises:
         SourceError: when the package carries no evidence, it or the graph was altered, or none of its inputs can be
@@ -77,8 +83,14 @@ def _skipped(count: int, total: int) -> list[Finding]:
 
 def prove_session(package: Package, session: PackageSession, kept: Kept, skipped: Sequence[Finding] = ()) -> Proof:
     """Runs every point of the evidence that lies in a session's range, and holds it against the kept answer."""
-    points = [point for point in kept.points if contains(session.range, point.recipe.sizes)]
-    held = [_hold(point, session, point.feeds(kept.sampler)) for point in points]
+    held_to = session.proof.tolerance
+    points = [
+        _held_to(point, held_to, package.manifest.variants[EXPORTED].proof.tolerance)
+        for point in kept.points
+        if contains(session.range, point.recipe.sizes) and (point.recipe.values.is_usual or not held_to.is_for_usual)
+    ]
+    between = tolerance.overall_distance if held_to.is_overall else tolerance.distance
+    held = [_hold(point, session, point.feeds(kept.sampler), between) for point in points]
     failures = tuple(one for one in held if isinstance(one, Failure))
     agreed = [one for one in held if isinstance(one, Worst)]
     spanned = _span([one.sizes for one in agreed], session.range)
@@ -89,8 +101,8 @@ def prove_session(package: Package, session: PackageSession, kept: Kept, skipped
         range=spanned if is_shown else {},
         points=len(points),
         worst=max(agreed, key=lambda one: one.error, default=None),
-        tolerance=package.proof.tolerance,
-        reference=f"kept answers of {package.proof.reference}",
+        tolerance=held_to,
+        reference=f"kept answers of {session.proof.reference}",
         candidate=f"{ran.backend} {ran.version} {ran.provider} {ran.precision}",
         sizes=tuple(_distinct(one.sizes for one in agreed if all(one.sizes != failed.sizes for failed in failures))),
         failures=failures,
@@ -98,14 +110,28 @@ def prove_session(package: Package, session: PackageSession, kept: Kept, skipped
     )
 
 
-def _hold(point: Point, session: PackageSession, feeds: Tensors) -> Worst | Failure:
+def _held_to(point: Point, limits: Tolerance, exported: Tolerance) -> Point:
+    """A point with the limits of a variant: its own of a graph as exported, those of their class of lower precisions.
+
+    These are wider where the noise of the reference is greater at the point than where they were learned.
+    """
+    if not limits.is_for_usual:
+        return point
+    found = dict(limits.limits)
+    for name in found if limits.multiple else ():
+        noisier = point.limits[name] / exported.limits[name] if exported.limits[name] else 1.0
+        found[name] = max(found[name], min(noisier * found[name], tolerance.MOST_LOWER))
+    return replace(point, limits=found)
+
+
+def _hold(point: Point, session: PackageSession, feeds: Tensors, between: Between) -> Worst | Failure:
     """Holds one answer against the kept one: the largest error of its outputs, or in what way it is wrong."""
     sizes, values = point.recipe.sizes, point.recipe.values.name
     try:
         answered = session.run(feeds)
     except EngineError as refusal:
         return Failure(sizes, "raises", f"raises with {values} values: {refusal}", values)
-    errors = _errors(point, answered)
+    errors = _errors(point, answered, between)
     over = [name for name, error in errors.items() if error > point.limits[name]]
     if over:
         empty = blank({name: answered[name] for name in over if name in answered})
@@ -119,9 +145,9 @@ def _hold(point: Point, session: PackageSession, feeds: Tensors) -> Worst | Fail
     return Worst(errors[output], point.limits[output], output, sizes, values)
 
 
-def _errors(point: Point, answered: Tensors) -> dict[str, float]:
+def _errors(point: Point, answered: Tensors, between: Between) -> dict[str, float]:
     return {
-        name: tolerance.distance(kept, evidence.elements(answered[name], kept.size))
+        name: between(kept, evidence.elements(answered[name], kept.size))
         if _has_shapes(point, answered)
         else float("inf")
         for name, kept in point.elements.items()

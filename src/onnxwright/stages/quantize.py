@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from onnxwright import backends, environment
 from onnxwright.backends import Options, Session
-from onnxwright.corpus import corpus_of
+from onnxwright.corpus import Corpus
 from onnxwright.errors import EngineError, FutileError, ProofError, RouteError, UsageError
 from onnxwright.findings import Finding
 from onnxwright.losses import loss_of
@@ -33,7 +33,7 @@ from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.examine import plan_of
 from onnxwright.stages.mixing import mixes
-from onnxwright.stages.scoring import Scoring
+from onnxwright.stages.scoring import Scoring, batch_of
 from onnxwright.stages.trials import beyond, is_worth_it
 from onnxwright.tolerance import ToleranceClass, lower_precision, quantized
 from onnxwright.words import in_sizes
@@ -166,23 +166,23 @@ class _Bench:
 
 
 def quantize(
-    bench: Workbench, chosen: Outcome, file: Path, progress: Progress
+    bench: Workbench, chosen: Outcome, file: Path, corpus: Corpus, progress: Progress
 ) -> tuple[list[Quantized], tuple[Finding, ...]]:
     """Lowers the graph in a file for each engine in which it was shown right, as the request asks.
 
     Returns what came of each engine, and what is to be known of the samples.
 
     Raises:
-        UsageError: when the samples or labels don't serve.
+        UsageError: when the labels are none that the model knows.
         ProofError: when a precision was asked for, and nothing of it stays within the budget in any engine.
     """
     request = bench.request
     source = chosen.source or bench.source
-    corpus = corpus_of(bench.source, request.samples, request.labels, seed=request.seed)
     loss = loss_of(source.task, source.signature, source.task_options, specials=corpus.specials)
     budget = loss.budget if request.max_loss is None else request.max_loss
     with progress.stage("ask the samples"):
         scoring = Scoring.of(loss, corpus, bench.reference.session)
+        scoring.check_labels()
     for told in scoring.findings:
         progress.note(told.message)
     material = _material(bench, file, scoring)
@@ -194,7 +194,7 @@ def quantize(
             progress.note(f"{name}: {found[-1].record.told}")
     if all(one.is_futile for one in found):
         reasons = dict.fromkeys(row.message for one in found for row in one.record.candidates)
-        kept = Finding("precision-kept", f"'{request.precision}': {'; '.join(reasons)}.")
+        kept = Finding("precision-kept", f"'{request.precision}': {' '.join(reasons)}")
         return found, (*scoring.findings, kept)
     if request.precision != AUTO and all(one.kept is None for one in found):
         raise ProofError(_unmet(request.precision, found))
@@ -243,16 +243,19 @@ def _for_engine(bench: _Bench, progress: Progress) -> Quantized:
 
 def _of_recipe(bench: _Bench, recipe: Recipe) -> Iterator[_Tried]:
     """Yields what a recipe makes for the engine, once for each type that this may execute the rest in."""
+    refusal = recipe.refusal(bench.engine)
+    if refusal is not None:
+        yield _Tried(recipe, recipe.executions[0], came="refused", message=refusal)
+        return
     offered = backends.engine(bench.engine).precisions
     for execution in (one for one in recipe.executions if one in offered or one == "float32"):
         start = _Tried(recipe, execution)
-        refusal = recipe.refusal(bench.engine)
-        if refusal is None and execution not in offered:
-            refusal = f"it doesn't execute in {execution}."
-        if refusal is not None:
-            yield replace(start, came="refused", message=refusal)
+        if execution not in offered:
+            yield replace(start, came="refused", message=f"it doesn't execute in {execution}.")
         elif time.monotonic() > bench.deadline:
-            yield replace(start, came="not measured", message="the time for the search was used up.")
+            yield replace(
+                start, came="not measured", message="the time for the search is used up; --search-time gives more."
+            )
         else:
             yield _made(bench, start)
 
@@ -261,16 +264,20 @@ def _made(bench: _Bench, start: _Tried) -> _Tried:
     """Makes a graph that stays within the budget on the samples that calibrate it, if there is one."""
     try:
         found = _loaded(bench, start, {})
-        if found.calibrated is not None and found.calibrated.amount <= bench.budget:
-            return found
-        return next(_within(bench, found), _over_budget(bench, found))
     except (EngineError, RouteError, UsageError) as refusal:
         is_futile = isinstance(refusal, FutileError)
         return replace(start, came="refused", message=str(refusal), is_futile=is_futile)
+    if found.calibrated is not None and found.calibrated.amount <= bench.budget:
+        return found
+    try:
+        return next(_within(bench, found), _over_budget(bench, found))
+    except (EngineError, RouteError) as refusal:
+        over = _over_budget(bench, found)
+        return replace(over, message=f"{over.message} With more in float32: {refusal}")
 
 
 def _loaded(bench: _Bench, start: _Tried, kept: Mapping[str, str]) -> _Tried:
-    return _calibrated(bench, start, start.recipe.make(bench.material, kept))
+    return _calibrated(bench, start, bench.material.lowered_by(start.recipe, kept))
 
 
 def _calibrated(bench: _Bench, start: _Tried, lowered: Lowered) -> _Tried:
@@ -315,10 +322,13 @@ def _with_islands(bench: _Bench, found: _Tried) -> Iterator[_Tried]:
 
 
 def _over_budget(bench: _Bench, found: _Tried) -> _Tried:
-    lost = found.calibrated.loss if found.calibrated is not None else None
-    why = found.calibrated.message if found.calibrated is not None else ""
-    told = f"it loses {lost:.2g} of the {bench.budget:.2g} that may be lost" if lost is not None else why
-    return replace(found, came="over budget", message=f"{told}; and with the costliest parts in float32 no less.")
+    assert found.calibrated is not None, "it was loaded"
+    told = f"{_lost_of(found.calibrated, bench.budget)} on the samples that it is made with."
+    return replace(found, came="over budget", message=found.calibrated.message or told)
+
+
+def _lost_of(found: Accuracy, budget: float) -> str:
+    return f"it loses {found.amount:.2g}, where {budget:.2g} may be lost,"
 
 
 def _measured(bench: _Bench, tried: Sequence[_Tried]) -> list[_Tried]:
@@ -349,15 +359,23 @@ def _judged(bench: _Bench, one: _Tried) -> _Tried:
     """A candidate with what it loses on the samples that it wasn't made with, and to its neighbours."""
     assert one.session is not None, "chosen among those that were loaded"
     accuracy = max((bench.scoring.judge(session) for session in _shown_by(bench, one)), key=lambda found: found.amount)
-    near = bench.scoring.neighbours(one.session, bench.bench.source, seed=bench.bench.request.seed)
+    near = _beside_others(bench, one.session)
     found = replace(one, judged=accuracy, neighbours=near)
     if accuracy.amount > bench.budget:
-        told = f"loses {accuracy.amount:.2g} on the samples that judge it, of the {bench.budget:.2g} that may be lost."
+        told = f"{_lost_of(accuracy, bench.budget)} on the samples that judge it."
         return replace(found, came="over budget", message=accuracy.message or told)
     if near is not None and (near.loss is None or near.loss > bench.budget):
-        told = "more than can be told" if near.loss is None else f"{near.loss:.2g}"
-        return replace(found, came="over budget", message=f"a row loses {told} by the others in its batch.")
+        told = "answers otherwise than numbers" if near.loss is None else f"loses {near.loss:.2g}"
+        return replace(found, came="over budget", message=f"a row {told} by what else is in its batch.")
     return found
+
+
+def _beside_others(bench: _Bench, session: Session) -> Neighbours | None:
+    source, request = bench.bench.source, bench.bench.request
+    batch = batch_of(source, source.profile.within(bench.shown.range), seed=request.seed)
+    if batch is None:
+        return None
+    return bench.scoring.neighbours(session, bench.bench.reference.session, batch, bench.budget)
 
 
 def _shown_by(bench: _Bench, one: _Tried) -> Iterator[Session]:
@@ -424,7 +442,8 @@ def _told(bench: _Bench, tried: Sequence[_Tried], kept: _Tried | None) -> str:
     assert kept.judged is not None, "what is kept was judged"
     lost = f"loses {kept.judged.amount:.2g} of the {bench.budget:.2g} that may be lost ({kept.judged.told})"
     gains = (f"{measuring.in_words(one)} at {in_sizes(one.sizes)}" for one in kept.latencies)
-    first = f"'{kept.name}' is kept: it {lost}" + (f", and is {'; '.join(gains)}." if kept.latencies else ".")
+    speed = f"and is {'; '.join(gains)}" if kept.latencies else "and nothing was measured"
+    first = f"'{kept.name}' is kept: it {lost}, {speed}."
     others = "; ".join(f"{one.name} {_short(one)}" for one in tried if one is not kept)
     return f"{first} Of the others: {others}." if others else first
 
@@ -447,8 +466,11 @@ def _unmet(word: str, found: Sequence[Quantized]) -> str:
     lines = [
         f"  {one.engine}: {row.name}: {row.outcome}: {row.message}" for one in found for row in one.record.candidates
     ]
-    budget = found[0].record.budget if found else 0.0
-    return (
-        f"precision '{word}': nothing of it stays within a loss of {budget:.2g}. Allow for more with "
-        "--max-accuracy-loss, give samples of your own, or use --precision auto.\n" + "\n".join(lines)
+    is_judged = any(row.outcome not in {"refused", "not measured"} for one in found for row in one.record.candidates)
+    told = (
+        f"nothing of it stays within a loss of {found[0].record.budget:.2g}. Allow for more with --max-accuracy-loss, "
+        "give samples of your own, or use --precision auto."
+        if is_judged
+        else "nothing of it could be made. Use another one, or --precision auto."
     )
+    return "\n".join([f"precision '{word}': {told}", *lines])

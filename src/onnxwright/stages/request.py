@@ -119,6 +119,8 @@ def _check_budget(request: Request) -> None:
     loss = request.max_loss
     if loss is not None and not 0 <= loss < math.inf:
         raise UsageError(f"max accuracy loss {loss}: expected a number from 0, as 0.001.")
+    if not 0 <= request.search_seconds < math.inf:
+        raise UsageError(f"search time {request.search_seconds}: expected seconds from 0, as 300.")
     if request.labels is not None and not request.lowers_precision:
         raise UsageError(
             "labels: judge a lower precision, and none is asked for. Give --precision or --max-accuracy-loss."

@@ -13,8 +13,9 @@ from onnxwright.corpus import Corpus
 from onnxwright.findings import Finding
 from onnxwright.losses import Loss
 from onnxwright.manifest import Accuracy, Neighbours
+from onnxwright.profile import Profile
 from onnxwright.samples import TEXT, TYPICAL
-from onnxwright.signature import TensorSpec
+from onnxwright.signature import Signature
 from onnxwright.source import Source
 
 CALIBRATING: Final = 48
@@ -54,6 +55,15 @@ class Scoring:
         """What is to be known of the samples, and of outputs that they tell nothing of."""
         return (*self.corpus.findings, *self.loss.blind_spots(self.judged))
 
+    def check_labels(self) -> None:
+        """Holds the reference's own answers against the labels.
+
+        Raises:
+            UsageError: when the loss takes none, or not these.
+        """
+        if self.corpus.labels:
+            self.loss.compare(self.judged, self.judged, self.corpus.judged, self.corpus.labels)
+
     def calibrate(self, session: Session) -> tuple[Accuracy, float]:
         """What a session loses on the half that it was made with, and the error of its worst output over all of it."""
         answers = [session.run(one) for one in self.calibration]
@@ -65,40 +75,54 @@ class Scoring:
         answers = [session.run(one) for one in self.corpus.judged]
         return self.loss.compare(self.judged, answers, self.corpus.judged, self.corpus.labels)
 
-    def neighbours(self, session: Session, source: Source, *, seed: int) -> Neighbours | None:
-        """What a row loses by being answered together with others; None where the model takes one at a time."""
-        sizes = _together(source)
-        if sizes is None:
+    def neighbours(self, session: Session, reference: Session, batch: Batch, budget: float) -> Neighbours | None:
+        """What a row loses by being answered together with others; None where the reference loses more than allowed."""
+        if self._by_others(reference, batch).amount > budget:
             return None
-        values = TEXT if source.sampler.text is not None else TYPICAL
-        feeds = source.sampler.draw(sizes, values, seed=seed)
-        inputs, outputs = ({spec.name for spec in specs if spec.shape[:1] == (_BATCH,)} for specs in _sides(source))
-        rows = [_row(feeds, inputs, number) for number in range(sizes[_BATCH])]
-        together = session.run(feeds)
-        found = self.loss.compare(
-            [session.run(one) for one in rows],
-            [_row(together, outputs, number) for number in range(len(rows))],
-            rows,
-        )
-        return Neighbours(found.loss, f"{self.loss.told}, of {len(rows)} rows alone and in one batch")
+        found = self._by_others(session, batch)
+        return Neighbours(found.loss, f"{self.loss.told}, of {len(batch.rows)} rows alone and in one batch")
+
+    def _by_others(self, session: Session, batch: Batch) -> Accuracy:
+        together = session.run(batch.feeds)
+        answers = [_row(together, batch.outputs, number) for number in range(len(batch.rows))]
+        return self.loss.compare([session.run(one) for one in batch.rows], answers, batch.rows)
 
 
-def _sides(source: Source) -> tuple[Sequence[TensorSpec], ...]:
-    return source.signature.inputs, source.signature.outputs
+@dataclass(frozen=True)
+class Batch:
+    """A few rows, together and each alone; `outputs` are those that have one place a row."""
+
+    feeds: Tensors
+    rows: Sequence[Tensors]
+    outputs: frozenset[str]
 
 
-def _together(source: Source) -> dict[str, int] | None:
-    """Sizes of a small batch; none where rows can't be told apart by one dim."""
-    profile = source.profile
+def batch_of(source: Source, profile: Profile, *, seed: int) -> Batch | None:
+    """Returns a small batch within a profile; None where rows can't be told apart, or come one at a time."""
+    sizes = _together(source.signature, profile)
+    if sizes is None or not source.is_within(sizes):
+        return None
+    feeds = source.sampler.draw(sizes, TEXT if source.sampler.text is not None else TYPICAL, seed=seed)
+    inputs, outputs = (
+        frozenset(spec.name for spec in specs if spec.shape[:1] == (_BATCH,))
+        for specs in (source.signature.inputs, source.signature.outputs)
+    )
+    return Batch(feeds, [_row(feeds, inputs, number) for number in range(sizes[_BATCH])], outputs)
+
+
+def _together(signature: Signature, profile: Profile) -> dict[str, int] | None:
+    """Sizes of a small batch; none unless each row has a place of its own on axis 0 alone."""
     if _BATCH not in profile or profile[_BATCH].least > 1 or profile[_BATCH].most < 2:
         return None
-    if not all(spec.shape[:1] == (_BATCH,) for spec in source.signature.outputs):
+    if any(_BATCH in spec.shape[1:] for spec in (*signature.inputs, *signature.outputs)):
+        return None
+    if not all(spec.shape[:1] == (_BATCH,) for spec in signature.outputs):
         return None
     sizes = {dim: max(one.least, min(one.usual, _LONGEST)) for dim, one in profile.items()}
     return {**sizes, _BATCH: min(_ROWS, profile[_BATCH].most)}
 
 
-def _row(tensors: Tensors, batched: set[str], number: int) -> Tensors:
+def _row(tensors: Tensors, batched: frozenset[str], number: int) -> Tensors:
     return {name: array[number : number + 1] if name in batched else array for name, array in tensors.items()}
 
 

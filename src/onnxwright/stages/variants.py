@@ -13,7 +13,16 @@ from msgspec.structs import replace
 from onnxwright import backends, environment, files
 from onnxwright.backends import Options, Session
 from onnxwright.errors import EngineError
-from onnxwright.manifest import Default, EngineProof, Measurement, Optimization, Proof, Quantization, Variant
+from onnxwright.manifest import (
+    EXPORTED,
+    Default,
+    EngineProof,
+    Measurement,
+    Optimization,
+    Proof,
+    Quantization,
+    Variant,
+)
 from onnxwright.recipes import AUTO
 from onnxwright.samples import TYPICAL
 from onnxwright.stages import measure as measuring
@@ -23,7 +32,6 @@ from onnxwright.stages.optimize import Optimized
 from onnxwright.stages.quantize import Quantized
 
 GRAPH: Final = "onnx/model.onnx"
-EXPORTED: Final = "fp32"
 OPTIMIZED: Final = "optimized"
 SHORT: Final = {"float16": "fp16", "bfloat16": "bf16", "int8": "int8", "int4": "int4"}
 """How variants in a precision are called."""
@@ -71,7 +79,7 @@ def variants_of(
             found[name] = _lowered(bench, name, done)
             quantizations[done.engine] = replace(done.record, variant=name)
     asked = frozenset(one.variant for one in quantizations.values() if one.variant and one.asked != AUTO)
-    return Variants(found, _fastest(found, {}, asked), records, quantizations, asked)
+    return Variants(found, fastest(found, {}, asked), records, quantizations, asked)
 
 
 def _free(name: str, engine: str, taken: Mapping[str, Variant]) -> str:
@@ -142,7 +150,7 @@ def measured(bench: Workbench, made: Variants) -> Variants:
         rows[runners[key].variant].append(found[key])
     told = {variant: replace(one, measurements=tuple(rows[variant])) for variant, one in variants.items()}
     by_runner = {runners[key]: one for key, one in found.items() if key in runners}
-    return dataclasses.replace(made, by_name=told, default=_fastest(variants, by_runner, made.preferred))
+    return dataclasses.replace(made, by_name=told, default=fastest(variants, by_runner, made.preferred))
 
 
 def _runners(variants: Mapping[str, Variant]) -> Iterator[Runner]:
@@ -162,19 +170,19 @@ def _prepared(
             yield key, backends.engine(one.engine).prepare(bench.folder / variants[one.variant].file, options)
 
 
-def _fastest(
+def fastest(
     variants: Mapping[str, Variant], found: Mapping[Runner, Measurement], preferred: Collection[str] = ()
 ) -> Default:
     """The greatest speed-up at the usual size, where as much was shown as anywhere, among what is preferred if any."""
     most = variants[EXPORTED].proof.extent
-    chosen = {name: one for name, one in variants.items() if name in preferred} or variants
-    shown = (
-        (Runner(name, engine, one.execution), proof)
-        for name, one in chosen.items()
+    widest = [
+        Runner(name, engine, one.execution)
+        for name, one in variants.items()
         for engine, proof in _shown(one).items()
-    )
-    widest = [runner for runner, proof in shown if proof.extent >= most]
-    best = max(widest, key=lambda one: found[one].latencies[-1].speedup if one in found else 0.0)
+        if proof.extent >= most
+    ]
+    chosen = [runner for runner in widest if runner.variant in preferred] or widest
+    best = max(chosen, key=lambda one: found[one].latencies[-1].speedup if one in found else 0.0)
     return Default(best.variant, best.engine)
 
 

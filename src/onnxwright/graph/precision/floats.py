@@ -65,10 +65,16 @@ def lowered(
     return Lowered(copy, {named(node): reason for node, reason in found.items()})
 
 
-def computes_in(model: ir.Model, dtype: str) -> bool:
-    """Whether a graph computes something in a type, beside casting to it."""
+def computes_more_in(model: ir.Model, dtype: str, before: ir.Model) -> bool:
+    """Whether a graph computes more values in a type than another one, beside casting to it."""
+    known = cloned(before)
+    infer_types(known)
+    return _computed_in(model, dtype) > _computed_in(known, dtype)
+
+
+def _computed_in(model: ir.Model, dtype: str) -> int:
     wanted = format_of(dtype).dtype
-    return any(value.dtype == wanted and node.op_type not in _MOVING for node in model.graph for value in node.outputs)
+    return sum(value.dtype == wanted and node.op_type not in _MOVING for node in model.graph for value in node.outputs)
 
 
 def _drop_idle_casts(graph: ir.Graph) -> None:

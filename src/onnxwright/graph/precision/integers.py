@@ -6,7 +6,7 @@ lies between them. Weights are int8 with one scale for each place that comes out
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -39,18 +39,29 @@ def prepared(model: ir.Model) -> ir.Model:
 
     Raises:
         SourceError: when the graph uses a value that nothing gives.
-        RouteError: when it can't be brought to that opset.
+        RouteError: when it can't be brought to that opset, or a product has weights that no scale holds.
     """
     refuse_gaps(model)
     copy = cloned(model)
     if copy.opset_imports.get("", OPSET) < OPSET:
         convert_opset(copy, OPSET)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
+    names = _Names()
     for node in copy.graph:
-        node.name = named(node)
+        node.name = names.free(named(node))
     infer_types(copy)
     copy.metadata_props.pop(AS_WRITTEN, None)  # engines are to compute in whole numbers
+    _refuse_endless(products(copy))
     return copy
+
+
+def _refuse_endless(wanted: Sequence[Product]) -> None:
+    for one in wanted:
+        tensor = one.weight.const_value
+        if tensor is not None and not np.isfinite(tensor.numpy()).all():
+            raise RouteError(
+                f"weight '{one.weight.name}' holds NaN or infinity, and no scale holds these. Mend it, or keep float32."
+            )
 
 
 def with_fixed_scales(
@@ -123,6 +134,27 @@ def _checked(before: ir.Model, after: ir.Model) -> ir.Model:
     return after
 
 
+class _Names:
+    """Names that are taken, and others that are not."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+
+    def free(self, name: str) -> str:
+        """Takes a name, or one like it where that is taken."""
+        found, number = name, 2
+        while found in self._taken:
+            found, number = f"{name}_{number}", number + 1
+        self._taken.add(found)
+        return found
+
+
+def _named_values(graph: ir.Graph) -> Iterator[str]:
+    values = [*graph.inputs, *graph.initializers.values()]
+    values += [value for node in graph.all_nodes() for value in node.outputs]
+    yield from (value.name for value in values if value.name)
+
+
 @dataclass
 class _Writer:
     """Writes nodes and weights into one graph, and each pair of them once."""
@@ -132,6 +164,10 @@ class _Writer:
     _rounded: dict[str, ir.Value] = field(default_factory=dict)
     _measured: dict[str, tuple[ir.Value, ir.Value, ir.Value]] = field(default_factory=dict)
     _held: dict[str, ir.Value] = field(default_factory=dict)
+    _names: _Names = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._names = _Names(_named_values(self.graph))
 
     def rounded(self, value: ir.Value, setting: Setting) -> ir.Value:
         """What a value is after it went through its scale."""
@@ -157,8 +193,8 @@ class _Writer:
         else:
             rounding, balance = list(self._rounding(one.activation, setting, prefix=one.name)), setting.balance
         restoring = self._restoring(one, balance)
-        coarse = _again(one, rounding[-1].outputs[0], restoring.outputs[0])
-        fine = _again(one, one.activation, one.weight)
+        coarse = self._again(one, rounding[-1].outputs[0], restoring.outputs[0], "coarse")
+        fine = self._again(one, one.activation, one.weight, "fine")
         branches = {
             "then_branch": ir.Graph([], [coarse.outputs[0]], nodes=[*rounding, restoring, coarse], name="coarse"),
             "else_branch": ir.Graph([], [fine.outputs[0]], nodes=[fine], name="fine"),
@@ -191,7 +227,7 @@ class _Writer:
             node = ir.node("DynamicQuantizeLinear", [value], num_outputs=3, name=f"{name}/measured")
             kinds = (ir.DataType.UINT8, FLOAT, ir.DataType.UINT8)
             for output, ending, kind in zip(node.outputs, ("whole", "scale", "zero"), kinds, strict=True):
-                output.name, output.dtype = f"{name}/{ending}", kind
+                output.name, output.dtype = self._names.free(f"{name}/{ending}"), kind
             node.outputs[0].shape = value.shape
             self._behind(value, [node])
             self._measured[name] = (node.outputs[0], node.outputs[1], node.outputs[2])
@@ -201,7 +237,7 @@ class _Writer:
         """The nodes through which an activation goes to the scale of this call and back."""
         whole = ir.node("DynamicQuantizeLinear", [one.activation], num_outputs=3, name=f"{one.name}/measured")
         for output, ending in zip(whole.outputs, ("whole", "scale", "zero"), strict=True):
-            output.name = f"{one.name}/{ending}"
+            output.name = self._names.free(f"{one.name}/{ending}")
         yield whole
         yield self._node("DequantizeLinear", f"{one.name}/back", list(whole.outputs), FLOAT)
 
@@ -234,8 +270,9 @@ class _Writer:
         return node
 
     def _quantized(self, one: Product, balance: Array | None) -> tuple[ir.Value, ir.Value]:
-        """The weights of a product in int8 and their scale; those of one initializer and balance are held once."""
-        name = f"{one.weight.name}/int8" if balance is None else f"{one.weight.name}/{one.activation.name}/int8"
+        """The weights of a product in int8 and their scale; those of an initializer, balance and axis are held once."""
+        given = "" if balance is None else f"/{one.activation.name}"
+        name = f"{one.weight.name}{given}/{one.outer}/int8"
         if name not in self._held:
             tensor = one.weight.const_value
             assert tensor is not None, "products have weights of their own"
@@ -251,22 +288,34 @@ class _Writer:
 
     def _turned(self, weight: ir.Value) -> ir.Value:
         """A weight in int8 as [in, out]."""
-        name, tensor = f"{weight.name}/turned", weight.const_value
+        tensor = weight.const_value
         assert tensor is not None, "it was quantized here"
-        return self._held[name] if name in self._held else self._hold(name, np.ascontiguousarray(tensor.numpy().T))
+        return self._hold(f"{weight.name}/turned", tensor.numpy().T)
 
     def _hold(self, name: str, array: Any) -> ir.Value:
         if name not in self._held:
-            tensor = ir.tensor(np.asarray(array), name=name)
+            tensor = ir.tensor(np.ascontiguousarray(array).reshape(np.shape(array)), name=self._names.free(name))
             shape = ir.Shape(tensor.shape.numpy())
-            value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
+            value = ir.Value(name=tensor.name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
             self.graph.register_initializer(value)
             self._held[name] = value
         return self._held[name]
 
     def _node(self, kind: str, name: str, inputs: Sequence[ir.Value], dtype: ir.DataType, **attributes: Any) -> ir.Node:
         node = ir.node(kind, list(inputs), attributes=attributes, name=f"{name}/{kind}")
-        node.outputs[0].name, node.outputs[0].dtype = f"{name}/{kind}/out", dtype
+        node.outputs[0].name, node.outputs[0].dtype = self._names.free(f"{name}/{kind}/out"), dtype
+        return node
+
+    def _again(self, one: Product, activation: ir.Value, weight: ir.Value, how: str) -> ir.Node:
+        """The node of a product with other operands."""
+        node = ir.node(
+            one.node.op_type,
+            [activation, weight, *one.node.inputs[2:]],
+            attributes=dict(one.node.attributes),
+            name=f"{one.name}/{how}",
+        )
+        node.outputs[0].name = self._names.free(f"{node.name}/out")
+        node.outputs[0].type, node.outputs[0].shape = one.node.outputs[0].type, one.node.outputs[0].shape
         return node
 
     def _behind(self, value: ir.Value, nodes: Sequence[ir.Node]) -> None:
@@ -281,19 +330,6 @@ class _Writer:
 def _inner(one: Product) -> int:
     assert one.inner is not None, "only products over one axis are balanced"
     return one.inner
-
-
-def _again(one: Product, activation: ir.Value, weight: ir.Value) -> ir.Node:
-    """The node of a product with other operands."""
-    node = ir.node(
-        one.node.op_type,
-        [activation, weight, *one.node.inputs[2:]],
-        attributes=dict(one.node.attributes),
-        name=f"{one.name}/{activation.name}",
-    )
-    node.outputs[0].name = f"{node.name}/out"
-    node.outputs[0].type, node.outputs[0].shape = one.node.outputs[0].type, one.node.outputs[0].shape
-    return node
 
 
 def _take_over(node: ir.Node, other: ir.Node) -> None:
