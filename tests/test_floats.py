@@ -135,7 +135,9 @@ def test_the_proof_holds_with_what_was_foreseen_and_fails_without():
         "right": FunctionSession(lambda given: strictly(right, given)),
         "wrong": FunctionSession(lambda given: strictly(wrong, given)),
     }
-    plan = Plan(source.profile, source.traced, seconds=2.0, lower=dict.fromkeys(candidates, "float16"))
+    plan = Plan(
+        source.profile, source.traced, seconds=2.0, classes=dict.fromkeys(candidates, lower_precision("float16"))
+    )
 
     proofs = prove(reference_of(source, threads=1), candidates, source.sampler, plan)
 

@@ -305,7 +305,13 @@ def test_a_side_left_out_is_not_proven_unless_samples_take_it_and_agree(kind, co
     assert code in {found.code for found in refusal.value.findings}
 
 
-@pytest.mark.parametrize("name", MENDED)
+LONG = {"operators, attention"}
+"""`make test-thorough` asks for them."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.thorough) if name in LONG else name for name in MENDED]
+)
 def test_what_no_route_gets_right_alone_is_mended_and_proven(name, tmp_path):
     kind, expected, route = MENDED[name]
     module = made(kind)

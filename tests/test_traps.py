@@ -74,7 +74,13 @@ def assert_right(package, name):
         np.testing.assert_allclose(answered, first.numpy(), rtol=1e-4, atol=rounding, err_msg=sizes)
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+SLOW = {"slow-length-equality"}
+"""Half a minute each: `make test-thorough` asks for them."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.thorough) if name in SLOW else name for name in EXPECTED]
+)
 def test_no_trap_is_declared_right_where_it_is_wrong(name, tmp_path):
     refusal = None
     try:

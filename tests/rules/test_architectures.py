@@ -38,7 +38,7 @@ TRACED = [(name, "trace", form) for name in KINDS for form in ("sdpa", "eager")]
 # One export by `torch.export` of each kind of mask and layer; the rest takes minutes.
 EXPORTED = [("bert", "dynamo", "sdpa"), ("vit", "dynamo", "sdpa"), ("distilbert", "dynamo", "eager")]
 REST = [case for name, _, form in TRACED if (case := (name, "dynamo", form)) not in EXPORTED]
-CASES = [*TRACED, *EXPORTED, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)]
+CASES = [*TRACED, *EXPORTED, *(pytest.param(*case, marks=pytest.mark.thorough) for case in REST)]
 
 
 def module_of(name, form):
