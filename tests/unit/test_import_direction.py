@@ -104,14 +104,14 @@ def heavy_at_import(modules: Modules, start: str) -> Iterator[str]:
 
 
 def uses(modules: Modules, names: set[str], allowed: str) -> Iterator[str]:
-    """Tells every use of a name outside the one module that may; catching it is no use."""
+    """Tells every use of a name outside the one module or package that may; catching it is no use."""
     for module, tree in modules.items():
         handlers = [node.type for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.type]
         caught = {part for handler in handlers for part in ast.walk(handler)}
         for node in ast.walk(tree):
             is_name = isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node) in names
             is_import = isinstance(node, ast.ImportFrom) and any(f"{node.module}.{a.name}" in names for a in node.names)
-            if module != f"{PACKAGE}.{allowed}" and node not in caught and (is_name or is_import):
+            if entry(module) != allowed and node not in caught and (is_name or is_import):
                 yield f"{module}:{node.lineno} has {ast.unparse(node)}"
 
 
