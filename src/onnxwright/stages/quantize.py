@@ -450,8 +450,9 @@ def _told(bench: _Bench, tried: Sequence[_Tried], kept: _Tried | None) -> str:
 
 def _short(one: _Tried) -> str:
     if one.came == "over budget" and one.calibrated is not None:
-        lost = one.judged if one.judged is not None else one.calibrated
-        return f"loses {lost.amount:.2g}"
+        lost = (one.judged or one.calibrated).amount
+        by_others = 0.0 if one.neighbours is None or one.neighbours.loss is None else one.neighbours.loss
+        return f"loses {by_others:.2g} by the other rows of a batch" if by_others > lost else f"loses {lost:.2g}"
     if one.message:
         return f"is {one.came}"
     return f"is {one.gain:.2f}× as fast as exported" if one.latencies else "was not measured"
