@@ -95,10 +95,10 @@ def lower_precision(dtype: str) -> ToleranceClass:
 
 
 def quantized(error: float) -> ToleranceClass:
-    """Returns the class of candidates that compute in int8, of which each element may well be off by a few steps.
+    """Returns the class of candidates that were made with samples, of which each element may be off by a few steps.
 
-    They are held to ten times the `overall_distance` that they have on samples, and never to more than one half: the
-    steps are chosen by samples, and what lies beyond these saturates, which a single call may well show.
+    They are held to ten times the `overall_distance` that they have on these, and never to more than one half: steps
+    are chosen by samples, and what lies beyond them saturates, which a single call may well show.
     """
     limit = min(_MOST_OVERALL, max(_LEAST_OVERALL, _OVERALL_MULTIPLE * error))
     return ToleranceClass("lower-precision", 0.0, limit, limit, is_overall=True, is_for_usual=True)

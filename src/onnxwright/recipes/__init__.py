@@ -115,8 +115,8 @@ class Recipe(Protocol):
         """The lowest type in which something is computed or held then."""
 
     @property
-    def class_of(self) -> str:
-        """Which class of tolerance its answers are held to: that of a lower type of floats, or `quantized`."""
+    def has_islands(self) -> bool:
+        """Whether nodes that nothing foretells may have to stay in float32, and are found by trial."""
 
     @property
     def executions(self) -> tuple[str, ...]:

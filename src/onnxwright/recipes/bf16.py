@@ -26,11 +26,7 @@ class AsExecuted:
     precision: str
     told: str
     is_common: bool = True
-
-    @property
-    def class_of(self) -> str:
-        """The class of its type."""
-        return self.precision
+    has_islands: bool = False
 
     @property
     def executions(self) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ class Borrowed:
     is_common: bool = False
     executions: tuple[str, ...] = ("float32", "bfloat16")
     precision: str = "int8"
-    class_of: str = "quantized"
+    has_islands: bool = False
 
     def refusal(self, engine: str) -> None:
         """None: every engine takes it."""

@@ -23,11 +23,7 @@ class InFloats:
     told: str
     is_common: bool = True
     executions: tuple[str, ...] = ("float32",)
-
-    @property
-    def class_of(self) -> str:
-        """The class of its type."""
-        return self.precision
+    has_islands: bool = True
 
     def refusal(self, engine: str) -> str | None:
         """Says why an engine can't gain from it."""

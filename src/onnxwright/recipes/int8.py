@@ -39,7 +39,7 @@ class FixedScales:
     is_common: bool = True
     executions: tuple[str, ...] = ("float32", "bfloat16")
     precision: str = "int8"
-    class_of: str = "quantized"
+    has_islands: bool = False
 
     def refusal(self, engine: str) -> str | None:
         """None: every engine takes it."""
@@ -76,7 +76,7 @@ class MeasuredScales:
     is_common: bool = True
     executions: tuple[str, ...] = ("float32",)
     precision: str = "int8"
-    class_of: str = "quantized"
+    has_islands: bool = False
 
     def refusal(self, engine: str) -> str | None:
         """Says why an engine gains nothing from it."""

@@ -21,7 +21,7 @@ class CompactTables:
     precision: str
     told: str
     is_common: bool = False
-    class_of: str = "quantized"
+    has_islands: bool = False
     executions: tuple[str, ...] = ("float32",)
 
     def refusal(self, engine: str) -> None:

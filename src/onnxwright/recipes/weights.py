@@ -29,7 +29,7 @@ class RoundedWeights:
     block: int
     method: str
     is_common: bool = True
-    class_of: str = "quantized"
+    has_islands: bool = False
 
     @property
     def precision(self) -> str:

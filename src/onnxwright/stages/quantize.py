@@ -35,7 +35,7 @@ from onnxwright.stages.examine import plan_of
 from onnxwright.stages.mixing import mixes
 from onnxwright.stages.scoring import Scoring, batch_of
 from onnxwright.stages.trials import beyond, is_worth_it
-from onnxwright.tolerance import ToleranceClass, lower_precision, quantized
+from onnxwright.tolerance import ToleranceClass, quantized
 from onnxwright.words import in_sizes
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class _Tried:
 
     @property
     def held_to(self) -> ToleranceClass:
-        return quantized(self.error) if self.recipe.class_of == "quantized" else lower_precision(self.recipe.class_of)
+        return quantized(self.error)
 
     @property
     def record(self) -> Candidate:
@@ -298,7 +298,7 @@ def _within(bench: _Bench, found: _Tried) -> Iterator[_Tried]:
         tried = _loaded(bench, found, kept)
         if tried.calibrated is not None and tried.calibrated.amount <= bench.budget:
             yield tried
-    if bench.material.settings_of(found.recipe) is None and found.recipe.class_of != "quantized":
+    if found.recipe.has_islands:
         yield from _with_islands(bench, found)
 
 
