@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import onnx_ir as ir
 
+from onnxwright.graph.adding import held
 from onnxwright.graph.defining import define_by
 from onnxwright.graph.fitting import Fit
 from onnxwright.graph.linting import unfit
@@ -108,11 +109,7 @@ def _put(node: ir.Node, place: int, numbers: Any, kind: ir.DataType) -> None:
     assert isinstance(graph, ir.Graph), "a node of a graph"
     given = node.inputs[place]
     name = f"{given.name if given is not None else place}_{node.name or node.outputs[0].name}_{place}_as_{kind.name}"
-    value = ir.Value(
-        name=name, shape=ir.Shape(numbers.shape), type=ir.TensorType(kind), const_value=ir.tensor(numbers, name=name)
-    )
-    graph.register_initializer(value)
-    node.replace_input_with(place, value)
+    node.replace_input_with(place, held(graph, ir.tensor(numbers, kind, name=name)))
 
 
 def _quantized(node: ir.Node) -> str:

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from onnxwright.errors import RouteError
+from onnxwright.graph.adding import Names, held
 from onnxwright.graph.guarding import complaint, invalidity, refuse_gaps
 from onnxwright.graph.passes import cloned, named
 from onnxwright.graph.precision.formats import FLOAT, Format, format_of
@@ -124,7 +125,7 @@ class _Lowering:
 
     def __init__(self, model: ir.Model, format_: Format, kept: Mapping[ir.Node, str], *, keeps_io: bool) -> None:
         self._graph, self._format, self._kept, self._keeps_io = model.graph, format_, kept, keeps_io
-        self._names = {str(value.name) for value in _values(model)}
+        self._names = Names.of_values(model)
         self._narrowing = {node for node in model.graph if node not in kept and _narrows(node, format_)}
         self._places = {node: self._places_of(node, model.opset_imports) for node in model.graph}
         self._low = {
@@ -197,11 +198,8 @@ class _Lowering:
             value.const_value, value.type = tensor, ir.TensorType(self._format.dtype)
             self._hand_on(value, value, low)
             return
-        other = ir.Value(name=self._free(f"{value.name}_{self._format.name}"), const_value=tensor)
-        other.type, other.shape = ir.TensorType(self._format.dtype), value.shape
-        tensor.name = other.name
-        self._graph.register_initializer(other)
-        self._hand_on(value, other, low)
+        tensor.name = self._names.free(f"{value.name}_{self._format.name}")
+        self._hand_on(value, held(self._graph, tensor), low)
 
     def _settle_widened(self, value: ir.Value, low: list[_Use], wide: list[_Use]) -> None:
         """Casts what is cast to float32 to the lower type at once, or takes what was there before."""
@@ -244,7 +242,7 @@ class _Lowering:
     def _rename(self, use: _Use, value: ir.Value, other: ir.Value) -> None:
         """Has the graph answer another value under the same name."""
         assert value.name is not None
-        own, value.name = value.name, self._free(f"{value.name}_{self._spelled(value.dtype)}")
+        own, value.name = value.name, self._names.free(f"{value.name}_{self._spelled(value.dtype)}")
         use.take(other)
         other.name, other.shape = own, value.shape
 
@@ -258,7 +256,7 @@ class _Lowering:
         return there.outputs[0]
 
     def _cast(self, value: ir.Value, dtype: ir.DataType, after: ir.Node | None = None) -> ir.Value:
-        name = self._free(f"{value.name}_{self._spelled(dtype)}")
+        name = self._names.free(f"{value.name}_{self._spelled(dtype)}")
         cast = ir.node("Cast", [value], attributes={"to": int(dtype)}, name=f"{name}/cast")
         cast.outputs[0].name, cast.outputs[0].dtype, cast.outputs[0].shape = name, dtype, value.shape
         self._place(cast, after or value.producer())
@@ -285,14 +283,6 @@ class _Lowering:
     def _spelled(self, dtype: ir.DataType | None) -> str:
         return "float32" if dtype == FLOAT else self._format.name
 
-    def _free(self, name: str) -> str:
-        """A name that no value has."""
-        found, number = name, 2
-        while found in self._names:
-            found, number = f"{name}_{number}", number + 1
-        self._names.add(found)
-        return found
-
 
 def _widens(node: ir.Node | None) -> bool:
     """Whether a node casts another type to float32, so that it can as well cast it to the lower one."""
@@ -308,15 +298,3 @@ def _narrows(node: ir.Node, format_: Format) -> bool:
     if node.outputs[0].is_graph_output():
         return False
     return node.inputs[0] is not None and node.inputs[0].dtype == FLOAT
-
-
-def _values(model: ir.Model) -> list[ir.Value]:
-    return [
-        value
-        for graph in model.graphs()
-        for value in (
-            *graph.inputs,
-            *graph.initializers.values(),
-            *(value for node in graph for value in node.outputs),
-        )
-    ]

@@ -6,7 +6,7 @@ lies between them. Weights are int8 with one scale for each place that comes out
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from onnx_ir.passes import common
 
 from onnxwright.errors import RouteError
 from onnxwright.files import AS_WRITTEN
+from onnxwright.graph.adding import Names, held
 from onnxwright.graph.guarding import complaint, refuse_gaps
 from onnxwright.graph.passes import cloned, named
 from onnxwright.graph.precision.choosing import Setting
@@ -46,7 +47,7 @@ def prepared(model: ir.Model) -> ir.Model:
     if copy.opset_imports.get("", OPSET) < OPSET:
         convert_opset(copy, OPSET)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
-    names = _Names()
+    names = Names()
     for node in copy.graph:
         node.name = names.free(named(node))
     infer_types(copy)
@@ -76,7 +77,7 @@ def with_fixed_scales(
         RouteError: when what comes of it isn't valid ONNX.
     """
     copy = cloned(model)
-    writer = _Writer(copy.graph, is_by_column=is_by_column)
+    writer = _Writer(copy, is_by_column=is_by_column)
     for one in _chosen(copy, settings, kept):
         setting = settings[str(one.activation.name)]
         rounded, weight = writer.rounded(one.activation, setting), writer.weight(one, setting.balance)
@@ -94,7 +95,7 @@ def with_measured_scales(model: ir.Model, *, kept: Collection[str] = ()) -> ir.M
         RouteError: when what comes of it isn't valid ONNX.
     """
     copy = cloned(model)
-    writer = _Writer(copy.graph)
+    writer = _Writer(copy)
     for one in products(copy):
         if one.name not in kept and is_measurable(one):
             writer.replace_by_measured(one)
@@ -114,7 +115,7 @@ def with_switches(model: ir.Model, settings: Mapping[str, Setting | None]) -> ir
     What has no setting is given a scale that is measured at each call.
     """
     copy = cloned(model)
-    writer = _Writer(copy.graph)
+    writer = _Writer(copy)
     for one in _chosen(copy, settings, ()):
         writer.switch(one, settings[str(one.activation.name)])
     common.RemoveUnusedNodesPass()(copy)
@@ -134,40 +135,23 @@ def _checked(before: ir.Model, after: ir.Model) -> ir.Model:
     return after
 
 
-class _Names:
-    """Names that are taken, and others that are not."""
-
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = set(taken)
-
-    def free(self, name: str) -> str:
-        """Takes a name, or one like it where that is taken."""
-        found, number = name, 2
-        while found in self._taken:
-            found, number = f"{name}_{number}", number + 1
-        self._taken.add(found)
-        return found
-
-
-def _named_values(graph: ir.Graph) -> Iterator[str]:
-    values = [*graph.inputs, *graph.initializers.values()]
-    values += [value for node in graph.all_nodes() for value in node.outputs]
-    yield from (value.name for value in values if value.name)
-
-
 @dataclass
 class _Writer:
-    """Writes nodes and weights into one graph, and each pair of them once."""
+    """Writes nodes and weights into the graph of one model, and each pair of them once."""
 
-    graph: ir.Graph
+    model: ir.Model
     is_by_column: bool = True
     _rounded: dict[str, ir.Value] = field(default_factory=dict)
     _measured: dict[str, tuple[ir.Value, ir.Value, ir.Value]] = field(default_factory=dict)
     _held: dict[str, ir.Value] = field(default_factory=dict)
-    _names: _Names = field(init=False)
+    _names: Names = field(init=False)
 
     def __post_init__(self) -> None:
-        self._names = _Names(_named_values(self.graph))
+        self._names = Names.of_values(self.model)
+
+    @property
+    def graph(self) -> ir.Graph:
+        return self.model.graph
 
     def rounded(self, value: ir.Value, setting: Setting) -> ir.Value:
         """What a value is after it went through its scale."""
@@ -295,10 +279,7 @@ class _Writer:
     def _hold(self, name: str, array: Any) -> ir.Value:
         if name not in self._held:
             tensor = ir.tensor(np.ascontiguousarray(array).reshape(np.shape(array)), name=self._names.free(name))
-            shape = ir.Shape(tensor.shape.numpy())
-            value = ir.Value(name=tensor.name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
-            self.graph.register_initializer(value)
-            self._held[name] = value
+            self._held[name] = held(self.graph, tensor)
         return self._held[name]
 
     def _node(self, kind: str, name: str, inputs: Sequence[ir.Value], dtype: ir.DataType, **attributes: Any) -> ir.Node:

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from onnxwright.backends import Session, Tensors
 from onnxwright.errors import UsageError
+from onnxwright.graph.adding import held
 from onnxwright.graph.passes import cloned
 from onnxwright.graph.precision.formats import FLOAT
 from onnxwright.graph.typed import infer_types
@@ -99,11 +100,7 @@ _NUMBERS: Final = {"zero": 0.0, "least": LEAST, "none": _NONE, "infinity": math.
 
 
 def _constant(graph: ir.Graph, name: str, number: float) -> ir.Value:
-    full = f"onnxwright{SUFFIX}/{name}"
-    tensor = ir.tensor(np.array([number], np.float32), name=full)
-    value = ir.Value(name=full, type=ir.TensorType(FLOAT), shape=ir.Shape([1]), const_value=tensor)
-    graph.register_initializer(value)
-    return value
+    return held(graph, ir.tensor(np.array([number], np.float32), name=f"onnxwright{SUFFIX}/{name}"))
 
 
 def _watched(graph: ir.Graph) -> Iterator[ir.Value]:

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxwright.errors import RouteError, UsageError, accepted
+from onnxwright.graph.adding import held
 from onnxwright.graph.guarding import complaint, refuse_gaps
 from onnxwright.graph.passes import cloned, named
 from onnxwright.graph.precision.floats import NOTHING
@@ -89,8 +90,8 @@ def _store(graph: ir.Graph, table: ir.Value, nodes: list[ir.Node], storage: str)
             _widen(graph, node, None)
         return
     codes, scales = _rounded(table.const_value.numpy())
-    narrow = _register(graph, f"{name}_codes", codes)
-    of_rows = _register(graph, f"{name}_scales", scales)
+    narrow = held(graph, ir.tensor(codes, name=f"{name}_codes"))
+    of_rows = held(graph, ir.tensor(scales, name=f"{name}_scales"))
     for node in nodes:
         node.replace_input_with(0, narrow)
         _widen(graph, node, of_rows)
@@ -121,10 +122,3 @@ def _rounded(table: Array) -> tuple[Array, Array]:
     scales = np.abs(table).max(axis=1, keepdims=True) / np.float32(127)
     scales[scales == 0] = 1
     return np.rint(table / scales).astype(np.int8), scales.astype(np.float32)
-
-
-def _register(graph: ir.Graph, name: str, array: Array) -> ir.Value:
-    tensor = ir.tensor(array, name=name)
-    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
-    graph.register_initializer(value)
-    return value

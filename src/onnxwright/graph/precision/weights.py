@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxwright.errors import RouteError, UsageError, accepted
+from onnxwright.graph.adding import Names, held
 from onnxwright.graph.guarding import complaint, refuse_gaps
 from onnxwright.graph.passes import cloned, named
 from onnxwright.graph.precision.floats import NOTHING
@@ -134,8 +135,7 @@ class _Writer:
 
     def __init__(self, model: ir.Model, how: Rounding) -> None:
         self._model, self._graph, self._how = model, model.graph, how
-        self._names = {str(value.name) for value in (*self._graph.inputs, *self._graph.initializers.values())}
-        self._names |= {str(value.name) for node in model.graph.all_nodes() for value in node.outputs}
+        self._names = Names.of_values(model)
         self._written: dict[tuple[ir.Value, bool], list[ir.Value]] = {}
         self._replaced: dict[ir.Value, None] = {}
 
@@ -175,7 +175,7 @@ class _Writer:
 
     def _dequantized(self, node: ir.Node, weight: ir.Value, parts: list[ir.Value], *, axis: int) -> ir.Value:
         attributes = {"axis": axis, "block_size": self._how.block} if self._how.block else {"axis": 1 - axis}
-        name = self._free(f"{weight.name}_dequantized")
+        name = self._names.free(f"{weight.name}_dequantized")
         made = ir.node("DequantizeLinear", parts, attributes=attributes, name=name)
         made.outputs[0].name, made.outputs[0].dtype, made.outputs[0].shape = name, FLOAT, weight.shape
         self._graph.insert_before(node, made)
@@ -199,19 +199,7 @@ class _Writer:
         ir.convenience.replace_nodes_and_values(self._graph, node, [node], [made], node.outputs, made.outputs)
 
     def _register(self, name: str, array: Array) -> ir.Value:
-        tensor = ir.tensor(array, name=self._free(name))
-        value = ir.Value(
-            name=tensor.name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor
-        )
-        self._graph.register_initializer(value)
-        return value
-
-    def _free(self, name: str) -> str:
-        found, number = name, 2
-        while found in self._names:
-            found, number = f"{name}_{number}", number + 1
-        self._names.add(found)
-        return found
+        return held(self._graph, ir.tensor(array, name=self._names.free(name)))
 
 
 def _packed(blocks: Blocks, how: Rounding) -> Mapping[str, Array]:

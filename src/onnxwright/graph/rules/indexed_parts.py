@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from onnxwright.graph.adding import held
 from onnxwright.graph.passes import Log
 from onnxwright.graph.rules import Rule
 from onnxwright.graph.rules.constants import array
@@ -128,10 +129,7 @@ def _split(graph: ir.Graph, whole: ir.Value, node: ir.Node, axis: int, parts: li
 
 
 def _held(graph: ir.Graph, name: str, numbers: Sizes | list[int]) -> ir.Value:
-    tensor = ir.tensor(np.array(numbers, np.int64), name=name)
-    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape([len(numbers)]), const_value=tensor)
-    graph.register_initializer(value)
-    return value
+    return held(graph, ir.tensor(np.array(numbers, np.int64), name=name))
 
 
 RULE = Rule(

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from onnxwright.graph.adding import held
 from onnxwright.graph.passes import Log
 from onnxwright.graph.rules import Rule
 from onnxwright.graph.rules.constants import commuted, weight
@@ -131,7 +132,7 @@ def _split(model: ir.Model, graph: ir.Graph, value: ir.Value, widths: Sequence[i
         sizes = [ir.AttrInt64("axis", -1), ir.AttrInt64s("split", widths)]
         return ir.Node("", "Split", [value], sizes, num_outputs=len(widths), name=f"{name}_split")
     tensor = ir.tensor(np.array(widths, np.int64), name=f"{name}_widths")
-    given = [value, _held(graph, tensor)]
+    given = [value, held(graph, tensor)]
     return ir.node("Split", given, {"axis": -1}, num_outputs=len(widths), name=f"{name}_split")
 
 
@@ -143,14 +144,7 @@ def _packed(graph: ir.Graph, name: str, tensors: Sequence[ir.TensorProtocol], ax
     def read() -> ir.TensorProtocol:
         return ir.tensor(np.concatenate([tensor.numpy() for tensor in tensors], axis=axis), dtype=tensors[0].dtype)
 
-    return _held(graph, ir.LazyTensor(read, dtype=tensors[0].dtype, shape=ir.Shape(shape), name=name))
-
-
-def _held(graph: ir.Graph, tensor: ir.TensorProtocol) -> ir.Value:
-    shape = ir.Shape(tensor.shape.numpy())
-    value = ir.Value(name=tensor.name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
-    graph.register_initializer(value)
-    return value
+    return held(graph, ir.LazyTensor(read, dtype=tensors[0].dtype, shape=ir.Shape(shape), name=name))
 
 
 RULE = Rule(

@@ -1,0 +1,40 @@
+"""What is added to a graph: weights, and names that none of its values has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx_ir as ir
+
+
+class Names:
+    """Names that are taken, and others that are given out."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+
+    @classmethod
+    def of_values(cls, model: ir.Model) -> Names:
+        """Returns the names that the values of a model have, in branches and loops too."""
+        return cls(value.name for graph in model.graphs() for value in _values(graph) if value.name)
+
+    def free(self, name: str) -> str:
+        """Takes a name, or one like it where that is taken."""
+        found, number = name, 2
+        while found in self._taken:
+            found, number = f"{name}_{number}", number + 1
+        self._taken.add(found)
+        return found
+
+
+def held(graph: ir.Graph, tensor: ir.TensorProtocol) -> ir.Value:
+    """Has a graph hold a tensor as an initializer of the tensor's own name, and returns the value."""
+    shape = ir.Shape(tensor.shape.numpy())
+    value = ir.Value(name=tensor.name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def _values(graph: ir.Graph) -> list[ir.Value]:
+    computed = (value for node in graph for value in node.outputs)
+    return [*graph.inputs, *graph.initializers.values(), *computed]
