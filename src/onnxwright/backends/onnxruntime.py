@@ -11,6 +11,18 @@ from onnxwright.errors import EngineError
 from onnxwright.files import AS_WRITTEN, digest, outline, properties
 
 
+def answers(session: Any, outputs: list[str], feeds: Tensors, calls: Any = None) -> dict[str, Array]:
+    """Runs a session of ONNX Runtime's own, with options for the call where there are some.
+
+    Raises:
+        EngineError: when a feed is missing, unknown, or of another type or rank than the graph's input.
+    """
+    try:
+        return dict(zip(outputs, session.run(outputs, feeds, calls), strict=True))
+    except Exception as refusal:  # every failure of the C++ side has a type of its own
+        raise EngineError(f"ONNX Runtime refuses these inputs: {refusal}") from refusal
+
+
 class OnnxRuntimeSession:
     """A graph loaded by ONNX Runtime; without its optimizations it computes node by node what the file says.
 
@@ -35,10 +47,7 @@ class OnnxRuntimeSession:
         Raises:
             EngineError: when a feed is missing, unknown, or of another type or rank than the graph's input.
         """
-        try:
-            return dict(zip(self._outputs, self._session.run(self._outputs, feeds, self._calls), strict=True))
-        except Exception as refusal:  # every failure of the C++ side has a type of its own
-            raise EngineError(f"ONNX Runtime refuses these inputs: {refusal}") from refusal
+        return answers(self._session, self._outputs, feeds, self._calls)
 
 
 class OnnxRuntime:

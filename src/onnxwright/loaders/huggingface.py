@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,8 +18,9 @@ from onnxwright.loaders import checkpoint
 from onnxwright.loaders import module as modules
 from onnxwright.loaders.pooling import SentenceEmbedder, body_of, is_sentence_embedder, stages_of
 from onnxwright.loaders.quantized import Unpacked, unpack
+from onnxwright.loaders.texts import text_rows
 from onnxwright.pytorch.modules import evaluation
-from onnxwright.samples import Mask, Meaning, Sampler, Segments, TextRows, Tokens
+from onnxwright.samples import Mask, Meaning, Sampler, Segments, Tensors, TextRows, Tokens
 from onnxwright.settings import read_settings
 from onnxwright.signature import Signature, TensorSpec
 from onnxwright.source import Source
@@ -233,17 +233,11 @@ def _longest(config: Any) -> int:
 def _text_rows(tokenizer: Any | None, texts: Sequence[str]) -> TextRows | None:
     if tokenizer is None or tokenizer.pad_token is None:
         return None
-    lines = texts or built_in()
-    specials = tokenizer.num_special_tokens_to_add(pair=False)
 
-    def rows(count: int, length: int, rng: np.random.Generator) -> Mapping[str, Any]:
-        if length <= specials:
-            return {}
-        texts = [" ".join(rng.choice(lines, size=rng.integers(1, 2 + length // 8))) for _ in range(count)]
-        encoded = tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="np")
-        return dict(encoded)
+    def encode(texts: list[str], length: int) -> Tensors:
+        return dict(tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="np"))
 
-    return rows
+    return text_rows(texts or built_in(), tokenizer.num_special_tokens_to_add(pair=False), encode)
 
 
 @contextlib.contextmanager

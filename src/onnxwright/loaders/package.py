@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from onnxwright.artifact import Package
 from onnxwright.loaders import onnxfile
+from onnxwright.loaders.texts import text_rows
 from onnxwright.manifest import EXPORTED
-from onnxwright.samples import TextRows
+from onnxwright.samples import Tensors, TextRows
 from onnxwright.source import Source
 from onnxwright.tasks import ENCODED
 from onnxwright.text import FILE_NAME, Tokenizer, built_in
@@ -48,11 +48,8 @@ def _text_rows(tokenizer: Tokenizer, lines: Sequence[str]) -> TextRows | None:
         return None
     (nothing,) = tokenizer.encode([""])
 
-    def rows(count: int, length: int, rng: np.random.Generator) -> Mapping[str, Any]:
-        if length <= len(nothing):
-            return {}
-        texts = [" ".join(rng.choice(lines, size=rng.integers(1, 2 + length // 8))) for _ in range(count)]
+    def encode(texts: list[str], length: int) -> Tensors:
         padded = [tokenizer.pad(one, length) for one in tokenizer.encode(texts, max_length=length)]
         return {name: np.array([getattr(one, column) for one in padded]) for name, column in ENCODED.items()}
 
-    return rows
+    return text_rows(lines, len(nothing), encode)

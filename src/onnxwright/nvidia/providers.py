@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from onnxwright.backends.onnxruntime import answers
 from onnxwright.errors import EngineError
 from onnxwright.files import digest, outline
 from onnxwright.nvidia.driver import missing_driver
@@ -58,10 +59,7 @@ class ProviderSession:
         Raises:
             EngineError: when a feed is missing, unknown, or of another type or rank than the graph's input.
         """
-        try:
-            return dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
-        except Exception as refusal:  # every failure of the C++ side has a type of its own
-            raise EngineError(f"ONNX Runtime refuses these inputs: {refusal}") from refusal
+        return answers(self._session, self._outputs, feeds)
 
 
 class ProviderBackend:
