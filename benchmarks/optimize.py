@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,7 +41,7 @@ from onnxwright.manifest import Latency
 from onnxwright.routes import Task, route
 from onnxwright.signature import Signature, TensorSpec
 from onnxwright.stages.measure import Plan as Timing
-from onnxwright.stages.measure import in_words, measure
+from onnxwright.stages.measure import in_words, mean_speedup, measure
 from onnxwright.stages.trials import beyond, is_worth_it
 from record import keep, minilm
 
@@ -247,7 +246,7 @@ def _row(one: Variant, latencies: Sequence[Latency], control: Sequence[Latency],
         **one.counts,
         "seconds_to_make": one.seconds,
         "error": error,
-        "gain": math.exp(sum(math.log(each.speedup) for each in latencies) / len(latencies)),
+        "gain": mean_speedup(latencies),
         "is_worth_it": is_worth_it(latencies, control),
         "beyond_control": [beyond(*pair) for pair in zip(latencies, control, strict=True)],
         "latencies": msgspec.to_builtins(latencies),

@@ -150,7 +150,8 @@ def test_a_plan_is_kept_only_where_it_is_faster_than_the_same_graph_again_and_sl
     ],
 )
 def test_a_plan_that_is_not_kept_is_called_what_it_was_measured_to_be(speedups, control, told):
-    assert told_speed(measured(speedups, control)) == told
+    one = measured(speedups, control)
+    assert told_speed(one.latencies, one.control) == told
 
 
 def test_measurements_of_other_sizes_than_the_control_are_a_bug():

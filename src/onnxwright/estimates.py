@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -51,6 +51,11 @@ def wilson(hits: int, count: int) -> Interval:
     reach = _NORMAL_QUANTILE * math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
     low = 0.0 if hits == 0 else max(0.0, middle - reach)
     return low, 1.0 if hits == count else min(1.0, middle + reach)
+
+
+def root_mean_square(values: Sequence[float]) -> float:
+    """Returns the root of the mean of the squares."""
+    return math.sqrt(sum(value**2 for value in values) / len(values))
 
 
 def ranks(values: Array) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,14 +150,12 @@ def _precise(graph: Path, threads: int) -> GivenSession | None:
     """The graph with what adds up numbers in float64; none where nothing does, or its weights are too many to copy."""
     from onnxwright.graph.element_types import sum_in_float64
     from onnxwright.graph.reading import read_model
-    from onnxwright.graph.saving import LARGEST_FILE, save_model
+    from onnxwright.graph.saving import LARGEST_FILE, saved
 
     model = read_model(graph)
     weights = [value.const_value for value in model.graph.initializers.values()]
     if sum(weight.nbytes for weight in weights if weight is not None) > LARGEST_FILE or not sum_in_float64(model):
         return None
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(ForwardError):
-        file = Path(folder) / graph.name
-        save_model(model, file)
+    with saved(model, graph.name) as file, contextlib.suppress(ForwardError):
         return GivenSession(file, threads=threads)
     return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +33,15 @@ def save_model(model: ir.Model, file: Path, *, largest: int = LARGEST_FILE) -> N
     with left_out(model.graph) as large:
         message = ir.to_proto(model)
     _write(message, large, file)
+
+
+@contextlib.contextmanager
+def saved(model: ir.Model, name: str, beside: Path | None = None) -> Iterator[Path]:
+    """Has a model lie in a file of that name while entered, in a folder of its own, in `beside` where that is given."""
+    with tempfile.TemporaryDirectory(prefix="onnxwright-", dir=beside) as folder:
+        file = Path(folder) / name
+        save_model(model, file)
+        yield file
 
 
 def _write(message: onnx.ModelProto, weights: Weights, file: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,7 @@ from onnxwright.artifact import Package
 from onnxwright.errors import UsageError
 from onnxwright.manifest import Accuracy, Candidate, Quantization
 from onnxwright.reports.drawing import check_suffix, save_figure
-from onnxwright.stages.measure import in_words
+from onnxwright.stages.measure import in_words, mean_speedup
 from onnxwright.words import in_sizes
 
 _MOST_KEPT: Final = 12
@@ -42,8 +41,7 @@ def frontier(record: Quantization) -> list[Candidate]:
 
 def speed(one: Candidate) -> float:
     """The geometric mean of the speed-ups over all sizes; 0 where nothing was measured."""
-    logs = [math.log(latency.speedup) for latency in one.latencies]
-    return math.exp(sum(logs) / len(logs)) if logs else 0.0
+    return mean_speedup(one.latencies) if one.latencies else 0.0
 
 
 def loss(one: Candidate) -> float | None:

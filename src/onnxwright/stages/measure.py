@@ -15,6 +15,8 @@ from onnxwright.backends import Array, Session, Tensors
 from onnxwright.errors import UsageError, accepted
 from onnxwright.manifest import Latency, Measurement
 from onnxwright.profile import Profile
+from onnxwright.samples import TYPICAL
+from onnxwright.source import Source
 from onnxwright.tolerance import distance
 
 LEAST_RUNS = 6
@@ -90,6 +92,18 @@ def shapes(profile: Profile) -> list[dict[str, int]]:
     short = {dim: sizes.least if dim == batch else max(sizes.least, sizes.usual // 8) for dim, sizes in profile.items()}
     chosen = (short, alone, profile.usual)
     return [dict(sizes) for sizes in dict.fromkeys(tuple(sizes.items()) for sizes in chosen)]
+
+
+def mean_speedup(latencies: Sequence[Latency]) -> float:
+    """Returns the geometric mean of the speed-ups over all sizes; 1 where nothing was measured."""
+    logs = [math.log(one.speedup) for one in latencies]
+    return math.exp(sum(logs) / len(logs)) if logs else 1.0
+
+
+def drawn(source: Source, ranges: Mapping[str, tuple[int, int]], *, seed: int) -> list[Shape]:
+    """Draws typical inputs at the sizes to measure within ranges of the profile's dims."""
+    sizes = shapes(source.profile.within(ranges))
+    return [(one, source.sampler.draw(one, TYPICAL, seed=seed)) for one in sizes]
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from onnxwright import tolerance
 from onnxwright.backends import Array, Ran, Session, Tensors
+from onnxwright.estimates import root_mean_square
 from onnxwright.recipes import Material, Recipe
 
 _ASKED: Final = 8
@@ -102,7 +103,7 @@ def _costs(switched: _Switched, material: Material) -> Iterator[Cost]:
     for name in switched.names:
         alone = switched.with_int8(frozenset({name}))
         errors = [_error(expected, alone.run(one)) for expected, one in zip(right, samples, strict=True)]
-        yield Cost(name, (sum(error**2 for error in errors) / len(errors)) ** 0.5, switched.sizes[name])
+        yield Cost(name, root_mean_square(errors), switched.sizes[name])
 
 
 def _error(expected: Tensors, answered: Tensors) -> float:

@@ -19,14 +19,11 @@ from msgspec import structs
 
 from onnxwright.manifest import Optimization, Proof, Rewritten
 from onnxwright.progress import Progress
-from onnxwright.proof.prove import prove
 from onnxwright.proof.replay import Replay
 from onnxwright.rewrites import Trace
-from onnxwright.samples import TYPICAL
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
-from onnxwright.stages.examine import plan_of
-from onnxwright.stages.trials import Candidate, Trials, told_speed
+from onnxwright.stages.trials import Candidate, Trials, proven, shortfall, shows_as_much, told_speed
 from onnxwright.words import in_sizes
 
 if TYPE_CHECKING:
@@ -95,13 +92,11 @@ class _Bench:
 
     def proven(self, session: Session) -> Proof:
         """Holds a session against the reference."""
-        source, request = self.chosen.source or self.bench.source, self.bench.request
-        plan = plan_of(source, self.bench.asked, proof=request.proof, seed=request.seed)
-        return prove(self.bench.reference, {self.trials.engine: session}, source.sampler, plan)[self.trials.engine]
+        return proven(self.bench, self.chosen, self.trials.engine, session)
 
     def holds(self, proof: Proof) -> bool:
         """Whether as much was shown as of the graph as exported."""
-        return proof.verdict != "failed" and proof.extent >= self.shown.extent
+        return shows_as_much(proof, self.shown)
 
     def is_worth_a_proof(self, one: Candidate) -> bool:
         """Whether a candidate is faster; where nothing was measured, whether it only makes the graph simpler."""
@@ -111,9 +106,8 @@ class _Bench:
 def _bench(bench: Workbench, chosen: Outcome, file: Path, engine: str) -> _Bench:
     from onnxwright.graph.reading import read_model
 
-    source, seed = bench.source, bench.request.seed
-    sizes = measuring.shapes(source.profile.within(chosen.proofs[engine].range))
-    feeds = [(one, source.sampler.draw(one, TYPICAL, seed=seed)) for one in sizes]
+    seed = bench.request.seed
+    feeds = measuring.drawn(bench.source, chosen.proofs[engine].range, seed=seed)
     return _Bench(bench, chosen, Trials(engine, file, bench.folder, feeds, seed), read_model(file))
 
 
@@ -162,7 +156,7 @@ def _shown(bench: _Bench, one: Candidate) -> tuple[Candidate | None, Proof | Non
 def _rolled_back(bench: _Bench, one: Candidate, proof: Proof) -> Candidate | None:
     """What a plan makes without the rules that are to blame, or the plan that makes the same; None if not faster."""
     guilty = _guilty(bench, one, proof)
-    bench.take_in(replace(one, wrong=_why(proof), rolled_back=guilty))
+    bench.take_in(replace(one, wrong=shortfall(proof), rolled_back=guilty))
     if not guilty:
         return None
     made = replace(bench.made(one.plan.without(guilty)), rolled_back=(*one.rolled_back, *guilty))
@@ -217,7 +211,7 @@ def _row(one: Candidate, kept: Candidate | None, *, is_measured: bool) -> Rewrit
         return structs.replace(row, outcome="refused", message=one.refusal)
     if not one.has_room:
         return structs.replace(row, message="no memory for one more copy of the weights")
-    return structs.replace(row, outcome=told_speed(one)) if is_measured else row
+    return structs.replace(row, outcome=told_speed(one.latencies, one.control)) if is_measured else row
 
 
 def _told(kept: Candidate | None, count: int, *, is_measured: bool) -> str:
@@ -230,8 +224,3 @@ def _told(kept: Candidate | None, count: int, *, is_measured: bool) -> str:
         return f"{told}; nothing was measured, so only what makes the graph simpler was done."
     gains = (f"{measuring.in_words(one)} at {in_sizes(one.sizes)}" for one in kept.latencies)
     return f"{told}: {'; '.join(gains)}."
-
-
-def _why(proof: Proof) -> str:
-    told = [found.message for found in proof.findings if found.code in {"outputs-differ", "values-differ"}]
-    return " ".join(told) or f"shown for {in_sizes({dim: high for dim, (_, high) in proof.range.items()})} at most."

@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import math
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,24 +23,19 @@ from onnxwright.findings import Finding
 from onnxwright.losses import loss_of
 from onnxwright.manifest import Accuracy, Came, Candidate, Latency, Neighbours, Proof, Quantization
 from onnxwright.progress import Progress
-from onnxwright.proof.prove import prove
 from onnxwright.recipes import AUTO, Material, Recipe, recipes_for
 from onnxwright.rewrites import Lowered
-from onnxwright.samples import TYPICAL
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
-from onnxwright.stages.examine import plan_of
 from onnxwright.stages.mixing import mixes
 from onnxwright.stages.scoring import Scoring, batch_of
-from onnxwright.stages.trials import beyond, is_worth_it
-from onnxwright.tolerance import ToleranceClass, quantized
+from onnxwright.stages.trials import CONTROL, Trials, proven, shortfall, shows_as_much, told_speed
+from onnxwright.tolerance import quantized
 from onnxwright.words import in_sizes
 
 if TYPE_CHECKING:
     import onnx_ir
 
-_GIVEN: Final = "as exported"
-_AGAIN: Final = "as exported, again"
 _SECONDS: Final = 12.0
 """For the measurement of all candidates of an engine."""
 _MOST_PROOFS: Final = 4
@@ -85,24 +78,17 @@ class _Tried:
     judged: Accuracy | None = None
     neighbours: Neighbours | None = None
     latencies: tuple[Latency, ...] = ()
-    control: tuple[Latency, ...] = ()
-    """How the graph as exported compared with itself when this was measured."""
     is_futile: bool = False
     """Whether nothing of the graph could be lowered, so that it would be what it was."""
 
     @property
     def name(self) -> str:
-        return self.record.name
+        return Candidate(self.recipe.name, self.execution, self.came).name
 
     @property
     def gain(self) -> float:
         """The geometric mean of the speed-ups over all sizes."""
-        logs = [math.log(one.speedup) for one in self.latencies]
-        return math.exp(sum(logs) / len(logs)) if logs else 1.0
-
-    @property
-    def held_to(self) -> ToleranceClass:
-        return quantized(self.error)
+        return measuring.mean_speedup(self.latencies)
 
     @property
     def record(self) -> Candidate:
@@ -155,14 +141,18 @@ class _Bench:
         Raises:
             EngineError: when the engine refuses it.
         """
-        from onnxwright.graph.saving import save_model
+        from onnxwright.graph.saving import saved
 
-        with tempfile.TemporaryDirectory(dir=self.bench.folder) as folder:
-            file = Path(folder) / self.file.name
-            save_model(model, file)
-            size = sum(one.stat().st_size for one in Path(folder).iterdir())
+        with saved(model, self.file.name, self.bench.folder) as file:
+            size = sum(one.stat().st_size for one in file.parent.iterdir())
             session = backends.engine(self.engine).prepare(file, Options(environment.cores(), execution))
             return _refuse_another(session, execution), size
+
+    def witnesses(self, recipe: Recipe, model: onnx_ir.Model) -> Iterator[Session]:
+        """Yields what shows on every processor what a recipe's type does, where the engine doesn't."""
+        seen = recipe.witness(model)
+        if seen is not None:
+            yield self.material.load(seen, is_optimized=False)
 
 
 def quantize(
@@ -203,14 +193,12 @@ def quantize(
 
 def _material(bench: Workbench, file: Path, scoring: Scoring) -> Material:
     from onnxwright.graph.reading import read_model
-    from onnxwright.graph.saving import save_model
+    from onnxwright.graph.saving import saved
 
     def load(model: onnx_ir.Model, *, is_optimized: bool = True) -> Session:
         from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 
-        with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
-            place = Path(folder) / file.name
-            save_model(model, place)
+        with saved(model, file.name, bench.folder) as place:
             return OnnxRuntimeSession(place, Options(environment.cores()), is_optimized=is_optimized)
 
     return Material(read_model(file), load, scoring.calibration, bench.request.seed)
@@ -232,9 +220,9 @@ def _for_engine(bench: _Bench, progress: Progress) -> Quantized:
     for one in sorted(ready, key=lambda one: -one.gain)[:_MOST_PROOFS]:
         verdict = _judged(bench, one)
         proof = None if verdict.message else _proven(bench, verdict)
-        is_shown = proof is not None and proof.verdict != "failed" and proof.extent >= bench.shown.extent
+        is_shown = proof is not None and shows_as_much(proof, bench.shown)
         if proof is not None and not is_shown:
-            verdict = replace(verdict, came="not shown right", message=_why(proof))
+            verdict = replace(verdict, came="not shown right", message=shortfall(proof))
         tried = [verdict if other is one else other for other in tried]
         if is_shown:
             return _concluded(bench, tried, verdict, proof)
@@ -282,11 +270,9 @@ def _loaded(bench: _Bench, start: _Tried, kept: Mapping[str, str]) -> _Tried:
 
 def _calibrated(bench: _Bench, start: _Tried, lowered: Lowered) -> _Tried:
     session, size = bench.prepared(lowered.model, start.execution)
-    accuracy, error = bench.scoring.calibrate(session)
-    seen = start.recipe.witness(lowered.model)
-    if seen is not None:
-        witnessed, error = bench.scoring.calibrate(bench.material.load(seen, is_optimized=False))
-        accuracy = max(accuracy, witnessed, key=lambda one: one.amount)
+    scores = [bench.scoring.calibrate(one) for one in (session, *bench.witnesses(start.recipe, lowered.model))]
+    accuracy, _ = max(scores, key=lambda score: score[0].amount)
+    _, error = scores[-1]
     return replace(start, lowered=lowered, session=session, size=size, calibrated=accuracy, error=error)
 
 
@@ -311,10 +297,8 @@ def _with_islands(bench: _Bench, found: _Tried) -> Iterator[_Tried]:
     def is_right(model: onnx_ir.Model) -> bool:
         if time.monotonic() > bench.deadline:
             return False
-        seen = found.recipe.witness(model)
-        own = bench.prepared(model, found.execution)[0]
-        sessions = [own] if seen is None else [bench.material.load(seen, is_optimized=False), own]
-        return all(bench.loss(one) <= bench.budget for one in sessions)
+        own, _ = bench.prepared(model, found.execution)
+        return all(bench.loss(one) <= bench.budget for one in (*bench.witnesses(found.recipe, model), own))
 
     made = grown(lambda kept: found.recipe.make(bench.material, kept), is_right, most_trials=_MOST_ISLANDS)
     if made.is_right:
@@ -336,29 +320,23 @@ def _measured(bench: _Bench, tried: Sequence[_Tried]) -> list[_Tried]:
     sessions = {one.name: one.session for one in tried if one.session is not None and not one.message}
     if not bench.is_measured or not sessions:
         return list(tried)
-    source, seed = bench.bench.source, bench.bench.request.seed
-    feeds = [
-        (sizes, source.sampler.draw(sizes, TYPICAL, seed=seed))
-        for sizes in measuring.shapes(source.profile.within(bench.shown.range))
-    ]
-    given, again = (backends.engine(bench.engine).prepare(bench.file, Options(environment.cores())) for _ in range(2))
-    plan = measuring.Plan(seconds=_SECONDS, seed=seed)
-    found = measuring.measure({_GIVEN: given, _AGAIN: again, **sessions}, feeds, baseline=_GIVEN, plan=plan)
-    control = found[_AGAIN].latencies
-    return [_timed(bench, one, found[one.name].latencies, control) if one.name in found else one for one in tried]
+    seed = bench.bench.request.seed
+    feeds = measuring.drawn(bench.bench.source, bench.shown.range, seed=seed)
+    found = Trials(bench.engine, bench.file, bench.bench.folder, feeds, seed).latencies(sessions, _SECONDS)
+    return [_timed(bench, one, found[one.name], found[CONTROL]) if one.name in found else one for one in tried]
 
 
 def _timed(bench: _Bench, one: _Tried, latencies: tuple[Latency, ...], control: tuple[Latency, ...]) -> _Tried:
-    is_slower = any(beyond(*pair) == "slower" for pair in zip(latencies, control, strict=True))
-    is_kept = not bench.is_auto or is_worth_it(latencies, control)
-    came: Came = "not the fastest" if is_kept else "slower" if is_slower else "no faster"
-    return replace(one, latencies=latencies, control=control, came=came)
+    came: Came = told_speed(latencies, control) if bench.is_auto else "not the fastest"
+    return replace(one, latencies=latencies, came=came)
 
 
 def _judged(bench: _Bench, one: _Tried) -> _Tried:
     """A candidate with what it loses on the samples that it wasn't made with, and to its neighbours."""
     assert one.session is not None, "chosen among those that were loaded"
-    accuracy = max((bench.scoring.judge(session) for session in _shown_by(bench, one)), key=lambda found: found.amount)
+    assert one.lowered is not None, "and made before"
+    sessions = (one.session, *bench.witnesses(one.recipe, one.lowered.model))
+    accuracy = max(map(bench.scoring.judge, sessions), key=lambda found: found.amount)
     near = _beside_others(bench, one.session)
     found = replace(one, judged=accuracy, neighbours=near)
     if accuracy.amount > bench.budget:
@@ -378,21 +356,9 @@ def _beside_others(bench: _Bench, session: Session) -> Neighbours | None:
     return bench.scoring.neighbours(session, bench.bench.reference.session, batch, bench.budget)
 
 
-def _shown_by(bench: _Bench, one: _Tried) -> Iterator[Session]:
-    """The engine with a candidate, and what shows on every processor what its type does."""
-    assert one.session is not None, "chosen among those that were loaded"
-    yield one.session
-    seen = one.recipe.witness(one.lowered.model) if one.lowered is not None else None
-    if seen is not None:
-        yield bench.material.load(seen, is_optimized=False)
-
-
 def _proven(bench: _Bench, one: _Tried) -> Proof:
     assert one.session is not None, "chosen among those that were loaded"
-    source, request = bench.chosen.source or bench.bench.source, bench.bench.request
-    plan = plan_of(source, bench.bench.asked, proof=request.proof, seed=request.seed)
-    held = replace(plan, classes={bench.engine: one.held_to})
-    return prove(bench.bench.reference, {bench.engine: one.session}, source.sampler, held)[bench.engine]
+    return proven(bench.bench, bench.chosen, bench.engine, one.session, quantized(one.error))
 
 
 def _concluded(bench: _Bench, tried: Sequence[_Tried], kept: _Tried | None, proof: Proof | None) -> Quantized:
@@ -456,11 +422,6 @@ def _short(one: _Tried) -> str:
     if one.message:
         return f"is {one.came}"
     return f"is {one.gain:.2f}× as fast as exported" if one.latencies else "was not measured"
-
-
-def _why(proof: Proof) -> str:
-    told = [found.message for found in proof.findings if found.code in {"outputs-differ", "values-differ"}]
-    return " ".join(told) or f"shown for {in_sizes({dim: high for dim, (_, high) in proof.range.items()})} at most."
 
 
 def _unmet(word: str, found: Sequence[Quantized]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from onnxwright import tolerance
 from onnxwright.backends import Session, Tensors
 from onnxwright.corpus import Corpus
+from onnxwright.estimates import root_mean_square
 from onnxwright.findings import Finding
 from onnxwright.losses import Loss
 from onnxwright.manifest import Accuracy, Neighbours
@@ -132,4 +132,4 @@ def _error(expected: Sequence[Tensors], answered: Sequence[Tensors]) -> float:
         [tolerance.overall_distance(one[name], other[name]) for one, other in zip(expected, answered, strict=True)]
         for name in expected[0]
     )
-    return max(math.sqrt(sum(error**2 for error in errors) / len(errors)) for errors in by_output)
+    return max(map(root_mean_square, by_output))

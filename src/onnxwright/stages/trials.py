@@ -6,8 +6,6 @@ faster, or slower, only where the interval of its speed-up lies beyond that of t
 
 from __future__ import annotations
 
-import math
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,8 +14,13 @@ from typing import TYPE_CHECKING, Final, Literal
 from onnxwright import backends, environment
 from onnxwright.backends import Options, Session
 from onnxwright.errors import EngineError
-from onnxwright.manifest import Latency
+from onnxwright.manifest import Latency, Proof
+from onnxwright.proof.prove import prove
 from onnxwright.stages import measure as measuring
+from onnxwright.stages.attempt import Outcome, Workbench
+from onnxwright.stages.examine import plan_of
+from onnxwright.tolerance import SAME_PRECISION, ToleranceClass
+from onnxwright.words import in_sizes
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from onnxwright.rewrites import Trace
 
 _GIVEN: Final = "as exported"
-_AGAIN: Final = "as exported, again"
+CONTROL: Final = "as exported, again"
 _SECONDS: Final = 15.0
 """For the measurement of all plans of an engine."""
 _LEAST_GAIN: Final = 1.02
@@ -63,7 +66,7 @@ class Candidate:
     @property
     def gain(self) -> float:
         """The geometric mean of the speed-ups over all sizes."""
-        return _mean(self.latencies)
+        return measuring.mean_speedup(self.latencies)
 
     @property
     def is_worth_it(self) -> bool:
@@ -74,7 +77,7 @@ class Candidate:
 def is_worth_it(latencies: Sequence[Latency], control: Sequence[Latency]) -> bool:
     """Whether something is faster at a size, slower at none, and gains enough over all of them to be worth a file."""
     compared = [beyond(one, same) for one, same in zip(latencies, control, strict=True)]
-    return "faster" in compared and "slower" not in compared and _mean(latencies) >= _LEAST_GAIN
+    return "faster" in compared and "slower" not in compared and measuring.mean_speedup(latencies) >= _LEAST_GAIN
 
 
 def beyond(latency: Latency, control: Latency) -> Literal["faster", "slower"] | None:
@@ -85,17 +88,35 @@ def beyond(latency: Latency, control: Latency) -> Literal["faster", "slower"] | 
     return "slower" if latency.speedup_interval[1] < min(low, 1.0) else None
 
 
-def told_speed(one: Candidate) -> Literal["not the fastest", "slower", "no faster"]:
-    """What is said of a plan by its speed alone, where another one is kept or none is."""
-    if one.is_worth_it:
+def told_speed(
+    latencies: Sequence[Latency], control: Sequence[Latency]
+) -> Literal["not the fastest", "slower", "no faster"]:
+    """What is said of something by its speed alone, where another one is kept or none is."""
+    if is_worth_it(latencies, control):
         return "not the fastest"
-    is_slower = any(beyond(*pair) == "slower" for pair in zip(one.latencies, one.control, strict=True))
+    is_slower = any(beyond(*pair) == "slower" for pair in zip(latencies, control, strict=True))
     return "slower" if is_slower else "no faster"
 
 
-def _mean(latencies: Sequence[Latency]) -> float:
-    logs = [math.log(one.speedup) for one in latencies]
-    return math.exp(sum(logs) / len(logs)) if logs else 1.0
+def proven(
+    bench: Workbench, chosen: Outcome, engine: str, session: Session, held_to: ToleranceClass = SAME_PRECISION
+) -> Proof:
+    """Holds what was made of a graph against the reference, as the graph was, to the limits of a class."""
+    source, request = chosen.source or bench.source, bench.request
+    plan = plan_of(source, bench.asked, proof=request.proof, seed=request.seed)
+    plan = replace(plan, classes={engine: held_to})
+    return prove(bench.reference, {engine: session}, source.sampler, plan)[engine]
+
+
+def shows_as_much(proof: Proof, shown: Proof) -> bool:
+    """Whether a proof shows as much as that of the graph as exported."""
+    return proof.verdict != "failed" and proof.extent >= shown.extent
+
+
+def shortfall(proof: Proof) -> str:
+    """Says why a proof shows less than is asked for."""
+    told = [found.message for found in proof.findings if found.code in {"outputs-differ", "values-differ"}]
+    return " ".join(told) or f"shown for {in_sizes({dim: high for dim, (_, high) in proof.range.items()})} at most."
 
 
 @dataclass
@@ -115,11 +136,9 @@ class Trials:
         """Loads a candidate into the engine; where that refuses it, or lacks the memory, the candidate says so."""
         if not self._has_room():
             return replace(one, has_room=False), None
-        from onnxwright.graph.saving import save_model
+        from onnxwright.graph.saving import saved
 
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            file = Path(folder) / self.file.name
-            save_model(one.model, file)
+        with saved(one.model, self.file.name, self.folder) as file:
             try:
                 return replace(one, has_room=True), self._prepared(file)
             except EngineError as refusal:
@@ -134,13 +153,14 @@ class Trials:
     def _compared(self, group: Sequence[Candidate], seconds: float) -> Iterator[Candidate]:
         tried = [self.loaded(one) for one in group]
         sessions = {one.plan.name: session for one, session in tried if session is not None}
-        found = self._latencies(sessions, seconds) if sessions else {}
+        found = self.latencies(sessions, seconds) if sessions else {}
         for one, _ in tried:
             name = one.plan.name
-            yield replace(one, latencies=found[name], control=found[_AGAIN]) if name in found else one
+            yield replace(one, latencies=found[name], control=found[CONTROL]) if name in found else one
 
-    def _latencies(self, sessions: Mapping[str, Session], seconds: float) -> dict[str, tuple[Latency, ...]]:
-        for name in (_GIVEN, _AGAIN):
+    def latencies(self, sessions: Mapping[str, Session], seconds: float) -> dict[str, tuple[Latency, ...]]:
+        """Measures sessions by name beside the graph as exported, and that beside itself, which is called `CONTROL`."""
+        for name in (_GIVEN, CONTROL):
             if name not in self._given:
                 self._given[name] = self._prepared(self.file)
         plan = measuring.Plan(seconds=seconds, seed=self.seed)

@@ -24,7 +24,6 @@ from onnxwright.manifest import (
     Variant,
 )
 from onnxwright.recipes import AUTO
-from onnxwright.samples import TYPICAL
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.build import told_of
@@ -136,8 +135,7 @@ def _lowered(bench: Workbench, name: str, one: Quantized) -> Variant:
 def measured(bench: Workbench, made: Variants) -> Variants:
     """Measures variants beside the reference; returns them with that, the fastest at the usual size as the default."""
     source, seed, variants = bench.source, bench.request.seed, made.by_name
-    sizes = measuring.shapes(source.profile.within(variants[EXPORTED].proof.range))
-    feeds = [(one, source.sampler.draw(one, TYPICAL, seed=seed)) for one in sizes]
+    feeds = measuring.drawn(source, variants[EXPORTED].proof.range, seed=seed)
     runners = {str(one): one for one in _runners(variants)}
     with _baseline(bench) as baseline:
         name = baseline.ran.backend if source.graph is None else baseline.ran.provider
