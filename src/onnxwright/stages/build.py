@@ -229,7 +229,7 @@ def _graph_of(request: BuildRequest) -> Graph:
     shown = variant.proof.range
     _check_within(shown, request.ranges)
     return Graph(
-        package.file(request.variant), package.signature, package.profile.within(shown).replace(request.ranges)
+        package.proven_file(request.variant), package.signature, package.profile.within(shown).replace(request.ranges)
     )
 
 
