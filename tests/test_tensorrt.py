@@ -308,7 +308,7 @@ def held(package, answer):
     """Proves the engine of a package by a session made of a function, as a GPU's would be."""
     engine = built_engine(package, RTX)
     session = engine_session(package, engine, FunctionSession(answer))
-    return keep_proof(engine, proof := prove_session(package, session, read_evidence(package))), proof
+    return keep_proof(engine, proof := prove_session(session, read_evidence(package))), proof
 
 
 def test_an_engine_was_executed_only_when_what_it_answers_was_shown_right(package):
@@ -377,3 +377,12 @@ def test_a_package_builds_its_engine_again_for_a_part_of_what_was_proven(package
     with pytest.raises(OutOfRangeError, match="proven for 1 to 8"):
         ow.build(package.folder, engine=RTX, profile={"sequence": (1, 4, 16)}, force=True)
     assert Engine.open(package.folder / "engines" / RTX).manifest.sha256 == first.sha256
+
+
+def test_no_engine_is_built_of_a_graph_that_was_altered_since_it_was_proven(package, tmp_path):
+    altered = shutil.copytree(package.folder, tmp_path / "altered")
+    file = altered / package.manifest.variants["fp32"].file
+    file.write_bytes(file.read_bytes() + b"\0")
+
+    with pytest.raises(SourceError, match="was altered"):
+        ow.build(altered, engine=RTX, force=True)

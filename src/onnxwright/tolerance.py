@@ -30,7 +30,7 @@ LEAST_DOUBLE_LIMIT: Final = 1e-12
 MOST_LIMIT: Final = 2e-2
 """An output whose noise asks for more than this can't be told from a wrong one."""
 
-MOST_LOWER: Final = 5e-2
+_MOST_LOWER: Final = 5e-2
 """No element of a candidate in lower floats may be farther off than this."""
 
 ROUNDOFFS: Final = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "int8": 2.0**-8}
@@ -90,7 +90,7 @@ def lower_precision(dtype: str) -> ToleranceClass:
     roundoff = ROUNDOFFS[dtype]
     scale = roundoff / _FLOAT32_ROUNDOFF
     return ToleranceClass(
-        "lower-precision", _LOWER_MULTIPLE, _LEAST_ROUNDOFFS * roundoff, MOST_LOWER, scale, is_for_usual=True
+        "lower-precision", _LOWER_MULTIPLE, _LEAST_ROUNDOFFS * roundoff, _MOST_LOWER, scale, is_for_usual=True
     )
 
 

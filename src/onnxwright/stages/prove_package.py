@@ -13,7 +13,7 @@ from onnxwright.errors import EngineError, SourceError
 from onnxwright.evidence import Kept, Point
 from onnxwright.files import digest
 from onnxwright.findings import Finding
-from onnxwright.manifest import EXPORTED, Failure, Proof, Tolerance, Worst, Wrong
+from onnxwright.manifest import Failure, Proof, Worst, Wrong
 from onnxwright.nvidia.buffers import blank
 from onnxwright.proof.box import Box, contains
 from onnxwright.stages.prove_engine import built_engine, engine_session, keep_proof
@@ -51,7 +51,7 @@ def prove_package(package: Package, engines: Sequence[str] = ("auto",)) -> Verdi
     sessions = {
         name: engine_session(package, built[name]) if name in built else package.session(engine=name) for name in names
     }
-    proofs = {name: prove_session(package, session, usable, skipped) for name, session in sessions.items()}
+    proofs = {name: prove_session(session, usable, skipped) for name, session in sessions.items()}
     for name, engine in built.items():
         keep_proof(engine, proofs[name])
     asked = {name: session.range for name, session in sessions.items()}
@@ -81,11 +81,11 @@ def _skipped(count: int, total: int) -> list[Finding]:
     return [Finding("evidence-skipped", told)] if count else []
 
 
-def prove_session(package: Package, session: PackageSession, kept: Kept, skipped: Sequence[Finding] = ()) -> Proof:
+def prove_session(session: PackageSession, kept: Kept, skipped: Sequence[Finding] = ()) -> Proof:
     """Runs every point of the evidence that lies in a session's range, and holds it against the kept answer."""
     held_to = session.proof.tolerance
     points = [
-        _held_to(point, held_to, package.manifest.variants[EXPORTED].proof.tolerance)
+        replace(point, limits=held_to.limits) if held_to.is_for_usual else point
         for point in kept.points
         if contains(session.range, point.recipe.sizes) and (point.recipe.values.is_usual or not held_to.is_for_usual)
     ]
@@ -108,20 +108,6 @@ def prove_session(package: Package, session: PackageSession, kept: Kept, skipped
         failures=failures,
         findings=(*skipped, *_told(failures, held, spanned, session.range)),
     )
-
-
-def _held_to(point: Point, limits: Tolerance, exported: Tolerance) -> Point:
-    """A point with the limits of a variant: its own of a graph as exported, those of their class of lower precisions.
-
-    These are wider where the noise of the reference is greater at the point than where they were learned.
-    """
-    if not limits.is_for_usual:
-        return point
-    found = dict(limits.limits)
-    for name in found if limits.multiple else ():
-        noisier = point.limits[name] / exported.limits[name] if exported.limits[name] else 1.0
-        found[name] = max(found[name], min(noisier * found[name], tolerance.MOST_LOWER))
-    return replace(point, limits=found)
 
 
 def _hold(point: Point, session: PackageSession, feeds: Tensors, between: Between) -> Worst | Failure:
