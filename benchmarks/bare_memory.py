@@ -1,11 +1,13 @@
-"""One way from a loaded module to a file, in a process of its own; says when the module is loaded, and waits.
+"""One way to a file, in a process of its own; says when what it starts from is there, and waits.
 
-python benchmarks/bare_memory.py HIDDEN LAYERS FOLDER "bare trace"|"bare dynamo"|"convert by trace"|"convert by dynamo"
+python benchmarks/bare_memory.py HIDDEN LAYERS FOLDER WAY: "bare trace", "bare dynamo", "convert by trace" or "convert by
+dynamo" from a loaded module, "rewrite" from a graph in a file.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +20,7 @@ NAMES = ("input_ids", "attention_mask")
 VOCABULARY = 50265
 POSITIONS = 514
 HEAD = 64
+OPSET = 18
 PROFILE = {"batch": (1, 2, 4), "sequence": (1, 16, 64)}
 """Small, so that the weights are what takes memory."""
 
@@ -88,19 +91,51 @@ def convert(model: nn.Module, folder: Path, route: str) -> None:
         raise SystemExit(f"{package.proof.verdict} over {package.proof.range}")
 
 
+def written(model: nn.Module, folder: Path) -> Path:
+    """Writes the graph of a module as it is exported."""
+    from onnxwright.graph.saving import save_model
+    from onnxwright.routes import Task, route
+    from onnxwright.signature import Signature, TensorSpec
+
+    texts = tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in NAMES)
+    signature = Signature(texts, (TensorSpec("states", "float32", ("batch", "sequence", None)),))
+    place = folder / "given.onnx"
+    save_model(route("trace", opset=OPSET).export(Task(model, signature, inputs(), opset=OPSET)).model, place)
+    return place
+
+
+def rewrite(file: Path) -> None:
+    """Rewrites a graph for ONNX Runtime by the plan with the most rules, and writes what comes of it."""
+    from onnxwright.graph.optimizing import apply, plans
+    from onnxwright.graph.reading import read_model
+    from onnxwright.graph.saving import save_model
+    from onnxwright.graph.targets import target
+
+    model, engine = read_model(file), target("onnxruntime")
+    made, trace = apply(model, max(plans(model, engine), key=lambda plan: len(plan.rules)), engine)
+    if not trace.hits:
+        raise SystemExit("nothing was rewritten")
+    save_model(made, file.with_name("made.onnx"))
+
+
 def main(hidden: str, layers: str, folder: str, step: str) -> None:
-    """Loads the module, says how large it is, waits for a word, and goes the way."""
+    """Makes what a way starts from, says how large its weights are, waits for a word, and goes the way."""
     model = States(int(hidden), int(layers)).eval()
-    ctypes.CDLL(None).malloc_trim(0)  # what drawing the weights has taken beside them
-    print(sum(weight.nbytes for weight in model.parameters()), flush=True)
-    sys.stdin.readline()
-    steps: dict[str, Callable[[nn.Module, Path], None]] = {
-        "bare trace": trace,
-        "bare dynamo": dynamo,
-        "convert by trace": partial(convert, route="trace"),
-        "convert by dynamo": partial(convert, route="dynamo"),
+    size = sum(weight.nbytes for weight in model.parameters())
+    ways: dict[str, Callable[[], None]] = {
+        "bare trace": partial(trace, model, Path(folder)),
+        "bare dynamo": partial(dynamo, model, Path(folder)),
+        "convert by trace": partial(convert, model, Path(folder), route="trace"),
+        "convert by dynamo": partial(convert, model, Path(folder), route="dynamo"),
     }
-    steps[step](model, Path(folder))
+    go = partial(rewrite, written(model, Path(folder))) if step == "rewrite" else ways[step]
+    if step == "rewrite":
+        del model, ways
+        gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what drawing the weights has taken beside them
+    print(size, flush=True)
+    sys.stdin.readline()
+    go()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Claimed: nothing that `optimize` keeps is slower than the graph as exported. Every graph is measured against that one,
 which runs in two sessions: how far these differ is what the measurement itself does not know. Ratios are pair by pair,
 interleaved in one process, three graphs at a time. The peers get the export that they know best: ONNX Runtime's
-optimizer a trace with eager attention, `ort_fusions` a graph of `torch.export`. Weights are random but for MiniLM.
+optimizer a trace with eager attention, `ort_fusions` a graph of `torch.export`; the exporter of transformers makes its
+own. Weights are random but for MiniLM.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import onnx
 import onnx_ir as ir
 import torch
 import transformers
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 from torch import nn
 
 from onnxwright import environment
@@ -100,7 +102,7 @@ MODELS: Final = {
 
 @dataclass(frozen=True)
 class Variant:
-    """A graph to measure: where it lies, whether ONNX Runtime may rewrite it itself, and what it took to make."""
+    """A graph to measure: where it lies, whether ONNX Runtime may rewrite it itself, what it took to make."""
 
     name: str
     file: Path
@@ -185,6 +187,19 @@ def transformed(model: Model, folder: Path, given: ir.Model) -> ir.Model:
     return ir.from_proto(onnx.load(place))
 
 
+def exported_by_transformers(model: Model) -> ir.Model:
+    """What the exporter of transformers makes of a model for ONNX Runtime, with its token states as the only output."""
+    module: Any = importlib.import_module("transformers.exporters.exporter_onnx")
+    sample = {name: torch.from_numpy(array) for name, array in drawn(model, 2, 16).items()}
+    settings = module.OnnxConfig(dynamic=True, ort_fusions="cpu")
+    made: ir.Model = module.OnnxExporter().export(model.make("sdpa"), sample, settings).program
+    kept = [value for value in made.graph.outputs if value.name == "last_hidden_state"]
+    made.graph.outputs.clear()
+    made.graph.outputs.extend(kept)
+    RemoveUnusedNodesPass()(made)
+    return made
+
+
 def variants(model: Model, folder: Path) -> Iterator[Variant]:
     """Yields every graph to measure; the first is the one as exported."""
     raw = folder / "raw.onnx"
@@ -198,13 +213,14 @@ def variants(model: Model, folder: Path) -> Iterator[Variant]:
         print("  onnxslim: not measured: it is not installed")
     else:
         yield _written("onnxslim", folder, lambda: slimmed(ir.load(raw)))
-    peers: Mapping[str, tuple[str, str, Callable[[ir.Model], ir.Model]]] = {
-        "ort_fusions, of torch.export": ("dynamo", "sdpa", fused),
-        "ONNX Runtime's optimizer, of eager": ("trace", "eager", partial(transformed, model, folder)),
+    peers: Mapping[str, Callable[[], ir.Model]] = {
+        "ort_fusions, of torch.export": lambda: fused(exported(model, "dynamo", "sdpa")),
+        "ONNX Runtime's optimizer, of eager": lambda: transformed(model, folder, exported(model, "trace", "eager")),
+        "transformers' exporter, with fusions": lambda: exported_by_transformers(model),
     }
-    for name, (way, form, change) in peers.items():
+    for name, make in peers.items():
         try:
-            yield _written(name, folder, partial(change, exported(model, way, form)))
+            yield _written(name, folder, make)
         except Exception as problem:  # noqa: BLE001 - other libraries raise anything
             print(f"  {name}: not measured: {type(problem).__name__}: {str(problem)[:200]}")
 

@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from msgspec.structs import replace
+from onnxscript.rewriter import RewriteRuleClassBase
 from typer.testing import CliRunner
 
 import onnxwright as ow
@@ -189,6 +190,43 @@ def test_a_rule_that_is_wrong_is_rolled_back_alone(cluttered, tmp_path, monkeypa
     assert re.search(
         r"plan +onnxruntime +simplified .*not shown right +rolled back: wrong; Wrong at", inspect(package.folder).text
     )
+
+
+BOUNDED = """
+<ir_version: 10, opset_import: ["" : 18]>
+g (float[batch, 4] x) => (float[batch, 4] y)
+<float[4] low = {-1e38, -1e38, -1e38, -1e38}, float[4] zero = {0, 0, 0, 0}> {
+    a = Max (x, low)
+    b = Tanh (a)
+    c = Max (b, zero)
+    d = Exp (c)
+    y = Max (d, zero)
+}
+"""
+
+
+class Unbounded(RewriteRuleClassBase):
+    """Leaves a bound out, wherever it is."""
+
+    def pattern(self, op, x, bound):
+        return op.Max(x, bound)
+
+    def rewrite(self, op, x, bound):
+        return op.Identity(x)
+
+
+def test_what_a_rule_rewrites_at_one_node_is_rolled_back_alone(tmp_path, monkeypatch):
+    file = tmp_path / "bounded.onnx"
+    onnx.save(onnx.parser.parse_model(BOUNDED), file)
+    with_rule(monkeypatch, Rule("unbounded", "simplify", "Leaves bounds out.", patterns=lambda _: [Unbounded.rule()]))
+
+    package = ow.optimize(file, tmp_path / "out", **QUICK)
+
+    record = package.manifest.optimizations["onnxruntime"]
+    told = {one.plan: (one.outcome, one.rolled_back) for one in record.plans}
+    assert told["simplified without unbounded at c"] == ("kept", ("unbounded at c",))
+    assert told["simplified"] == ("not shown right", ("unbounded at c",))
+    assert record.trace.after == {"Exp": 1, "Max": 1, "Tanh": 1}
 
 
 def test_where_it_is_wrong_without_any_rule_the_graph_as_exported_stays(cluttered, tmp_path, monkeypatch):

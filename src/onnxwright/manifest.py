@@ -177,7 +177,8 @@ class Rewritten(msgspec.Struct, frozen=True):
     """One plan of rewrites for an engine: its nodes, how it compares with the graph as exported, what came of it.
 
     `control` is how that graph compared with itself meanwhile: what differs by no more than that is no difference.
-    `rolled_back` are rules that were to blame for a wrong answer: of this plan, or of the one that it was before.
+    `rolled_back` are rules, or `RULE at NODE`, that were to blame for a wrong answer: of this plan, or of the one that
+    it was before.
     """
 
     plan: str

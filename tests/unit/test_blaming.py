@@ -26,6 +26,11 @@ def test_where_it_is_wrong_without_any_none_is_to_blame():
     assert to_blame(STEPS, lambda steps: True) is None
 
 
+def test_where_many_are_wrong_they_are_not_told_apart():
+    assert to_blame(STEPS, lambda steps: bool({"a", "c"} & set(steps)), most=2) == ("a", "c")
+    assert to_blame(STEPS, lambda steps: bool({"a", "c", "e"} & set(steps)), most=2) == STEPS
+
+
 def test_one_step_among_many_is_found_by_halving():
     asked = []
     steps = [str(number) for number in range(64)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import onnx_ir as ir
 
@@ -52,13 +52,27 @@ _PLANS: Final[tuple[tuple[str, ...], ...]] = (
 )
 
 
+class Step(NamedTuple):
+    """A rule, or no more than what it rewrites at a node."""
+
+    rule: str
+    node: str | None = None
+
+    def __str__(self) -> str:
+        return self.rule if self.node is None else f"{self.rule} at {self.node}"
+
+
 @dataclass(frozen=True)
 class Plan:
-    """A candidate: an optimizer of another library, if any, then rules, until nothing changes any more."""
+    """A candidate: an optimizer of another library, if any, then rules, until nothing changes any more.
+
+    A rule leaves the nodes alone that are `spared` from it.
+    """
 
     name: str
     rules: tuple[str, ...]
     borrowed: str | None = None
+    spared: tuple[Step, ...] = ()
 
     @property
     def doubtful(self) -> tuple[str, ...]:
@@ -70,10 +84,19 @@ class Plan:
         """Whether it only makes a graph simpler."""
         return self.borrowed is None and set(self.rules) <= set(_SIMPLE)
 
-    def without(self, names: Sequence[str]) -> Plan:
-        """Returns it without some of its rules."""
-        kept = tuple(name for name in self.rules if name not in names)
-        return replace(self, name=f"{self.name} without {', '.join(names)}", rules=kept)
+    def can_spare(self, name: str) -> bool:
+        """Whether one of its rules can leave the graph alone at a node, and still rewrite the rest."""
+        return rules()[name].can_spare
+
+    def without(self, steps: Sequence[Step]) -> Plan:
+        """Returns it without some of its rules, or without what they rewrite at some nodes."""
+        left_out = {step.rule for step in steps if step.node is None}
+        return replace(
+            self,
+            name=f"{self.name} without {', '.join(map(str, steps))}",
+            rules=tuple(name for name in self.rules if name not in left_out),
+            spared=(*self.spared, *(step for step in steps if step.node is not None)),
+        )
 
 
 def plans(model: ir.Model, target: Target) -> tuple[Plan, ...]:
@@ -124,5 +147,10 @@ def _offered(part: str, model: ir.Model, target: Target) -> list[str]:
 
 
 def _passes(model: ir.Model, plan: Plan, target: Target) -> list[Pass]:
-    made = [rules()[name].for_target(target, model.opset_imports) for name in plan.rules]
+    made = [_pass(name, model, plan, target) for name in plan.rules]
     return [*SIMPLIFYING, *(one for one in made if one is not None)]
+
+
+def _pass(name: str, model: ir.Model, plan: Plan, target: Target) -> Pass | None:
+    spared = {step.node for step in plan.spared if step.rule == name and step.node is not None}
+    return rules()[name].for_target(target, model.opset_imports, spared=spared)

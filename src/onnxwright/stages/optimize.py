@@ -4,13 +4,13 @@
   graph ──► plans of rewrites ──► measured side by side ──► the fastest ──► proof ──► holds? ──yes──► a variant
                                                                  ▲                      │ no
                                                                  └─ without the rules ◄─┘   or the next fastest
-                                                                    that are to blame
+                                                                    or rewrites to blame
 ```
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     import onnx_ir
 
     from onnxwright.backends import Session
-    from onnxwright.graph.optimizing import Plan
+    from onnxwright.graph.optimizing import Plan, Step
 
 _MOST_PROOFS: Final = 4
 _MOST_ROLLBACKS: Final = 2
-"""So often a plan is held against the reference again, each time without the rules that were to blame before."""
+"""So often a plan is held against the reference again, each time without what was to blame before."""
+_MOST_NODES: Final = 2
+"""Where a rule is wrong at more nodes than these, it is left out whole."""
 
 
 @dataclass(frozen=True)
@@ -154,12 +156,13 @@ def _shown(bench: _Bench, one: Candidate) -> tuple[Candidate | None, Proof | Non
 
 
 def _rolled_back(bench: _Bench, one: Candidate, proof: Proof) -> Candidate | None:
-    """What a plan makes without the rules that are to blame, or the plan that makes the same; None if not faster."""
+    """What a plan makes without what is to blame, or the plan that makes the same; None if not faster."""
     guilty = _guilty(bench, one, proof)
-    bench.take_in(replace(one, wrong=shortfall(proof), rolled_back=guilty))
+    told = tuple(map(str, guilty))
+    bench.take_in(replace(one, wrong=shortfall(proof), rolled_back=told))
     if not guilty:
         return None
-    made = replace(bench.made(one.plan.without(guilty)), rolled_back=(*one.rolled_back, *guilty))
+    made = replace(bench.made(one.plan.without(guilty)), rolled_back=(*one.rolled_back, *told))
     same = next((other for other in bench.candidates.values() if other.trace.after == made.trace.after), None)
     if same is not None:
         return same if bench.is_worth_a_proof(same) and not same.wrong else None
@@ -168,21 +171,39 @@ def _rolled_back(bench: _Bench, one: Candidate, proof: Proof) -> Candidate | Non
     return tried if bench.is_worth_a_proof(tried) else None
 
 
-def _guilty(bench: _Bench, one: Candidate, proof: Proof) -> tuple[str, ...]:
-    """The rules of a plan without which the others are right where all of them were wrong."""
+def _guilty(bench: _Bench, one: Candidate, proof: Proof) -> tuple[Step, ...]:
+    """The rules of a plan, or what they rewrite at a node, without which the others are right at the wrong points."""
     from onnxwright.graph.blaming import to_blame
+    from onnxwright.graph.optimizing import Step
 
     source = bench.chosen.source or bench.bench.source
     replay = Replay(bench.bench.reference, source.sampler, source.profile, proof.failures)
-    doubtful = tuple(name for name in one.plan.doubtful if name in one.trace.counts)
     if replay.is_empty:
-        return doubtful
+        return tuple(Step(name) for name in one.plan.doubtful if name in one.trace.counts)
 
-    def fails(rules: Sequence[str]) -> bool:
-        _, session = bench.trials.loaded(bench.made(replace(one.plan, rules=tuple(rules))))
+    def fails(plan: Plan) -> bool:
+        _, session = bench.trials.loaded(bench.made(plan))
         return session is None or replay.fails(session)
 
-    return to_blame([name for name in one.plan.rules if name in one.trace.counts], fails) or ()
+    taken = [name for name in one.plan.rules if name in one.trace.counts]
+    guilty = to_blame(taken, lambda names: fails(replace(one.plan, rules=tuple(names)))) or ()
+    others = one.plan.without([Step(name) for name in guilty])
+    return tuple(step for name in guilty for step in _narrowed(name, one, others.rules, fails))
+
+
+def _narrowed(name: str, one: Candidate, others: Sequence[str], fails: Callable[[Plan], bool]) -> list[Step]:
+    """What a rule rewrites at the few nodes that are to blame; the rule, where they are many or can't be told apart."""
+    from onnxwright.graph.blaming import to_blame
+    from onnxwright.graph.optimizing import Step
+
+    plan = replace(one.plan, rules=tuple(rule for rule in one.plan.rules if rule == name or rule in others))
+    nodes = list(dict.fromkeys(hit.node for hit in one.trace.hits if hit.rule == name))
+
+    def fails_with(kept: Sequence[str]) -> bool:
+        return fails(plan.without([Step(name, node) for node in nodes if node not in kept]))
+
+    found = to_blame(nodes, fails_with, most=_MOST_NODES) if plan.can_spare(name) else None
+    return [Step(name)] if not found or len(found) == len(nodes) else [Step(name, node) for node in found]
 
 
 def _record(bench: _Bench, kept: Candidate | None) -> Optimization:

@@ -21,7 +21,7 @@ from onnxwright.corpus import Corpus
 from onnxwright.errors import EngineError, FutileError, ProofError, RouteError, UsageError
 from onnxwright.findings import Finding
 from onnxwright.losses import loss_of
-from onnxwright.manifest import Accuracy, Came, Candidate, Latency, Neighbours, Proof, Quantization
+from onnxwright.manifest import Came, Candidate, Latency, Neighbours, Proof, Quantization
 from onnxwright.progress import Progress
 from onnxwright.recipes import AUTO, Material, Recipe, recipes_for
 from onnxwright.rewrites import Lowered
@@ -30,8 +30,8 @@ from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.mixing import mixes
 from onnxwright.stages.scoring import Scoring, batch_of
 from onnxwright.stages.trials import CONTROL, Trials, proven, shortfall, shows_as_much, told_speed
+from onnxwright.stages.tried import Tried, lost_of, told_of, unmet
 from onnxwright.tolerance import quantized
-from onnxwright.words import in_sizes
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -60,51 +60,6 @@ class Quantized:
     def is_as_exported(self) -> bool:
         """Whether the graph is the one as exported, and only executed in a lower type."""
         return self.kept is not None and self.precision == self.kept.execution
-
-
-@dataclass(frozen=True)
-class _Tried:
-    """One candidate on its way."""
-
-    recipe: Recipe
-    execution: str
-    came: Came = "not the fastest"
-    message: str = ""
-    lowered: Lowered | None = None
-    session: Session | None = None
-    size: int = 0
-    calibrated: Accuracy | None = None
-    error: float = 0.0
-    judged: Accuracy | None = None
-    neighbours: Neighbours | None = None
-    latencies: tuple[Latency, ...] = ()
-    is_futile: bool = False
-    """Whether nothing of the graph could be lowered, so that it would be what it was."""
-
-    @property
-    def name(self) -> str:
-        return Candidate(self.recipe.name, self.execution, self.came).name
-
-    @property
-    def gain(self) -> float:
-        """The geometric mean of the speed-ups over all sizes."""
-        return measuring.mean_speedup(self.latencies)
-
-    @property
-    def record(self) -> Candidate:
-        kept = dict(self.lowered.kept) if self.lowered is not None else {}
-        return Candidate(
-            self.recipe.name,
-            self.execution,
-            self.came,
-            self.message,
-            kept,
-            self.calibrated,
-            self.judged,
-            self.neighbours,
-            self.latencies,
-            self.size,
-        )
 
 
 @dataclass(frozen=True)
@@ -187,7 +142,8 @@ def quantize(
         kept = Finding("precision-kept", f"'{request.precision}': {' '.join(reasons)}")
         return found, (*scoring.findings, kept)
     if request.precision != AUTO and all(one.kept is None for one in found):
-        raise ProofError(_unmet(request.precision, found))
+        rows = [(one.engine, row) for one in found for row in one.record.candidates]
+        raise ProofError(unmet(request.precision, found[0].record.budget, rows))
     return found, scoring.findings
 
 
@@ -214,7 +170,7 @@ def _refuse_another(session: Session, execution: str) -> Session:
 def _for_engine(bench: _Bench, progress: Progress) -> Quantized:
     tried = [one for recipe in recipes_for(bench.bench.request.precision) for one in _of_recipe(bench, recipe)]
     for one in tried:
-        progress.note(f"{bench.engine}: {one.name}: {_told_of(one)}")
+        progress.note(f"{bench.engine}: {one.name}: {one.told}")
     tried = _measured(bench, tried)
     ready = [one for one in tried if one.session is not None and not one.message and one.came == "not the fastest"]
     for one in sorted(ready, key=lambda one: -one.gain)[:_MOST_PROOFS]:
@@ -229,15 +185,15 @@ def _for_engine(bench: _Bench, progress: Progress) -> Quantized:
     return _concluded(bench, tried, None, None)
 
 
-def _of_recipe(bench: _Bench, recipe: Recipe) -> Iterator[_Tried]:
+def _of_recipe(bench: _Bench, recipe: Recipe) -> Iterator[Tried]:
     """Yields what a recipe makes for the engine, once for each type that this may execute the rest in."""
     refusal = recipe.refusal(bench.engine)
     if refusal is not None:
-        yield _Tried(recipe, recipe.executions[0], came="refused", message=refusal)
+        yield Tried(recipe, recipe.executions[0], came="refused", message=refusal)
         return
     offered = backends.engine(bench.engine).precisions
     for execution in (one for one in recipe.executions if one in offered or one == "float32"):
-        start = _Tried(recipe, execution)
+        start = Tried(recipe, execution)
         if execution not in offered:
             yield replace(start, came="refused", message=f"it doesn't execute in {execution}.")
         elif time.monotonic() > bench.deadline:
@@ -248,7 +204,7 @@ def _of_recipe(bench: _Bench, recipe: Recipe) -> Iterator[_Tried]:
             yield _made(bench, start)
 
 
-def _made(bench: _Bench, start: _Tried) -> _Tried:
+def _made(bench: _Bench, start: Tried) -> Tried:
     """Makes a graph that stays within the budget on the samples that calibrate it, if there is one."""
     try:
         found = _loaded(bench, start, {})
@@ -264,11 +220,11 @@ def _made(bench: _Bench, start: _Tried) -> _Tried:
         return replace(over, message=f"{over.message} With more in float32: {refusal}")
 
 
-def _loaded(bench: _Bench, start: _Tried, kept: Mapping[str, str]) -> _Tried:
+def _loaded(bench: _Bench, start: Tried, kept: Mapping[str, str]) -> Tried:
     return _calibrated(bench, start, bench.material.lowered_by(start.recipe, kept))
 
 
-def _calibrated(bench: _Bench, start: _Tried, lowered: Lowered) -> _Tried:
+def _calibrated(bench: _Bench, start: Tried, lowered: Lowered) -> Tried:
     session, size = bench.prepared(lowered.model, start.execution)
     scores = [bench.scoring.calibrate(one) for one in (session, *bench.witnesses(start.recipe, lowered.model))]
     accuracy, _ = max(scores, key=lambda score: score[0].amount)
@@ -276,7 +232,7 @@ def _calibrated(bench: _Bench, start: _Tried, lowered: Lowered) -> _Tried:
     return replace(start, lowered=lowered, session=session, size=size, calibrated=accuracy, error=error)
 
 
-def _within(bench: _Bench, found: _Tried) -> Iterator[_Tried]:
+def _within(bench: _Bench, found: Tried) -> Iterator[Tried]:
     """Yields what stays within the budget once some nodes are left in float32."""
     for kept in mixes(bench.material, found.recipe, bench.loss, bench.budget):
         if time.monotonic() > bench.deadline:
@@ -288,7 +244,7 @@ def _within(bench: _Bench, found: _Tried) -> Iterator[_Tried]:
         yield from _with_islands(bench, found)
 
 
-def _with_islands(bench: _Bench, found: _Tried) -> Iterator[_Tried]:
+def _with_islands(bench: _Bench, found: Tried) -> Iterator[Tried]:
     from onnxwright.graph.precision.islands import grown
 
     if found.lowered is None or found.lowered.model is bench.material.model:
@@ -305,17 +261,13 @@ def _with_islands(bench: _Bench, found: _Tried) -> Iterator[_Tried]:
         yield _calibrated(bench, found, made.lowered)
 
 
-def _over_budget(bench: _Bench, found: _Tried) -> _Tried:
+def _over_budget(bench: _Bench, found: Tried) -> Tried:
     assert found.calibrated is not None, "it was loaded"
-    told = f"{_lost_of(found.calibrated, bench.budget)} on the samples that it is made with."
+    told = f"{lost_of(found.calibrated, bench.budget)} on the samples that it is made with."
     return replace(found, came="over budget", message=found.calibrated.message or told)
 
 
-def _lost_of(found: Accuracy, budget: float) -> str:
-    return f"it loses {found.amount:.2g}, where {budget:.2g} may be lost,"
-
-
-def _measured(bench: _Bench, tried: Sequence[_Tried]) -> list[_Tried]:
+def _measured(bench: _Bench, tried: Sequence[Tried]) -> list[Tried]:
     """The candidates with how they compare with the graph as exported, unless nothing is to be measured."""
     sessions = {one.name: one.session for one in tried if one.session is not None and not one.message}
     if not bench.is_measured or not sessions:
@@ -326,12 +278,12 @@ def _measured(bench: _Bench, tried: Sequence[_Tried]) -> list[_Tried]:
     return [_timed(bench, one, found[one.name], found[CONTROL]) if one.name in found else one for one in tried]
 
 
-def _timed(bench: _Bench, one: _Tried, latencies: tuple[Latency, ...], control: tuple[Latency, ...]) -> _Tried:
+def _timed(bench: _Bench, one: Tried, latencies: tuple[Latency, ...], control: tuple[Latency, ...]) -> Tried:
     came: Came = told_speed(latencies, control) if bench.is_auto else "not the fastest"
     return replace(one, latencies=latencies, came=came)
 
 
-def _judged(bench: _Bench, one: _Tried) -> _Tried:
+def _judged(bench: _Bench, one: Tried) -> Tried:
     """A candidate with what it loses on the samples that it wasn't made with, and to its neighbours."""
     assert one.session is not None, "chosen among those that were loaded"
     assert one.lowered is not None, "and made before"
@@ -340,7 +292,7 @@ def _judged(bench: _Bench, one: _Tried) -> _Tried:
     near = _beside_others(bench, one.session)
     found = replace(one, judged=accuracy, neighbours=near)
     if accuracy.amount > bench.budget:
-        told = f"{_lost_of(accuracy, bench.budget)} on the samples that judge it."
+        told = f"{lost_of(accuracy, bench.budget)} on the samples that judge it."
         return replace(found, came="over budget", message=accuracy.message or told)
     if near is not None and (near.loss is None or near.loss > bench.budget):
         told = "answers otherwise than numbers" if near.loss is None else f"loses {near.loss:.2g}"
@@ -356,14 +308,14 @@ def _beside_others(bench: _Bench, session: Session) -> Neighbours | None:
     return bench.scoring.neighbours(session, bench.bench.reference.session, batch, bench.budget)
 
 
-def _proven(bench: _Bench, one: _Tried) -> Proof:
+def _proven(bench: _Bench, one: Tried) -> Proof:
     assert one.session is not None, "chosen among those that were loaded"
     return proven(bench.bench, bench.chosen, bench.engine, one.session, quantized(one.error))
 
 
-def _concluded(bench: _Bench, tried: Sequence[_Tried], kept: _Tried | None, proof: Proof | None) -> Quantized:
-    rows = [_row(bench, one, kept) for one in tried]
-    told = _told(bench, tried, kept)
+def _concluded(bench: _Bench, tried: Sequence[Tried], kept: Tried | None, proof: Proof | None) -> Quantized:
+    rows = [one.concluded(kept, is_measured=bench.is_measured) for one in tried]
+    told = told_of(tried, kept, bench.budget)
     scoring = bench.scoring
     record = Quantization(
         told=told,
@@ -383,56 +335,3 @@ def _concluded(bench: _Bench, tried: Sequence[_Tried], kept: _Tried | None, proo
         return Quantized(bench.engine, record, is_futile=bool(made) and all(one.is_futile for one in made))
     row = next(row for row, one in zip(rows, tried, strict=True) if one is kept)
     return Quantized(bench.engine, record, row, kept.lowered.model, proof, kept.recipe.precision)
-
-
-def _row(bench: _Bench, one: _Tried, kept: _Tried | None) -> Candidate:
-    if one is kept:
-        return replace(one, came="kept").record
-    if one.message or one.came in {"slower", "no faster"}:
-        return one.record
-    return replace(one, came="not the fastest" if bench.is_measured else "not measured").record
-
-
-def _told_of(one: _Tried) -> str:
-    if one.message:
-        return f"{one.came}: {one.message}"
-    lost = f"loses {one.calibrated.amount:.2g}" if one.calibrated is not None else "loses nothing"
-    kept = len(one.lowered.kept) if one.lowered is not None else 0
-    return f"{lost} on the samples that it is made with" + (f", {kept} nodes in float32" if kept else "")
-
-
-def _told(bench: _Bench, tried: Sequence[_Tried], kept: _Tried | None) -> str:
-    if kept is None:
-        reasons = "; ".join(f"{one.name} {_short(one)}" for one in tried) or "no recipe is for this engine"
-        return f"the graph as exported stays: {reasons}."
-    assert kept.judged is not None, "what is kept was judged"
-    lost = f"loses {kept.judged.amount:.2g} of the {bench.budget:.2g} that may be lost ({kept.judged.told})"
-    gains = (f"{measuring.in_words(one)} at {in_sizes(one.sizes)}" for one in kept.latencies)
-    speed = f"and is {'; '.join(gains)}" if kept.latencies else "and nothing was measured"
-    first = f"'{kept.name}' is kept: it {lost}, {speed}."
-    others = "; ".join(f"{one.name} {_short(one)}" for one in tried if one is not kept)
-    return f"{first} Of the others: {others}." if others else first
-
-
-def _short(one: _Tried) -> str:
-    if one.came == "over budget" and one.calibrated is not None:
-        lost = (one.judged or one.calibrated).amount
-        by_others = 0.0 if one.neighbours is None or one.neighbours.loss is None else one.neighbours.loss
-        return f"loses {by_others:.2g} by the other rows of a batch" if by_others > lost else f"loses {lost:.2g}"
-    if one.message:
-        return f"is {one.came}"
-    return f"is {one.gain:.2f}× as fast as exported" if one.latencies else "was not measured"
-
-
-def _unmet(word: str, found: Sequence[Quantized]) -> str:
-    lines = [
-        f"  {one.engine}: {row.name}: {row.outcome}: {row.message}" for one in found for row in one.record.candidates
-    ]
-    is_judged = any(row.outcome not in {"refused", "not measured"} for one in found for row in one.record.candidates)
-    told = (
-        f"nothing of it stays within a loss of {found[0].record.budget:.2g}. Allow for more with --max-accuracy-loss, "
-        "give samples of your own, or use --precision auto."
-        if is_judged
-        else "nothing of it could be made. Use another one, or --precision auto."
-    )
-    return "\n".join([f"precision '{word}': {told}", *lines])

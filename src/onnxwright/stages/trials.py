@@ -45,7 +45,7 @@ class Candidate:
     """What a plan made of a graph, and what is known of it so far.
 
     `control` is how the graph as exported compared with itself when this was measured. `wrong` says why it was not
-    shown right; `rolled_back` are rules of the plan that were to blame for that.
+    shown right; `rolled_back` are rules of the plan, or `RULE at NODE`, that were to blame for that.
     """
 
     plan: Plan

@@ -7,7 +7,7 @@ none of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
@@ -16,7 +16,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxwright.discovery import offered
 from onnxwright.errors import UsageError, accepted
-from onnxwright.graph.passes import Log, Pass, RuleError
+from onnxwright.graph.passes import Log, Pass, RuleError, named
 from onnxwright.graph.targets import Operator, Target
 
 Group = Literal["simplify", "fusion", "merge"]
@@ -43,18 +43,28 @@ class Rule:
     needs_proof: bool = False
     is_quiet: bool = False
 
-    def for_target(self, target: Target, imports: Mapping[str, int]) -> Pass | None:
-        """Returns the rule as a pass that writes what an engine takes; None where that has nothing that it writes."""
+    @property
+    def can_spare(self) -> bool:
+        """Whether it can be told to leave the graph alone at a node, and still rewrite the rest."""
+        return self.patterns is not None
+
+    def for_target(
+        self, target: Target, imports: Mapping[str, int], *, spared: Collection[str] = frozenset()
+    ) -> Pass | None:
+        """Returns the rule as a pass that writes what an engine takes; None where that has nothing that it writes.
+
+        It leaves alone what ends in the nodes that are `spared`, by name.
+        """
         made = next((one for one in self.makes if target.takes(one, imports)), None)
         if self.makes and made is None:
             return None
         if self.change is not None:
             return Pass(self.name, self.summary, self.change)
         assert self.patterns is not None, "a rule has patterns or a change"
-        return Pass(self.name, self.summary, self._rewriting(self.patterns(made)))
+        return Pass(self.name, self.summary, self._rewriting(self.patterns(made), spared))
 
-    def _rewriting(self, patterns: Sequence[Any]) -> Callable[[ir.Model, Log], int]:
-        rewrite = rewriting(self.name, patterns)
+    def _rewriting(self, patterns: Sequence[Any], spared: Collection[str]) -> Callable[[ir.Model, Log], int]:
+        rewrite = rewriting(self.name, patterns, spared=spared)
         if not self.is_quiet:
             return rewrite
 
@@ -84,13 +94,15 @@ def rule(name: str) -> Rule:
     return known[name]
 
 
-def rewriting(name: str, patterns: Sequence[Any]) -> Callable[[ir.Model, Log], int]:
+def rewriting(
+    name: str, patterns: Sequence[Any], *, spared: Collection[str] = frozenset()
+) -> Callable[[ir.Model, Log], int]:
     """Returns what applies `RewriteRule`s to a graph under one name, and tells of their hits and near misses."""
 
     def run(model: ir.Model, log: Log) -> int:
         from onnxscript.rewriter import RewriteRuleSet
 
-        watched = [_Watched(name, pattern, log) for pattern in patterns]
+        watched = [_Watched(name, pattern, log, spared) for pattern in patterns]
         count: int = RewriteRuleSet(watched).apply_to_model(model)
         if count:
             RemoveUnusedNodesPass()(model)
@@ -103,8 +115,8 @@ def rewriting(name: str, patterns: Sequence[Any]) -> Callable[[ir.Model, Log], i
 class _Watched:
     """A `RewriteRule` that says what it does, to the rule set that applies it as to the log."""
 
-    def __init__(self, name: str, pattern: Any, log: Log) -> None:
-        self.name, self._pattern, self._log = name, pattern, log
+    def __init__(self, name: str, pattern: Any, log: Log, spared: Collection[str]) -> None:
+        self.name, self._pattern, self._log, self._spared = name, pattern, log, spared
         self.remove_nodes, self.as_function = pattern.remove_nodes, pattern.as_function
         self.graph_pre_visitor, self.graph_post_visitor = pattern.graph_pre_visitor, pattern.graph_post_visitor
 
@@ -114,6 +126,8 @@ class _Watched:
         Raises:
             RuleError: when the rule raises.
         """
+        if named(node) in self._spared:
+            return None
         try:
             rewritten = self._pattern.try_rewrite(model, graph, node, tracer=self)
         except Exception as problem:  # a plug-in may raise anything; it is told by its name
