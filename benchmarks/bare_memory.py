@@ -1,7 +1,9 @@
 """One way to a file, in a process of its own; says when what it starts from is there, and waits.
 
-python benchmarks/bare_memory.py HIDDEN LAYERS FOLDER WAY: "bare trace", "bare dynamo", "convert by trace" or "convert by
-dynamo" from a loaded module, "rewrite" from a graph in a file.
+python benchmarks/bare_memory.py HIDDEN LAYERS FOLDER WAY
+
+WAY is "bare trace", "bare dynamo", "convert by trace" or "convert by dynamo" from a loaded module, or "rewrite" from a
+graph in a file.
 """
 
 from __future__ import annotations
@@ -91,14 +93,14 @@ def convert(model: nn.Module, folder: Path, route: str) -> None:
         raise SystemExit(f"{package.proof.verdict} over {package.proof.range}")
 
 
-def written(model: nn.Module, folder: Path) -> Path:
+def written(model: nn.Module, hidden: int, folder: Path) -> Path:
     """Writes the graph of a module as it is exported."""
     from onnxwright.graph.saving import save_model
     from onnxwright.routes import Task, route
     from onnxwright.signature import Signature, TensorSpec
 
     texts = tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in NAMES)
-    signature = Signature(texts, (TensorSpec("states", "float32", ("batch", "sequence", None)),))
+    signature = Signature(texts, (TensorSpec("states", "float32", ("batch", "sequence", hidden)),))
     place = folder / "given.onnx"
     save_model(route("trace", opset=OPSET).export(Task(model, signature, inputs(), opset=OPSET)).model, place)
     return place
@@ -128,7 +130,7 @@ def main(hidden: str, layers: str, folder: str, step: str) -> None:
         "convert by trace": partial(convert, model, Path(folder), route="trace"),
         "convert by dynamo": partial(convert, model, Path(folder), route="dynamo"),
     }
-    go = partial(rewrite, written(model, Path(folder))) if step == "rewrite" else ways[step]
+    go = partial(rewrite, written(model, int(hidden), Path(folder))) if step == "rewrite" else ways[step]
     if step == "rewrite":
         del model, ways
         gc.collect()

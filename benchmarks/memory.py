@@ -1,9 +1,10 @@
 """What a whole `convert` takes of memory beside the module that it converts, what a bare export and rewriting take.
 
 Claimed: `convert` with its proof takes at most 1.2 times the weights beside the loaded module, where the inputs are
-small, and to rewrite a graph that lies in a file at most 0.2 times, what is mapped of that file left out. Every way is a process of its own, in rounds that go each once in a random order. Its memory, and that of all
-processes that it starts, is read five times a second: what processes share counts once, what they map of files counts
-as far as it is in memory. Counted is what is more than when a way begins, and of all rounds the most.
+small, and to rewrite a graph that lies in a file at most 0.2 times, what is mapped of that file left out. Every way is
+a process of its own, in rounds that go each once in a random order. Its memory, and that of all processes that it
+starts, is read five times a second: what processes share counts once, what they map of files counts as far as it is in
+memory. Counted is what is more than when a way begins, and of all rounds the most.
 """
 
 from __future__ import annotations
