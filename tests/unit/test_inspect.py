@@ -13,7 +13,10 @@ from onnxwright.files import digest
 from onnxwright.findings import Finding
 from onnxwright.graph.reading import read_outline
 from onnxwright.manifest import Attempt, Divergence, Drift, EngineProof, Evidence, Latency, Measurement, Step
-from onnxwright.stages.inspect import GraphReport, PackageReport, Report, in_comparison, in_range, in_ranges, inspect
+from onnxwright.reports.columns import in_comparison, in_range, in_ranges
+from onnxwright.reports.outline import GraphReport
+from onnxwright.reports.summary import PackageReport
+from onnxwright.stages.inspect import Report, inspect
 
 BRANCHING = """
 <ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1], producer_name: "hand", producer_version: "1">

@@ -149,7 +149,7 @@ def diff(
 
 
 def _verdict_lines(name: str, verdicts: Verdicts) -> Iterator[str]:
-    from onnxwright.stages.inspect import in_ranges
+    from onnxwright.reports.columns import in_ranges
     from onnxwright.stages.verdicts import in_percent
 
     proof = verdicts.proofs[name]

@@ -245,9 +245,9 @@ def build(
 
     For example: onnxwright build ./my-package --engine tensorrt-rtx --target sm89
     """
+    from onnxwright.reports.summary import engine_text
     from onnxwright.stages.build import BuildRequest
     from onnxwright.stages.build import build as work
-    from onnxwright.stages.inspect import engine_text
 
     request = BuildRequest(
         source=source,

@@ -9,7 +9,7 @@ import msgspec
 
 from onnxwright.graph.comparing import Difference, Pair, difference
 from onnxwright.loaders.onnxfile import read
-from onnxwright.stages.inspect import columns
+from onnxwright.reports.columns import columns
 from onnxwright.stages.load import require_onnx
 
 

@@ -14,11 +14,12 @@ from onnxwright.artifact import member, write_manifest
 from onnxwright.errors import SourceError
 from onnxwright.manifest import Manifest, Step
 from onnxwright.profile import Profile
+from onnxwright.reports.columns import in_comparison, in_details, in_range, in_ranges
 from onnxwright.reports.picture import lines
-from onnxwright.stages.inspect import in_comparison, in_details, in_range, in_ranges, in_sizes
 from onnxwright.tasks import task
 from onnxwright.text import FILE_NAME as TOKENIZER
 from onnxwright.text import Text, Tokenizer
+from onnxwright.words import in_sizes
 
 SIDE_FILES: Final = (
     "config.json",
