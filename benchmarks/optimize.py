@@ -4,7 +4,7 @@ Claimed: nothing that `optimize` keeps is slower than the graph as exported. Eve
 which runs in two sessions: how far these differ is what the measurement itself does not know. Ratios are pair by pair,
 interleaved in one process, three graphs at a time. The peers get the export that they know best: ONNX Runtime's
 optimizer a trace with eager attention, `ort_fusions` a graph of `torch.export`; the exporter of transformers makes its
-own. Weights are random but for MiniLM.
+own. Each graph is held against the one as exported on padded rows, too. Weights are random but for MiniLM.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from onnxwright.signature import Signature, TensorSpec
 from onnxwright.stages.measure import Plan as Timing
 from onnxwright.stages.measure import in_words, mean_speedup, measure
 from onnxwright.stages.trials import beyond, is_worth_it
+from onnxwright.tolerance import RUN_TO_RUN, SAME_PRECISION, distance
 from record import keep, minilm
 
 OPSET: Final = 18
@@ -131,6 +132,23 @@ def drawn(model: Model, batch: int, sequence: int) -> Tensors:
         return {"pixel_values": numbers.standard_normal((batch, 3, model.image, model.image)).astype(np.float32)}
     ids = numbers.integers(5, 5000, (batch, sequence))
     return dict(zip(TEXT, (ids, np.ones_like(ids)), strict=True))
+
+
+def padded(model: Model) -> Tensors:
+    """Draws rows that are padded on the right, on the left, and in between."""
+    drawn_rows = {**drawn(model, 3, 16)}
+    if not model.image:
+        for row, hidden in enumerate((slice(12, None), slice(4), slice(5, 8))):
+            drawn_rows["attention_mask"][row, hidden] = 0
+    return drawn_rows
+
+
+def error_where_padded(model: Model, raw: Variant, one: Variant) -> float:
+    """How far the states of tokens that are attended to lie from those of the graph as exported, on ONNX Runtime."""
+    feeds = padded(model)
+    expected, answered = (each.session("onnxruntime").run(feeds)["last_hidden_state"] for each in (raw, one))
+    attended = feeds["attention_mask"].astype(bool) if not model.image else np.ones(expected.shape[:2], bool)
+    return distance(expected[attended], answered[attended])
 
 
 def exported(model: Model, way: str, form: str) -> ir.Model:
@@ -294,7 +312,12 @@ def run(name: str, shapes: Sequence[tuple[int, int]], engines: Sequence[str], se
     with tempfile.TemporaryDirectory() as folder:
         found = list(variants(model, Path(folder)))
         raw = found[0]
-        made: dict[str, Any] = {"as_exported": raw.counts}
+        errors = {one.name: error_where_padded(model, raw, one) for one in found[1:]}
+        wrong = [
+            f"{one}: off by {error:.1g}" for one, error in errors.items() if error > SAME_PRECISION.limit(RUN_TO_RUN)
+        ]
+        print(f"{name}: wrong where rows are padded: {'; '.join(wrong) or 'none'}")
+        made: dict[str, Any] = {"as_exported": raw.counts, "errors_where_padded": errors}
         for one in engines:
             print(f"{name} on {one}: {raw.counts['nodes']} nodes as exported", flush=True)
             mine = found if one == "onnxruntime" else [raw, *_for_engine(raw, Path(folder), one)]

@@ -119,6 +119,30 @@ def test_what_changes_nothing_goes(body, is_gone):
     assert error(before, after, draw(before)) == 0
 
 
+@pytest.mark.parametrize(
+    ("body", "is_gone"),
+    [
+        ("y = And (x, yes)", True),
+        ("y = And (yes, x)", True),
+        ("all = ConstantOfShape <value = bool[1] {1}> (none) y = And (x, all)", True),
+        ("some = ConstantOfShape <value = bool[1] {1}> (four) y = And (x, some)", True),
+        ("y = And (x, mixed)", False),
+        ("s = Shape (x) wide = ConstantOfShape <value = bool[1] {0}> (s) y = And (x, wide)", False),
+        ("all = ConstantOfShape <value = bool[1] {1}> (wider) y = And (x, all)", False),
+    ],
+)
+def test_what_is_true_throughout_goes(body, is_gone):
+    numbers = """bool[1] yes = {1}, int64[0] none = {}, int64[1] four = {4}, int64[3] wider = {2, 1, 4},
+        bool[4] mixed = {1, 1, 0, 1}"""
+    outputs = "bool[2, b, 4] y" if "wider" in body else "bool[b, 4] y"
+    before = model(f"both (bool[b, 4] x) => ({outputs}) <{numbers}> {{ {body} }}")
+
+    after, _ = rewritten(before, "unchanged")
+
+    assert ("And" not in kinds(after)) is is_gone
+    assert error(before, after, draw(before)) == 0
+
+
 def test_dropout_of_a_module_in_training_stays():
     text = "drop (float[b, 4] x) => (float[b, 4] y) <float half = {0.5}, bool yes = {1}> { y = Dropout (x, half, yes) }"
 

@@ -1,7 +1,8 @@
 """Drops what gives the value that it takes.
 
 An `Expand` to the sizes at hand (`x.expand_as(y)`, `mask.expand(batch, 1, s, s)`), a `Slice` of everything (`x[:, :]`),
-axes that are added and taken away again, and dropout, which does nothing outside of training.
+axes that are added and taken away again, `And` with what is true throughout, and dropout, which does nothing outside of
+training.
 """
 
 from __future__ import annotations
@@ -51,6 +52,30 @@ def _is_forwards(steps: ir.Value | None) -> bool:
     return steps is None or (numbers is not None and bool((numbers > 0).all()))
 
 
+class _True(RewriteRuleClassBase):
+    def pattern(self, op: Any, x: Any, other: Any) -> Any:
+        """Matches a conjunction."""
+        return op.And(x, other, _outputs=["both"])
+
+    def check(self, context: Any, x: ir.Value, other: ir.Value, both: ir.Value) -> MatchResult:
+        """Declines where the other may be false, or makes it larger."""
+        result = MatchResult()
+        if not _is_true(other):
+            return result.fail("It isn't known to be true throughout.", other)
+        return result if is_same(sizes_of(x), sizes_of(both)) else result.fail("The sizes may differ.", x)
+
+    def rewrite(self, op: Any, x: ir.Value, **_: Any) -> Any:
+        """Leaves the value."""
+        return op.Identity(x)
+
+
+def _is_true(value: ir.Value) -> bool:
+    node, numbers = value.producer(), array(value)
+    if node is not None and node.op_type == "ConstantOfShape" and "value" in node.attributes:
+        numbers = node.attributes["value"].as_tensor().numpy()
+    return numbers is not None and bool(numbers.all())
+
+
 class _Dropout(RewriteRuleClassBase):
     def pattern(self, op: Any, x: Any) -> Any:
         """Matches dropout of which nothing takes the mask."""
@@ -71,7 +96,7 @@ class _Dropout(RewriteRuleClassBase):
 
 def _patterns(_: object) -> Sequence[Any]:
     chains = (("Expand",), ("Slice",), ("Unsqueeze", "Squeeze"), ("Squeeze", "Unsqueeze"))
-    return [*(_Unchanged.rule(*operators) for operators in chains), _Dropout.rule()]
+    return [*(_Unchanged.rule(*operators) for operators in chains), *_True.rule().commute(), _Dropout.rule()]
 
 
 RULE = Rule(
