@@ -4,7 +4,8 @@ import pytest
 from cases.graphs import draw, error, kinds, model, rewritten
 
 NUMBERS = """int64 n0 = {0}, int64 n1 = {1}, int64 n2 = {2}, int64[1] i0 = {0}, int64[1] i1 = {1},
-    int64[1] i2 = {2}, int64[1] i3 = {3}, int64[1] minus = {-1}, int64[2] column = {-1, 1}, int64[2] behind = {1, 2}, int64[2] before = {0, 1}"""
+    int64[1] i2 = {2}, int64[1] i3 = {3}, int64[1] minus = {-1},
+    int64[2] column = {-1, 1}, int64[2] behind = {1, 2}, int64[2] before = {0, 1}"""
 COUNTS = """sizes = Shape (x) b = Gather (sizes, n0) s = Gather (sizes, n1) length = Unsqueeze (s, i0)
     row = Range (n0, b, n1) rows = Unsqueeze (row, behind) position = Range (n0, s, n1)
     positions = Unsqueeze (position, before)"""
