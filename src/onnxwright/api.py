@@ -227,19 +227,21 @@ def prove(
     dims: Mapping[str, Mapping[int, str]] | None = None,
     profile: Mapping[str, tuple[int, int, int]] | None = None,
     task: str = "auto",
+    device: str = "cpu",
     engine: str | Sequence[str] = "auto",
     proof: str = "normal",
     samples: str | Path | None = None,
     seed: int = 0,
     trust_remote_code: bool = False,
     save_repro: str | Path | None = None,
+    allow_fallback: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Proof]:
     """Holds a candidate against a source in each engine, and returns a proof for each.
 
     `candidate` is an `.onnx` file, or a package, whose graph it then is; `source` and the rest are as for `convert`.
     Without a candidate, `source` is a package, which is proven from the answers that it carries: that needs no
-    PyTorch. An engine that refuses the candidate has failed. `save_repro` is as for `convert`.
+    PyTorch. An engine that refuses the candidate has failed. `save_repro` and `allow_fallback` are as for `convert`.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault; SignatureError when names or types differ.
@@ -261,6 +263,8 @@ def prove(
         proof=proof,
         is_code_trusted=trust_remote_code,
         repro=None if save_repro is None else environment.at_home(save_repro),
+        allows_fallback=allow_fallback,
+        device=device,
     )
     return dict(run(question, progress).proofs)
 

@@ -6,14 +6,16 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from onnxwright import backends, environment
-from onnxwright.backends import Array, Options, Ran, Session, Tensors
+from onnxwright.backends import Array, DeviceSession, Options, Ran, Session, Tensors
 from onnxwright.errors import EngineError, OutOfRangeError, SourceError, UsageError, accepted
 from onnxwright.files import data_file, digest, is_inside, places
 from onnxwright.manifest import FILE_NAME, SCHEMA, Manifest, Proof, Variant, from_json, to_json
+from onnxwright.nvidia.placed import Placed
 from onnxwright.profile import Profile
 from onnxwright.signature import Signature
 from onnxwright.staging import staged, sync, sync_folder
@@ -59,14 +61,31 @@ class PackageSession:
             SignatureError: when the feeds don't fit the signature.
             OutOfRangeError: when a size lies outside the range that was proven for this engine.
         """
-        for dim, size in self._signature.bind(feeds).items():
+        self._check(self._signature.bind(feeds))
+        return self._session.run(feeds)
+
+    def run_on_device(self, feeds: Mapping[str, Any]) -> dict[str, Placed]:
+        """Answers with tensors on the engine's GPU, and copies nothing that lies there already.
+
+        Feeds are numpy arrays, or tensors that offer DLPack or `__cuda_array_interface__`, as PyTorch's do.
+
+        Raises:
+            EngineError: when the engine has no memory of its own.
+            SignatureError, OutOfRangeError: as `run`.
+        """
+        if not isinstance(self._session, DeviceSession):
+            raise EngineError(f"{self.ran.backend} reads arrays in main memory alone. Use `run`.")
+        self._check(self._signature.bind_tensors(feeds))
+        return self._session.run_on_device(feeds)
+
+    def _check(self, sizes: Mapping[str, int]) -> None:
+        for dim, size in sizes.items():
             least, most = self._range[dim]
             if not least <= size <= most:
                 raise OutOfRangeError(
                     f"dim '{dim}': got size {size}, proven for {least} to {most}. "
                     "Feed a size in that range, or convert with a wider one."
                 )
-        return self._session.run(feeds)
 
 
 @dataclass(frozen=True)
@@ -132,10 +151,18 @@ class Package:
         self._check_unaltered(file, self._variant(variant))
         return file
 
-    def session(self, engine: str = "auto", variant: str | None = None, threads: int | None = None) -> PackageSession:
+    def session(
+        self,
+        engine: str = "auto",
+        variant: str | None = None,
+        threads: int | None = None,
+        *,
+        allow_fallback: bool = False,
+    ) -> PackageSession:
         """Makes a variant ready to run: in the package's own engine, or in another that it was proven with.
 
-        Unless told, it is the default variant, or one that was proven with the engine asked for.
+        Unless told, it is the default variant, or one that was proven with the engine asked for. With `allow_fallback`,
+        an engine for GPUs may compute on the CPU what it has no kernel for.
 
         Raises:
             EngineError: when the engine is unknown, not available, or not one that the variant was proven with.
@@ -151,7 +178,8 @@ class Package:
             raise EngineError(f"engine '{name}': not proven for this package. Proven: {known}. Use one of these.")
         file = self.proven_file(variant)
         self._check_range(proofs[name])
-        session = backend.prepare(file, Options(threads or environment.cores(), chosen.execution))
+        options = Options(threads or environment.cores(), chosen.execution, allows_fallback=allow_fallback)
+        session = backend.prepare(file, options)
         return PackageSession(session, self.signature, proofs[name])
 
     def engines(self, variant: str | None = None) -> list[str]:

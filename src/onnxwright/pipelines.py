@@ -130,8 +130,12 @@ class Pipeline:
         }
 
 
-def pipeline(folder: str | Path, *, engine: str = "auto", batch_size: int | None = None) -> Pipeline:
+def pipeline(
+    folder: str | Path, *, engine: str = "auto", batch_size: int | None = None, allow_fallback: bool = False
+) -> Pipeline:
     """Makes a package answer texts; `batch_size` is the usual batch of its profile unless told.
+
+    With `allow_fallback`, an engine for GPUs may compute on the CPU what it has no kernel for.
 
     Raises:
         SourceError: when the folder is not a package, or has no tokenizer.
@@ -146,7 +150,7 @@ def pipeline(folder: str | Path, *, engine: str = "auto", batch_size: int | None
             "Use `onnxwright.open(DIR).session()` and feed tensors, or convert with --task."
         )
     tokenizer = Tokenizer.open(package.folder)
-    session = package.session(engine)
+    session = package.session(engine, allow_fallback=allow_fallback)
     _check_inputs(session.signature.inputs)
     size = _usual_batch(package, session) if batch_size is None else _checked_batch(batch_size, session)
     return Pipeline(session, tokenizer, task(package.task), package.manifest.task_options, size)

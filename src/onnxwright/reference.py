@@ -103,11 +103,13 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     """
     if source.module is None:
         return _graph_reference(source, threads)
+    from onnxwright.pytorch.devices import on_device
     from onnxwright.pytorch.session import PyTorchSession
     from onnxwright.pytorch.widened import Widening
 
     mode = Widening()
-    session = PyTorchSession(source.module, source.signature, threads=threads, device=device, is_whole=source.is_whole)
+    module = on_device(source.module, device)
+    session = PyTorchSession(module, source.signature, threads=threads, device=device, is_whole=source.is_whole)
     order = _Answering(session.run_reordered)
     tipped = _Answering(session.run_tipped)
     ordered = "float32 on another number of threads and without fused kernels"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -65,21 +65,32 @@ class Signature(msgspec.Struct, frozen=True):
             SignatureError: for a missing or extra input, a wrong element type, rank or fixed size,
                 or one dim that is fed with two sizes.
         """
+        return self._bound(feeds, is_array_due=True)
+
+    def bind_tensors(self, feeds: Mapping[str, Any]) -> dict[str, int]:
+        """Does the same with tensors of any kind that tell their type and shape, wherever they lie.
+
+        Raises:
+            SignatureError: as `bind`, and for another tensor than an array where values are held.
+        """
+        return self._bound(feeds, is_array_due=False)
+
+    def _bound(self, feeds: Mapping[str, Any], *, is_array_due: bool) -> dict[str, int]:
         if feeds.keys() != set(self.input_names):
             raise SignatureError(_wrong_names(feeds, self.input_names))
         sizes: dict[str, int] = {}
         for spec in self.inputs:
-            array = feeds[spec.name]
-            if not isinstance(array, np.ndarray):
-                raise SignatureError(_not_an_array(spec, array))
-            if array.dtype.name != spec.dtype or array.ndim != len(spec.shape):
-                raise SignatureError(_wrong_tensor(spec, array))
-            for axis, dim in enumerate(spec.shape):
-                size = array.shape[axis]
+            tensor = feeds[spec.name]
+            if (is_array_due or spec.values is not None) and not isinstance(tensor, np.ndarray):
+                raise SignatureError(_not_an_array(spec, tensor))
+            found = _described(spec, tensor)
+            if found.dtype != spec.dtype or len(found.shape) != len(spec.shape):
+                raise SignatureError(_wrong_tensor(spec, found))
+            for dim, size in zip(spec.shape, found.shape, strict=True):
                 if (isinstance(dim, int) and size != dim) or sizes.setdefault(str(dim), size) != size:
-                    raise SignatureError(_wrong_size(spec, array, dim, sizes))
-            if spec.values is not None and tuple(array.ravel().tolist()) != spec.values:
-                raise SignatureError(_wrong_values(spec, array))
+                    raise SignatureError(_wrong_size(spec, found, dim, sizes))
+            if spec.values is not None and tuple(tensor.ravel().tolist()) != spec.values:
+                raise SignatureError(_wrong_values(spec, tensor))
         return {dim: sizes[dim] for dim in self.dims}
 
     def check_answer(self, answered: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -113,10 +124,24 @@ def _not_an_array(spec: TensorSpec, value: Any) -> str:
     return f"input '{spec.name}': expected {spec}, got {type(value).__name__}. Make it one with `numpy.asarray`."
 
 
-def _wrong_tensor(spec: TensorSpec, array: np.ndarray[Any, Any]) -> str:
-    got = f"{array.dtype.name}{list(array.shape)}"
-    remedy = "Reshape it." if array.dtype.name == spec.dtype else f"Cast it with `.astype('{spec.dtype}')`."
-    return f"input '{spec.name}': expected {spec}, got {got}. {remedy}"
+class _Given(NamedTuple):
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
+
+
+def _described(spec: TensorSpec, tensor: Any) -> _Given:
+    """What a tensor says of itself; numpy and PyTorch have the same names of types."""
+    if not hasattr(tensor, "dtype") or not hasattr(tensor, "shape"):
+        raise SignatureError(_not_an_array(spec, tensor))
+    return _Given(str(tensor.dtype).removeprefix("torch."), tuple(map(int, tensor.shape)))
+
+
+def _wrong_tensor(spec: TensorSpec, found: _Given) -> str:
+    remedy = "Reshape it." if found.dtype == spec.dtype else f"Cast it with `.astype('{spec.dtype}')`."
+    return f"input '{spec.name}': expected {spec}, got {found}. {remedy}"
 
 
 def _wrong_values(spec: TensorSpec, array: np.ndarray[Any, Any]) -> str:
@@ -127,6 +152,6 @@ def _wrong_values(spec: TensorSpec, array: np.ndarray[Any, Any]) -> str:
     return f"input '{spec.name}': is held at {held}, got {got}. Feed these values, or convert the model for those."
 
 
-def _wrong_size(spec: TensorSpec, array: np.ndarray[Any, Any], dim: Dim, sizes: Mapping[str, int]) -> str:
+def _wrong_size(spec: TensorSpec, found: _Given, dim: Dim, sizes: Mapping[str, int]) -> str:
     expected = f"dim '{dim}' is {sizes[dim]} elsewhere" if isinstance(dim, str) else "that axis is fixed"
-    return f"input '{spec.name}': expected {spec}, got {array.dtype.name}{list(array.shape)}; {expected}. Reshape it."
+    return f"input '{spec.name}': expected {spec}, got {found}; {expected}. Reshape it."

@@ -7,15 +7,22 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
+import torch
 
+from onnxwright.artifact import PackageSession
 from onnxwright.backends import Options, Ran, engines
+from onnxwright.backends.onnxruntime import OnnxRuntimeSession
+from onnxwright.dtypes import to_numpy
 from onnxwright.errors import EngineError, OutOfRangeError, ProfileError, SignatureError
-from onnxwright.nvidia.buffers import Buffers, OnDevice, blank, is_on_device, on_device
+from onnxwright.manifest import Proof, Tolerance
+from onnxwright.nvidia import providers
+from onnxwright.nvidia.buffers import Buffers, blank
 from onnxwright.nvidia.driver import Driver
 from onnxwright.nvidia.libraries import LIBRARIES, Library
 from onnxwright.nvidia.orders import Shapes
+from onnxwright.nvidia.placed import Placed, Stream, placed
 from onnxwright.nvidia.profiles import buckets, edges_of, fitting, shaped
-from onnxwright.nvidia.providers import CPU, ProviderSession, load, misplaced, placed
+from onnxwright.nvidia.providers import CPU, ProviderSession, load, misplaced, placed_nodes
 from onnxwright.nvidia.session import coarsest
 from onnxwright.profile import Profile
 from onnxwright.signature import Signature, TensorSpec
@@ -98,27 +105,105 @@ def test_buffers_are_kept_until_they_are_too_small():
     assert memory.held == {}
 
 
-def test_a_tensor_on_a_gpu_is_read_where_it_lies():
-    given = OnDevice(4096, (2, 3), np.dtype(np.float32))
+FLOAT = np.dtype(np.float32)
 
-    assert is_on_device(given)
-    assert not is_on_device(np.zeros(3))
-    assert on_device("x", given, np.dtype(np.float32)) == given
+
+def test_a_tensor_on_a_gpu_is_read_where_it_lies():
+    given = Placed(4096, (2, 3), FLOAT)
+
+    assert placed("x", given, FLOAT) == given
     assert given.nbytes == 24
+    assert not hasattr(given, "__array_interface__"), "numpy would read the address as one of main memory"
     with pytest.raises(SignatureError, match="expected int64, got float32 on the GPU"):
-        on_device("x", given, np.dtype(np.int64))
+        placed("x", given, np.dtype(np.int64))
 
 
 @pytest.mark.parametrize(("strides", "is_taken"), [(None, True), ((12, 4), True), ((4, 8), False)])
 def test_a_tensor_that_is_not_contiguous_is_refused(strides, is_taken):
-    told = {"shape": (2, 3), "typestr": "<f4", "data": (64, False), "strides": strides}
-    given = SimpleNamespace(__cuda_array_interface__=told)
+    given = on_gpu(strides=strides)
 
     if is_taken:
-        assert on_device("x", given, np.dtype(np.float32)).address == 64
+        assert placed("x", given, FLOAT).address == 64
         return
     with pytest.raises(SignatureError, match="contiguous"):
-        on_device("x", given, np.dtype(np.float32))
+        placed("x", given, FLOAT)
+
+
+def on_gpu(**told):
+    told = {"shape": (2, 3), "typestr": "<f4", "data": (64, False), "strides": None, "version": 3, **told}
+    return SimpleNamespace(__cuda_array_interface__=told)
+
+
+@pytest.mark.parametrize(
+    ("told", "calls"),
+    [
+        ({"stream": 7}, ["cuStreamSynchronize"]),
+        ({"stream": None}, []),
+        ({}, []),
+        ({"version": 2}, ["cuCtxSynchronize"]),
+    ],
+)
+def test_what_computes_a_tensor_on_a_gpu_is_awaited(told, calls):
+    cuda = Cuda()
+
+    placed("x", on_gpu(**told), FLOAT, Stream(Driver(cuda), 5))
+
+    assert cuda.called[2:] == calls
+
+
+class Lent:
+    """A tensor of PyTorch's on the CPU, or said to lie elsewhere, that notes for which stream it is asked."""
+
+    def __init__(self, device=(2, 0)):
+        self.device, self.asked = device, []
+        self.tensor = torch.arange(6, dtype=torch.float32).reshape(2, 3)
+
+    def __dlpack_device__(self):
+        return self.device
+
+    def __dlpack__(self, **asked):
+        self.asked.append(asked)
+        return self.tensor.__dlpack__()
+
+
+def test_the_owner_of_a_tensor_is_told_on_which_stream_it_is_read():
+    lent, cuda = Lent(), Cuda()
+
+    found = placed("x", lent, FLOAT, Stream(Driver(cuda), 5))
+
+    assert lent.asked == [{"stream": 5}], "its owner has that stream wait"
+    assert (found.address, found.shape, found.device) == (lent.tensor.data_ptr(), (2, 3), "cuda")
+    with pytest.raises(SignatureError, match="expected a tensor on the first GPU"):
+        placed("x", Lent((2, 1)), FLOAT)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int64", "int8", "bool"])
+def test_a_tensor_of_pytorch_is_read_by_dlpack_where_it_lies(dtype):
+    tensor = torch.arange(12).to(getattr(torch, dtype)).reshape(3, 4)[1:]
+
+    found = placed("x", tensor, to_numpy(dtype))
+
+    assert (found.address, found.shape, found.device) == (tensor.data_ptr(), (2, 4), "cpu")
+    assert np.array_equal(np.asarray(found).view(found.dtype), tensor.to(torch.float32).numpy().astype(found.dtype))
+    with pytest.raises(SignatureError, match="contiguous"):
+        placed("x", tensor.T, to_numpy(dtype))
+
+
+def test_an_array_is_read_where_it_lies_and_a_scalar_stays_one():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+    assert placed("x", array, FLOAT).address == array.ctypes.data
+    assert np.array_equal(np.asarray(placed("x", array.T, FLOAT)), array.T)
+    assert placed("x", np.array(2.5, np.float32), FLOAT).shape == ()
+
+
+def test_what_can_not_be_read_where_it_lies_is_told():
+    with pytest.raises(SignatureError, match="expected an array, or a tensor with DLPack"):
+        placed("x", [1.0], FLOAT)
+    with pytest.raises(SignatureError, match="its owner doesn't lend it"):
+        placed("x", torch.ones(2, requires_grad=True), FLOAT)
+    with pytest.raises(SignatureError, match="no twin in numpy"):
+        placed("x", torch.ones(2, dtype=torch.complex64), FLOAT)
 
 
 def test_zeros_and_nan_are_called_by_name():
@@ -201,7 +286,7 @@ def product(tmp_path):
 
 
 def test_what_runs_where_is_what_onnx_runtime_says_of_each_node(product):
-    assert placed(load(product, CPU, Options(1))) == {CPU: Counter({"MatMul": 1, "Softmax": 1})}
+    assert placed_nodes(load(product, CPU, Options(1))) == {CPU: Counter({"MatMul": 1, "Softmax": 1})}
 
 
 def test_what_is_left_to_the_cpu_is_misplaced_unless_it_is_of_sizes():
@@ -216,11 +301,83 @@ def test_a_session_by_a_provider_answers_and_says_how_many_nodes_ran_where(produ
     x = np.array([[1, 2], [3, -4]], np.float32)
     session = ProviderSession(product, CPU, Options(1))
 
-    powers = np.exp(x @ np.array([[1, 2], [3, 4]], np.float32))
-    np.testing.assert_allclose(session.run({"x": x})["y"], powers / powers.sum(1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(session.run({"x": x})["y"], softmax(x), rtol=1e-5)
     assert session.ran.provider == f"{CPU} 2 nodes"
     with pytest.raises(EngineError, match="refuses these inputs"):
         session.run({"z": x})
+
+
+def softmax(x):
+    powers = np.exp(x @ np.array([[1, 2], [3, 4]], np.float32))
+    return powers / powers.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor, torch.asarray])
+def test_tensors_are_bound_where_they_lie_and_answers_stay_where_they_are(product, make, monkeypatch):
+    x = make([[1, 2], [3, -4]], dtype=np.float32 if make is np.array else torch.float32)
+    session = ProviderSession(product, CPU, Options(1))
+
+    first = session.run_on_device({"x": x})["y"]
+    second = session.run_on_device({"x": 2 * x})["y"]
+
+    np.testing.assert_allclose(np.asarray(first), softmax(np.asarray(x)), rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(second), softmax(2 * np.asarray(x)), rtol=1e-5)
+    assert np.asarray(first).ctypes.data == first.address == first.keeper.data_ptr()
+    again = session.run_on_device({"x": first})["y"]
+    np.testing.assert_allclose(np.asarray(again), softmax(np.asarray(first)), rtol=1e-5)
+
+
+def test_nothing_is_copied_on_the_way_into_a_graph(tmp_path):
+    text = """<ir_version: 8, opset_import: ["" : 18]> g (float[n] x) => (float[n] y) { y = Identity (x) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "model.onnx")
+    x = np.zeros(1 << 22, np.float32)
+    session = ProviderSession(tmp_path / "model.onnx", CPU, Options(1))
+    read = placed("x", x, FLOAT)
+
+    x[:] = 3
+    assert np.asarray(read)[-1] == 3, "the same memory"
+    assert np.asarray(session.run_on_device({"x": read})["y"])[-1] == 3
+
+
+def test_tensors_that_do_not_fit_a_graph_are_refused(product):
+    session = ProviderSession(product, CPU, Options(1))
+
+    with pytest.raises(SignatureError, match="expected float32, got float64"):
+        session.run_on_device({"x": np.zeros((2, 2))})
+    with pytest.raises(EngineError, match="expected inputs x, got z"):
+        session.run_on_device({"z": np.zeros((2, 2), np.float32)})
+    with pytest.raises(EngineError, match="refuses these inputs"):
+        session.run_on_device({"x": np.zeros((2, 3), np.float32)})
+
+
+def test_a_package_holds_tensors_on_a_device_to_its_range_too(product):
+    spec = TensorSpec("x", "float32", ("n", 2))
+    signature = Signature((spec,), (TensorSpec("y", "float32", ("n", 2)),))
+    proof = Proof("proven", {"n": (1, 3)}, 1, None, Tolerance("exact", {}, {}, "a test"), "none", "none")
+    session = PackageSession(ProviderSession(product, CPU, Options(1)), signature, proof)
+
+    assert session.run_on_device({"x": torch.ones(3, 2)})["y"].shape == (3, 2)
+    with pytest.raises(OutOfRangeError, match="proven for 1 to 3"):
+        session.run_on_device({"x": torch.ones(4, 2)})
+    with pytest.raises(SignatureError, match=r"expected float32\[n, 2\], got float16\[3, 2\]"):
+        session.run_on_device({"x": torch.ones(3, 2, dtype=torch.float16)})
+    with pytest.raises(SignatureError, match="got list"):
+        session.run_on_device({"x": [[1.0, 2.0]]})
+    plain = PackageSession(OnnxRuntimeSession(product, Options(1)), signature, proof)
+    with pytest.raises(EngineError, match="Use `run`"):
+        plain.run_on_device({"x": torch.ones(3, 2)})
+
+
+def test_what_would_run_elsewhere_is_an_error_unless_it_is_allowed(product, monkeypatch):
+    elsewhere = {CPU: Counter(MatMul=1, Shape=2)}
+    monkeypatch.setattr(providers, "load", lambda file, _, options: load(file, CPU, options))
+    monkeypatch.setattr(providers, "placed_nodes", lambda _: elsewhere)
+    monkeypatch.setattr(providers, "_new_stream", lambda: Stream(Driver(Cuda()), 5))
+
+    with pytest.raises(EngineError, match=r"1 MatMul would run elsewhere\. Allow that with --allow-fallback"):
+        ProviderSession(product, "CUDAExecutionProvider", Options(1))
+    allowed = ProviderSession(product, "CUDAExecutionProvider", Options(1, allows_fallback=True))
+    assert allowed.ran.provider == f"{CPU} 3 nodes", "and it says so"
 
 
 def test_a_provider_that_is_not_there_is_no_silent_cpu(product):

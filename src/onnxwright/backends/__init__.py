@@ -12,6 +12,7 @@ import numpy as np
 from onnxwright.discovery import offered
 from onnxwright.errors import EngineError, accepted
 from onnxwright.nvidia.orders import Answer, Settings, Shaped
+from onnxwright.nvidia.placed import Placed
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Tensors = Mapping[str, Array]
@@ -38,6 +39,14 @@ class Session(Protocol):
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
         """Answers `{output name: array}` for `{input name: array}`."""
+
+
+@runtime_checkable
+class DeviceSession(Protocol):
+    """A session that reads tensors where they lie, on a GPU say, and answers there."""
+
+    def run_on_device(self, feeds: Mapping[str, Any]) -> dict[str, Placed]:
+        """Answers `{output name: tensor}` for `{input name: tensor}`; nothing that lies there already is copied."""
 
 
 class Options(msgspec.Struct, frozen=True):

@@ -23,6 +23,12 @@ def answers(session: Any, outputs: list[str], feeds: Tensors, calls: Any = None)
         raise EngineError(f"ONNX Runtime refuses these inputs: {refusal}") from refusal
 
 
+def type_of(value: Any) -> str:
+    """Names the element type of an input or output of a session of ONNX Runtime's own."""
+    kind: str = value.type.removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(kind, kind)
+
+
 class OnnxRuntimeSession:
     """A graph loaded by ONNX Runtime; without its optimizations it computes node by node what the file says.
 
@@ -133,5 +139,4 @@ def _limits(file: Path, *, is_optimized: bool) -> str:
 
 
 def _boundary_type(session: Any) -> str:
-    kind: str = session.get_outputs()[0].type.removeprefix("tensor(").removesuffix(")")
-    return {"float": "float32", "double": "float64"}.get(kind, kind)
+    return type_of(session.get_outputs()[0])

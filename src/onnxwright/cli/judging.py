@@ -13,8 +13,10 @@ from onnxwright.cli.showing import Stages, builtins_of, show
 from onnxwright.cli.words import (
     BatchRange,
     BuildTimeout,
+    Device,
     DimRanges,
     Engines,
+    Fallback,
     Json,
     Proving,
     Repro,
@@ -50,9 +52,11 @@ def prove(
     sequence: SequenceRange = None,
     dim: DimRanges = None,
     task: Task = "auto",
+    device: Device = "cpu",
     samples: Samples = None,
     seed: Seed = 0,
     save_repro: Repro = None,
+    allow_fallback: Fallback = False,
     trust_remote_code: Trust = False,
     fail_under: Annotated[
         float,
@@ -90,6 +94,8 @@ def prove(
         proof=proof,
         repro=None if save_repro is None else environment.at_home(save_repro),
         is_code_trusted=trust_remote_code,
+        allows_fallback=allow_fallback,
+        device=device,
     )
     begun = time.monotonic()
     try:

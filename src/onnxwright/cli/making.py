@@ -12,8 +12,10 @@ from onnxwright.cli.showing import Stages, builtins_of, show
 from onnxwright.cli.words import (
     BatchRange,
     BuildTimeout,
+    Device,
     DimRanges,
     Engines,
+    Fallback,
     Json,
     Labels,
     MostLoss,
@@ -50,7 +52,7 @@ def convert(
     opset: Annotated[
         int | None, typer.Option(help="ONNX opset to write; 18 unless given; a .onnx file keeps its own.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where PyTorch runs: cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     engine: Engines = None,
     precision: Precision = "auto",
     max_accuracy_loss: MostLoss = None,
@@ -70,9 +72,7 @@ def convert(
     repair_time: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="No new attempt is begun after so long.")
     ] = 300.0,
-    allow_fallback: Annotated[
-        bool, typer.Option("--allow-fallback", help="Let an engine for GPUs leave to the CPU what it can't compute.")
-    ] = False,
+    allow_fallback: Fallback = False,
     trust_remote_code: Trust = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
     as_json: Json = False,

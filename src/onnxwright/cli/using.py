@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from onnxwright.cli.showing import builtins_of, show
-from onnxwright.cli.words import Json
+from onnxwright.cli.words import Fallback, Json
 from onnxwright.errors import UsageError
 
 
@@ -24,6 +24,7 @@ def run(
     ] = None,
     engine: Annotated[str, typer.Option(help="auto, or an engine that the package was proven with.")] = "auto",
     batch_size: Annotated[int | None, typer.Option(help="Rows in one call; within the proven range.")] = None,
+    allow_fallback: Fallback = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list of all answers, not lines.")] = False,
 ) -> None:
     """Answer texts with a package: one JSON line each, in order. Needs no PyTorch."""
@@ -42,7 +43,9 @@ def run(
         if pair
         else text
     )
-    answers = map(builtins_of, answer(package, texts, engine=engine, batch_size=batch_size))
+    answers = map(
+        builtins_of, answer(package, texts, engine=engine, batch_size=batch_size, allow_fallback=allow_fallback)
+    )
     for shown in [list(answers)] if as_json else answers:
         typer.echo(json.dumps(shown, ensure_ascii=False))
 

@@ -56,6 +56,10 @@ Repro = Annotated[
     ),
 ]
 BuildTimeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Parsing and building end after so long.")]
+Device = Annotated[str, typer.Option(help="Where PyTorch runs: cpu or cuda.")]
+Fallback = Annotated[
+    bool, typer.Option("--allow-fallback", help="Let an engine for GPUs leave to the CPU what it can't compute.")
+]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code from the model folder.")]
 
 

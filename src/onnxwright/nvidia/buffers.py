@@ -1,13 +1,11 @@
-"""Memory on the GPU: kept from call to call, or the caller's own, which is used where it lies."""
+"""Memory on the GPU that is kept from call to call, and what empty answers look like."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-
-from onnxwright.errors import SignatureError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -45,65 +43,6 @@ class Buffers:
         for address, _ in self._held.values():
             self._memory.give_back(address)
         self._held.clear()
-
-
-class OnDevice(NamedTuple):
-    """A tensor on the GPU that others can use where it lies, by `__cuda_array_interface__`.
-
-    It is valid until the next call of the session that gave it.
-    """
-
-    address: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def nbytes(self) -> int:
-        """How many bytes it takes."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
-
-    @property
-    def __cuda_array_interface__(self) -> Mapping[str, Any]:
-        """The tensor as numba, CuPy and PyTorch read it."""
-        return {
-            "shape": self.shape,
-            "typestr": self.dtype.str,
-            "data": (self.address, False),
-            "strides": None,
-            "version": 3,
-        }
-
-
-def is_on_device(tensor: Any) -> bool:
-    """Whether a tensor says that it lies on a GPU."""
-    return hasattr(tensor, "__cuda_array_interface__")
-
-
-def on_device(name: str, tensor: Any, dtype: np.dtype[Any]) -> OnDevice:
-    """Returns a caller's tensor where it lies.
-
-    Raises:
-        SignatureError: when it is of another type than the input, or its elements don't lie one after the other.
-    """
-    told = tensor.__cuda_array_interface__
-    found = np.dtype(told["typestr"])
-    if found != dtype:
-        raise SignatureError(f"input '{name}': expected {dtype}, got {found} on the GPU. Cast it there.")
-    shape = tuple(int(size) for size in told["shape"])
-    strides = told.get("strides")
-    if strides is not None and tuple(strides) != _packed(shape, dtype.itemsize):
-        raise SignatureError(
-            f"input '{name}': expected elements that lie one after the other, got strides {tuple(strides)}. "
-            "Make it contiguous first."
-        )
-    return OnDevice(int(told["data"][0]), shape, dtype)
-
-
-def _packed(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
-    strides = [size]
-    for one in shape[:0:-1]:
-        strides.append(strides[-1] * one)
-    return tuple(strides[: len(shape)][::-1])
 
 
 def blank(answers: Mapping[str, Array]) -> dict[str, str]:

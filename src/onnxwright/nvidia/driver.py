@@ -86,6 +86,10 @@ class Driver:
         """Waits until a stream has done everything that it was given."""
         self._call("cuStreamSynchronize", ctypes.c_void_p(stream))
 
+    def wait_for_all(self) -> None:
+        """Waits until the GPU has done everything that this program gave it."""
+        self._call("cuCtxSynchronize")
+
     def _copy(self, name: str, to: Any, source: Any, size: int, stream: int) -> None:
         self._call(name, to, source, ctypes.c_size_t(size), ctypes.c_void_p(stream))
 

@@ -1,4 +1,7 @@
-"""ONNX Runtime on a GPU, by an execution provider; what it would leave to the CPU is an error unless allowed."""
+"""ONNX Runtime on a GPU, by an execution provider; what it would leave to the CPU is an error unless allowed.
+
+With the CPU's own provider, a session is the twin by which all of this is tested where there is no GPU.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from onnxwright.backends.onnxruntime import answers
+from onnxwright.backends.onnxruntime import answers, type_of
+from onnxwright.dtypes import from_onnx, to_numpy, to_onnx
 from onnxwright.errors import EngineError
 from onnxwright.files import digest, outline
-from onnxwright.nvidia.driver import missing_driver
+from onnxwright.nvidia.driver import Driver, missing_driver
+from onnxwright.nvidia.placed import Device, Placed, Stream, placed
 
 if TYPE_CHECKING:
     from onnxwright.backends import Array, Options, Ran, Session, Tensors
@@ -37,7 +42,7 @@ class ProviderSession:
 
     def __init__(self, file: Path, provider: str, options: Options):
         self._session = load(file, provider, options)
-        found = placed(self._session)
+        found = placed_nodes(self._session)
         wrong = misplaced(found, provider)
         if wrong and not options.allows_fallback:
             told = ", ".join(f"{count} {name}" for name, count in sorted(wrong.items()))
@@ -45,7 +50,10 @@ class ProviderSession:
                 f"{provider} doesn't compute all of '{file.name}': {told} would run elsewhere. "
                 "Allow that with --allow-fallback, or use onnxruntime."
             )
+        self._inputs = {one.name: to_numpy(type_of(one)) for one in self._session.get_inputs()}
         self._outputs = [output.name for output in self._session.get_outputs()]
+        self._device: Device = "cpu" if provider == CPU else "cuda"
+        self._stream = _new_stream() if self._device == "cuda" else None
         self._ran = _described(file, provider, found)
 
     @property
@@ -60,6 +68,38 @@ class ProviderSession:
             EngineError: when a feed is missing, unknown, or of another type or rank than the graph's input.
         """
         return answers(self._session, self._outputs, feeds)
+
+    def run_on_device(self, feeds: Mapping[str, Any]) -> dict[str, Placed]:
+        """Answers with tensors where the provider leaves them; feeds are bound where they lie, what makes them awaited.
+
+        What it answers is valid as long as it is held.
+
+        Raises:
+            EngineError: when a feed is missing or unknown, or of another shape than the graph's input.
+            SignatureError: when a tensor has another type, lies on another GPU, or isn't contiguous.
+        """
+        if feeds.keys() != self._inputs.keys():
+            raise EngineError(
+                f"{self._ran.backend}: expected inputs {', '.join(self._inputs)}, got {', '.join(feeds)}."
+            )
+        given = {name: placed(name, feeds[name], dtype, self._stream) for name, dtype in self._inputs.items()}
+        if self._stream is not None:
+            self._stream.wait()  # ONNX Runtime has a stream of its own
+        binding = self._session.io_binding()
+        for name, one in given.items():
+            binding.bind_input(name, one.device, 0, to_onnx(one.dtype.name), one.shape, one.address)
+        for name in self._outputs:
+            binding.bind_output(name, self._device, 0)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as refusal:  # every failure of the C++ side has a type of its own
+            raise EngineError(f"ONNX Runtime refuses these inputs: {refusal}") from refusal
+        binding.synchronize_outputs()
+        return dict(zip(self._outputs, (self._answered(one) for one in binding.get_outputs()), strict=True))
+
+    def _answered(self, value: Any) -> Placed:
+        dtype = to_numpy(from_onnx(value.element_type()))
+        return Placed(value.data_ptr(), tuple(value.shape()), dtype, self._device, value)
 
 
 class ProviderBackend:
@@ -93,6 +133,12 @@ class ProviderBackend:
         return ProviderSession(file, self._provider, options)
 
 
+def _new_stream() -> Stream:
+    driver = Driver()
+    driver.enter()
+    return Stream(driver, driver.new_stream())
+
+
 def load(file: Path, provider: str, options: Options) -> Any:
     """Loads a graph for a provider, and has ONNX Runtime note which provider gets which node.
 
@@ -118,7 +164,7 @@ def load(file: Path, provider: str, options: Options) -> Any:
     return session
 
 
-def placed(session: Any) -> dict[str, Counter[str]]:
+def placed_nodes(session: Any) -> dict[str, Counter[str]]:
     """Returns how many nodes of which operator run on which provider, as ONNX Runtime has noted it."""
     found: dict[str, Counter[str]] = {}
     for part in session.get_provider_graph_assignment_info():

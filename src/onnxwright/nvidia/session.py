@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,10 +12,11 @@ import numpy as np
 
 from onnxwright.backends import Array, Ran, Tensors
 from onnxwright.errors import EngineError
-from onnxwright.nvidia.buffers import Buffers, OnDevice, is_on_device, on_device
+from onnxwright.nvidia.buffers import Buffers
 from onnxwright.nvidia.driver import Driver
 from onnxwright.nvidia.libraries import Library
 from onnxwright.nvidia.orders import Shaped, Shapes
+from onnxwright.nvidia.placed import Placed, Stream, placed
 from onnxwright.nvidia.profiles import fitting
 
 _NAMES: Final = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}
@@ -42,10 +44,12 @@ class EngineSession:
                 "version of the library and the GPUs that they were built for: build it again here."
             )
         self._context = self._engine.create_execution_context()
-        self._stream = self._driver.new_stream()
+        self._stream = Stream(self._driver, self._driver.new_stream())
         self._buffers = Buffers(self._driver)
         self._lock = threading.Lock()
         self._profile = 0
+        self._read: dict[str, Placed] = {}
+        """What the last call reads: kept until the stream is done with it."""
         names = [self._engine.get_tensor_name(place) for place in range(self._engine.num_io_tensors)]
         is_input = {name: self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT for name in names}
         self._inputs = {name: self._dtype(name) for name in names if is_input[name]}
@@ -62,67 +66,65 @@ class EngineSession:
         """Answers `{output name: array}` for `{input name: array}`; arrays of the caller's are copied to the GPU.
 
         Raises:
-            EngineError: when a feed is missing, unknown or of another type than the engine's input, or it fails.
+            EngineError: when a feed is missing or unknown, or it fails.
+            SignatureError: when a feed is of another type than the engine's input.
             OutOfRangeError: when no profile of the engine holds the shapes.
         """
         with self._lock:
             given = self._enqueue(feeds)
             answers = {name: np.empty(one.shape, one.dtype) for name, one in given.items()}
             for name, one in given.items():
-                self._driver.to_host(answers[name].ctypes.data, one.address, one.nbytes, self._stream)
-            self._driver.wait(self._stream)
+                self._driver.to_host(answers[name].ctypes.data, one.address, one.nbytes, self._stream.number)
+            self._stream.wait()
         return answers
 
-    def run_on_device(self, feeds: Mapping[str, Any]) -> dict[str, OnDevice]:
-        """Answers with tensors on the GPU; feeds with `__cuda_array_interface__` are read where they lie.
+    def run_on_device(self, feeds: Mapping[str, Any]) -> dict[str, Placed]:
+        """Answers with tensors on the GPU; feeds that lie there are read where they lie, what makes them awaited.
 
         What it answers is valid until the next call.
 
         Raises:
             EngineError: as `run`.
-            SignatureError: when a tensor on the GPU has another type, or isn't contiguous.
+            SignatureError: when a tensor has another type, lies on another GPU, or isn't contiguous.
         """
         with self._lock:
             given = self._enqueue(feeds)
-            self._driver.wait(self._stream)
+            self._stream.wait()
         return given
 
-    def _enqueue(self, feeds: Mapping[str, Any]) -> dict[str, OnDevice]:
+    def _enqueue(self, feeds: Mapping[str, Any]) -> dict[str, Placed]:
         if feeds.keys() != self._inputs.keys():
             raise EngineError(
                 f"{self._ran.backend}: expected inputs {', '.join(self._inputs)}, got {', '.join(feeds)}."
             )
         self._driver.enter()
-        kept = {name: self._placed(name, feeds[name]) for name in self._inputs}
-        self._choose({name: one.shape for name, (one, _) in kept.items()})
-        for name, (one, _) in kept.items():
+        self._read = {name: self._there(name, feeds[name]) for name in self._inputs}
+        self._choose({name: one.shape for name, one in self._read.items()})
+        for name, one in self._read.items():
             self._must(self._context.set_input_shape(name, one.shape), f"input '{name}' of shape {list(one.shape)}")
             self._must(self._context.set_tensor_address(name, one.address), f"the address of input '{name}'")
         given = {name: self._reserved(name) for name in self._outputs}
-        self._must(self._context.execute_async_v3(self._stream), "to run")
+        self._must(self._context.execute_async_v3(self._stream.number), "to run")
         return given
 
-    def _placed(self, name: str, feed: Any) -> tuple[OnDevice, Array | None]:
-        """A feed on the GPU, with the array that is copied from, which must live until it is."""
-        dtype = self._inputs[name]
-        if is_on_device(feed):
-            return on_device(name, feed, dtype), None
-        array = np.ascontiguousarray(feed)
-        if array.dtype != dtype:
-            raise EngineError(f"{self._ran.backend}: input '{name}': expected {dtype}, got {array.dtype}. Cast it.")
-        one = OnDevice(self._buffers.of(name, array.nbytes), array.shape, dtype)
-        self._driver.to_device(one.address, array.ctypes.data, array.nbytes, self._stream)
-        return one, array
+    def _there(self, name: str, feed: Any) -> Placed:
+        """A feed on the GPU, where it lies or copied, with what keeps its memory."""
+        one = placed(name, feed, self._inputs[name], self._stream)
+        if one.device == "cuda":
+            return one
+        address = self._buffers.of(name, one.nbytes)
+        self._driver.to_device(address, one.address, one.nbytes, self._stream.number)
+        return replace(one, address=address, device="cuda")
 
-    def _reserved(self, name: str) -> OnDevice:
+    def _reserved(self, name: str) -> Placed:
         shape = tuple(self._context.get_tensor_shape(name))
         if any(size < 0 for size in shape):
             raise EngineError(
                 f"{self._ran.backend}: output '{name}' has a size that depends on values, {list(shape)}, for which "
                 "no memory can be reserved. Use onnxruntime."
             )
-        one = OnDevice(0, shape, self._outputs[name])
-        one = one._replace(address=self._buffers.of(name, one.nbytes))
+        one = Placed(0, shape, self._outputs[name])
+        one = replace(one, address=self._buffers.of(name, one.nbytes))
         self._must(self._context.set_tensor_address(name, one.address), f"the address of output '{name}'")
         return one
 
@@ -130,7 +132,7 @@ class EngineSession:
         """Changes to the profile that these shapes need."""
         place = fitting(self._profiles, shapes) if self._profiles else 0
         if place != self._profile:
-            self._must(self._context.set_optimization_profile_async(place, self._stream), f"profile {place}")
+            self._must(self._context.set_optimization_profile_async(place, self._stream.number), f"profile {place}")
             self._profile = place
 
     def _must(self, done: Any, what: str) -> None:

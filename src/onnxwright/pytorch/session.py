@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from onnxwright.backends import Array, Ran, Tensors
 from onnxwright.dtypes import from_torch, is_known
 from onnxwright.errors import ForwardError
+from onnxwright.pytorch.devices import whole_mantissas
 from onnxwright.pytorch.lines import user_line_of
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, layers_as_written, setting, tolerated
 from onnxwright.pytorch.reads import ValueReads
@@ -63,7 +64,7 @@ class PyTorchSession:
 
     def run_again(self, feeds: Tensors) -> dict[str, Array]:
         """Answers like `run`, but from whatever state the calls before have left."""
-        with evaluation(self._module):
+        with evaluation(self._module), whole_mantissas():
             return self._unguarded.run(feeds, threads=self._threads_for(feeds))
 
     def run_widened(self, feeds: Tensors, mode: Widening, *, shift: float = 0.0) -> dict[str, Array]:
@@ -109,7 +110,7 @@ class PyTorchSession:
     def _from_first_state(self) -> Iterator[None]:
         self._pristine.restore()
         try:
-            with evaluation(self._module):
+            with evaluation(self._module), whole_mantissas():
                 yield
         finally:
             self._pristine.restore()

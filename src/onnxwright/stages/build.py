@@ -5,8 +5,9 @@ An engine is a cache: the graph is the artefact, and a package builds its engine
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from onnxwright import backends, environment
-from onnxwright.artifact import Package
+from onnxwright.artifact import Package, is_package
 from onnxwright.engine import ENGINE, LOG, MANIFEST, Engine, EngineManifest, write_engine_manifest
 from onnxwright.errors import BuildError, EngineError, OutOfRangeError, ProfileError, UsageError
 from onnxwright.files import digest
@@ -89,8 +90,12 @@ def build(request: BuildRequest, progress: Progress | None = None) -> Engine:
     graph = _graph_of(request)
     profiles = _profiles(request, graph.profile)
     out = _place(request)
-    with staged(out, is_forced=request.is_forced, mark=MANIFEST) as folder, progress.stage(f"build {request.engine}"):
-        settings = _settings(request, graph, profiles)
+    settings = _settings(request, graph, profiles)
+    with (
+        _housed(out),
+        staged(out, is_forced=request.is_forced, mark=MANIFEST) as folder,
+        progress.stage(f"build {request.engine}"),
+    ):
         limits = Limits(request.seconds, is_rebuilt=request.is_rebuilt)
         write_engine(builder.name, graph, profiles, settings, folder, limits)
     return Engine.open(out)
@@ -225,12 +230,11 @@ def _graph_of(request: BuildRequest) -> Graph:
         loaded = load(source, ranges=request.ranges)
         return Graph(source, loaded.signature, loaded.profile)
     package = Package.open(source)
-    variant = package.manifest.variants[request.variant or package.manifest.default.variant]
-    shown = variant.proof.range
-    _check_within(shown, request.ranges)
-    return Graph(
-        package.proven_file(request.variant), package.signature, package.profile.within(shown).replace(request.ranges)
-    )
+    asked = Profile(request.ranges)
+    file = package.proven_file(request.variant)
+    shown = package.manifest.variants[request.variant or package.manifest.default.variant].proof.range
+    _check_within(shown, asked)
+    return Graph(file, package.signature, package.profile.within(shown).replace(asked))
 
 
 def _check_within(shown: Mapping[str, tuple[int, int]], ranges: Mapping[str, tuple[int, int, int]]) -> None:
@@ -253,7 +257,10 @@ def _profiles(request: BuildRequest, profile: Profile) -> list[Profile]:
 
 
 def _read_lengths(file: Path) -> list[int]:
-    words = file.read_text(encoding="utf-8").split()
+    try:
+        words = file.read_text(encoding="utf-8").split()
+    except UnicodeDecodeError:
+        raise ProfileError(f"lengths '{file}': is no text. Give one whole number in each line.") from None
     if not all(word.isdigit() for word in words):
         wrong = next(word for word in words if not word.isdigit())
         raise ProfileError(f"lengths '{file}': expected one whole number in each line, got '{wrong}'.")
@@ -278,9 +285,20 @@ def _place(request: BuildRequest) -> Path:
     source = environment.at_home(request.source)
     if source.suffix == ".onnx":
         raise UsageError("output: expected -o DIR for an .onnx file; only a package has a place for its engines.")
-    place = source / ENGINES / engine_name(request.engine, request.variant)
-    place.parent.mkdir(exist_ok=True)
-    return place
+    return source / ENGINES / engine_name(request.engine, request.variant)
+
+
+@contextlib.contextmanager
+def _housed(out: Path) -> Iterator[None]:
+    """Makes a package's folder for engines, and takes it away again where none comes to lie in it."""
+    is_missing = out.parent.name == ENGINES and is_package(out.parents[1]) and not out.parent.exists()
+    if is_missing:
+        out.parent.mkdir()
+    try:
+        yield
+    finally:
+        if is_missing and not any(out.parent.iterdir()):
+            out.parent.rmdir()
 
 
 def engine_name(engine: str, variant: str | None = None) -> str:

@@ -110,7 +110,8 @@ def _bench(bench: Workbench, chosen: Outcome, file: Path, engine: str) -> _Bench
 
     seed = bench.request.seed
     feeds = measuring.drawn(bench.source, chosen.proofs[engine].range, seed=seed)
-    return _Bench(bench, chosen, Trials(engine, file, bench.folder, feeds, seed), read_model(file))
+    trials = Trials(engine, file, bench.folder, feeds, seed, allows_fallback=bench.request.allows_fallback)
+    return _Bench(bench, chosen, trials, read_model(file))
 
 
 def _for_engine(bench: _Bench) -> Optimized:

@@ -22,4 +22,4 @@ def prove(question: Question, progress: Progress | None = None) -> Verdicts:
 
         return prove_candidate(question, progress or Silence())
     assert question.package is not None, "checked above"
-    return prove_package(Package.open(question.package), question.engines)
+    return prove_package(Package.open(question.package), question.engines, allow_fallback=question.allows_fallback)

@@ -54,9 +54,9 @@ def prove_candidate(question: Question, progress: Progress) -> Verdicts:
         source = dataclasses.replace(source, findings=(*source.findings, *examined(source)))
         memory.check(source, candidates=len(engines), available=environment.free_memory())
         asked = asked_of(source)
-        reference = reference_of(source, threads=environment.cores())
+        reference = reference_of(source, threads=environment.cores(), device=question.device)
     with progress.stage("prove"):
-        sessions, refusals = prepare(engines, file, source)
+        sessions, refusals = prepare(engines, file, source, allows_fallback=question.allows_fallback)
         plan = plan_of(source, asked, proof=question.proof, seed=question.seed)
         source, seen = looked_into(file, source, plan)
         found = prove(reference, sessions, source.sampler, plan) if sessions else {}

@@ -24,7 +24,7 @@ Between = Callable[[Array, Array], float]
 """How far an answer lies from the one that was kept."""
 
 
-def prove_package(package: Package, engines: Sequence[str] = ("auto",)) -> Verdicts:
+def prove_package(package: Package, engines: Sequence[str] = ("auto",), *, allow_fallback: bool = False) -> Verdicts:
     """Runs every point of a package's evidence through engines, each over the range that was proven for it.
 
     An engine that the package has built says from then on that it was executed, if what it answers is right. The
@@ -49,7 +49,10 @@ def prove_package(package: Package, engines: Sequence[str] = ("auto",)) -> Verdi
     skipped = tuple(_skipped(len(kept.points) - len(points), len(kept.points)))
     built = {name: engine for name in names if (engine := built_engine(package, name)) is not None}
     sessions = {
-        name: engine_session(package, built[name]) if name in built else package.session(engine=name) for name in names
+        name: engine_session(package, built[name])
+        if name in built
+        else package.session(engine=name, allow_fallback=allow_fallback)
+        for name in names
     }
     proofs = {name: prove_session(session, usable, skipped) for name, session in sessions.items()}
     for name, engine in built.items():

@@ -100,7 +100,8 @@ class _Bench:
 
         with saved(model, self.file.name, self.bench.folder) as file:
             size = sum(one.stat().st_size for one in file.parent.iterdir())
-            session = backends.engine(self.engine).prepare(file, Options(environment.cores(), execution))
+            options = Options(environment.cores(), execution, allows_fallback=self.bench.request.allows_fallback)
+            session = backends.engine(self.engine).prepare(file, options)
             return _refuse_another(session, execution), size
 
     def witnesses(self, recipe: Recipe, model: onnx_ir.Model) -> Iterator[Session]:
@@ -274,7 +275,9 @@ def _measured(bench: _Bench, tried: Sequence[Tried]) -> list[Tried]:
         return list(tried)
     seed = bench.bench.request.seed
     feeds = measuring.drawn(bench.bench.source, bench.shown.range, seed=seed)
-    found = Trials(bench.engine, bench.file, bench.bench.folder, feeds, seed).latencies(sessions, _SECONDS)
+    allows_fallback = bench.bench.request.allows_fallback
+    trials = Trials(bench.engine, bench.file, bench.bench.folder, feeds, seed, allows_fallback=allows_fallback)
+    found = trials.latencies(sessions, _SECONDS)
     return [_timed(bench, one, found[one.name], found[CONTROL]) if one.name in found else one for one in tried]
 
 

@@ -12,7 +12,7 @@ from onnxwright.artifact import Package
 from onnxwright.errors import SourceError, UsageError
 from onnxwright.manifest import FILE_NAME
 from onnxwright.proof.prove import BUDGETS
-from onnxwright.stages.request import check_empty, check_word
+from onnxwright.stages.request import check_device, check_empty, check_word
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,6 +37,8 @@ class Question:
     proof: str = "normal"
     is_code_trusted: bool = False
     repro: Path | None = None
+    allows_fallback: bool = False
+    device: str = "cpu"
 
     @property
     def package(self) -> Path | None:
@@ -54,6 +56,7 @@ class Question:
         """
         check_word("proof", self.proof, BUDGETS)
         check_empty(self.repro)
+        check_device(self.device, self.source)
         if self.candidate is not None:
             return
         if self.package is None:

@@ -79,8 +79,8 @@ class Request:
         _check_budget(self)
         check_word("proof", self.proof, BUDGETS)
         check_empty(self.repro)
-        check_word("device", self.device, DEVICES)
         require_onnx()
+        check_device(self.device, self.source)
         if _is_graph(self.source):
             _refuse_export(self)
             _check_opset(self.wanted_opset)
@@ -88,8 +88,6 @@ class Request:
         if self.outputs:
             raise UsageError("outputs: can be named of an .onnx file only. Have the module return those alone.")
         require_torch()
-        if self.device == "cuda" and not _has_cuda():
-            raise UsageError("device 'cuda': PyTorch sees no GPU here. Use --device cpu.")
         if self.replay is not None:
             if self.route != "auto" or self.wanted_opset is not None:
                 raise UsageError("--replay: says the route and the opset itself. Leave --route and --opset out.")
@@ -193,11 +191,6 @@ def _refuse_export(request: Request) -> None:
         )
     if request.replay is not None:
         raise UsageError(f"--replay: '{request.source}' is a graph already, and no attempt is made. Leave it out.")
-    if request.device != "cpu":
-        raise UsageError(
-            f"device '{request.device}': '{request.source}' is a graph already, and PyTorch has no part in it. "
-            "Leave it out."
-        )
 
 
 def _check_opset(wanted: int | None) -> None:
@@ -206,6 +199,24 @@ def _check_opset(wanted: int | None) -> None:
     newest = onnx.defs.onnx_opset_version()
     if wanted is not None and not _OLDEST_OPSET <= wanted <= newest:
         raise UsageError(f"opset {wanted}: expected {_OLDEST_OPSET} to {newest}.")
+
+
+def check_device(device: str, source: str | Path | nn.Module) -> None:
+    """Refuses a device that is unknown, not here, or of no use to a graph.
+
+    Raises:
+        UsageError: saying which.
+    """
+    check_word("device", device, DEVICES)
+    if device == "cpu":
+        return
+    if _is_graph(source):
+        raise UsageError(
+            f"device '{device}': '{source}' is a graph already, and PyTorch has no part in it. Leave it out."
+        )
+    require_torch()
+    if not _has_cuda():
+        raise UsageError("device 'cuda': PyTorch sees no GPU here. Use --device cpu.")
 
 
 def check_empty(folder: Path | None) -> None:

@@ -14,14 +14,19 @@ _BLOCK: Final = 1024
 
 
 def run(
-    folder: str | Path, texts: Iterable[Given], *, engine: str = "auto", batch_size: int | None = None
+    folder: str | Path,
+    texts: Iterable[Given],
+    *,
+    engine: str = "auto",
+    batch_size: int | None = None,
+    allow_fallback: bool = False,
 ) -> Iterator[Answer]:
     """Opens a package and yields an answer for each text, in order.
 
     Raises:
         UsageError: when the folder is no package for texts, or a text is not what its task takes.
     """
-    answering = pipeline(folder, engine=engine, batch_size=batch_size)
+    answering = pipeline(folder, engine=engine, batch_size=batch_size, allow_fallback=allow_fallback)
 
     def answers() -> Iterator[Answer]:
         waiting = iter(texts)

@@ -130,6 +130,7 @@ class Trials:
     feeds: Sequence[measuring.Shape] = ()
     """What is measured."""
     seed: int = 0
+    allows_fallback: bool = False
     _given: dict[str, Session] = field(default_factory=dict)
 
     def loaded(self, one: Candidate) -> tuple[Candidate, Session | None]:
@@ -168,7 +169,9 @@ class Trials:
         return {name: one.latencies for name, one in found.items()}
 
     def _prepared(self, file: Path) -> Session:
-        return backends.engine(self.engine).prepare(file, Options(environment.cores()))
+        return backends.engine(self.engine).prepare(
+            file, Options(environment.cores(), allows_fallback=self.allows_fallback)
+        )
 
     def _has_room(self) -> bool:
         """Whether one more copy of the weights fits into memory, and what an engine makes of them."""

@@ -163,7 +163,7 @@ def _prepared(
     bench: Workbench, variants: Mapping[str, Variant], runners: Mapping[str, Runner]
 ) -> Iterator[tuple[str, Session]]:
     for key, one in runners.items():
-        options = Options(environment.cores(), one.precision)
+        options = Options(environment.cores(), one.precision, allows_fallback=bench.request.allows_fallback)
         with contextlib.suppress(EngineError):
             yield key, backends.engine(one.engine).prepare(bench.folder / variants[one.variant].file, options)
 
@@ -196,8 +196,10 @@ def _baseline(bench: Workbench) -> Iterator[Session]:
     if source.module is None:
         yield bench.reference.session
         return
+    from onnxwright.pytorch.devices import on_device
     from onnxwright.pytorch.modules import as_called
     from onnxwright.pytorch.session import UnguardedSession
 
-    with as_called(source.module):
-        yield UnguardedSession(source.module, source.signature, threads=ran.threads, device=ran.provider)
+    module = on_device(source.module, ran.provider)
+    with as_called(module):
+        yield UnguardedSession(module, source.signature, threads=ran.threads, device=ran.provider)
