@@ -14,6 +14,7 @@ import onnx.parser
 import pytest
 import torch
 import transformers
+from cases.counting import Counting
 from torch import nn
 from typer.testing import CliRunner
 
@@ -23,8 +24,13 @@ from onnxwright.artifact import write_manifest
 from onnxwright.cli import app
 from onnxwright.errors import ProofError, SourceError, UsageError
 from onnxwright.files import digest
+from onnxwright.manifest import Accuracy
+from onnxwright.recipes import recipes
 from onnxwright.reports.lowering import frontier
+from onnxwright.stages import mixing, variants
+from onnxwright.stages import quantize as quantizing
 from onnxwright.stages.inspect import inspect
+from onnxwright.stages.tried import Tried
 
 WIDTH = 32
 QUICK = {"measure": False, "proof": "quick", "engine": "onnxruntime", "profile": {"batch": (1, 4, 8)}}
@@ -384,6 +390,64 @@ def test_a_search_without_time_says_so(small, tmp_path):
 
     assert "--search-time gives more" in str(refusal.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_search_whose_time_ends_meanwhile_says_so_and_keeps_nothing_unjudged(graph, tmp_path, monkeypatch):
+    calls, refuse = iter(range(1000)), mixing.refuse_late
+
+    def late(deadline):
+        if next(calls) > 1:
+            refuse(-1.0)
+
+    monkeypatch.setattr(quantizing, "refuse_late", late)
+    monkeypatch.setattr(mixing, "refuse_late", late)
+    with pytest.raises(ProofError, match="nothing of it stays within") as refusal:
+        quantized(graph(1), tmp_path / "out", precision="int8-min-max", max_accuracy_loss=0.05)
+
+    assert "With more in float32: the time for the search was used up" in str(refusal.value)
+
+
+def test_products_are_asked_of_fewer_samples_where_these_take_long(graph, tmp_path, monkeypatch):
+    asked = []
+    run = mixing._Switched.run
+    monkeypatch.setattr(mixing._Switched, "run", lambda self, feeds: asked.append(self.chosen) or run(self, feeds))
+    monkeypatch.setattr(mixing, "_SHARE", 1e-9)
+
+    package = quantized(graph(1), tmp_path / "out", precision="int8-min-max", max_accuracy_loss=0.05)
+
+    assert len(kept_one(package)[1].kept) == 1
+    assert [len(chosen) for chosen in asked[:4]] == [0, 1, 1, 1]
+
+
+def test_all_is_made_before_anything_is_mended_and_what_lacks_least_comes_first(monkeypatch):
+    made = [
+        Tried(recipes()[name], "float32", came, "told", calibrated=Accuracy("m", "told", loss, None, 9))
+        for name, came, loss in (
+            ("int8-static", "over budget", 0.5),
+            ("fp16", "not the fastest", 0.0),
+            ("int8-dynamic", "over budget", 0.1),
+        )
+    ]
+    order = []
+    monkeypatch.setattr(quantizing, "_with_more_kept", lambda bench, one: order.append(one.name) or one)
+
+    assert quantizing._mended(None, made) == made
+    assert order == ["int8-dynamic", "int8-static"]
+
+
+def test_few_candidates_are_in_memory_at_once(graph, tmp_path, monkeypatch):
+    counting = Counting()
+    monkeypatch.setattr(quantizing.backends, "engine", lambda name: counting)
+    monkeypatch.setattr(quantizing, "_AT_ONCE", 1)
+    monkeypatch.setattr(quantizing, "_SECONDS", 0.1)
+    monkeypatch.setattr(variants, "_TIMED_SECONDS", 0.1)
+
+    package = quantized(
+        graph(), tmp_path / "out", precision="int8", max_accuracy_loss=0.05, measure=True, engine="onnxruntime"
+    )
+
+    assert len([one for one in package.manifest.quantizations["onnxruntime"].candidates if one.latencies]) == 3
+    assert counting.most <= 3
 
 
 def test_labels_that_the_task_has_no_measure_for_are_refused_before_the_search(small, tmp_path):

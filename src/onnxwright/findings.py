@@ -311,6 +311,12 @@ KINDS: Final[dict[str, Kind]] = {
         "There are so few different samples that a loss they show may be far from the true one, as its interval says.",
         "Give more samples: some hundred.",
     ),
+    "samples-left-out": Kind(
+        "Samples that nothing was asked of",
+        "A model that answers much to each sample, as a language model with a large vocabulary, is judged by as many "
+        "samples as have answers that fit into a gibibyte.",
+        "Nothing, where the interval of the loss is narrow enough; else give shorter samples.",
+    ),
     "samples-cut": Kind(
         "Samples cut to the range",
         "Some samples are longer than the profile, the tokenizer or the task allows; what lies beyond was cut off.",

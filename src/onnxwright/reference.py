@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -18,11 +17,17 @@ from onnxwright.given import GivenSession
 from onnxwright.samples import TYPICAL
 from onnxwright.source import Source
 
+if TYPE_CHECKING:
+    import onnx_ir
+
 _LONGEST_REASON = 120
 _ROUNDING = 2.0**-24
 _FINER = 64.0
 _LESS = 8.0
 """What moves by a shift moves by so much less, at least, when the shift is so many times finer, unless it jumps."""
+
+_FEW_BYTES = 1 << 26
+"""So many weights are loaded in no time, and kept."""
 
 
 class Twin(Protocol):
@@ -138,26 +143,40 @@ def _noise(answered: Array, precise: Array) -> float:
 
 
 def _graph_reference(source: Source, threads: int) -> Reference:
+    from onnxwright.graph.reading import read_model
+
     assert source.graph is not None
-    other = 1 if threads > 1 else 2
-    session, order = GivenSession(source.graph, threads=threads), GivenSession(source.graph, threads=other)
+    graph, other = source.graph, 1 if threads > 1 else 2
+    model = read_model(graph)
+    weights = [value.const_value for value in model.graph.initializers.values()]
+    size = sum(weight.nbytes for weight in weights if weight is not None)
+    session = GivenSession(graph, threads=threads)
+    order = _twin(lambda: GivenSession(graph, threads=other), size)
+    precise = _precise(model, graph.name, size, threads)
     ordered = f"the graph on {threads} against {other} threads"
-    precise = _precise(source.graph, threads)
     if precise is None:
         return Reference(session, order, f"{ordered}, since it has no twin that adds in float64")
     return Reference(session, precise, f"the graph as it is against adding in float64, or {ordered}", order)
 
 
-def _precise(graph: Path, threads: int) -> GivenSession | None:
+def _precise(model: onnx_ir.Model, name: str, size: int, threads: int) -> Twin | None:
     """The graph with what adds up numbers in float64; none where nothing does, or its weights are too many to copy."""
     from onnxwright.graph.element_types import sum_in_float64
-    from onnxwright.graph.reading import read_model
     from onnxwright.graph.saving import LARGEST_FILE, saved
 
-    model = read_model(graph)
-    weights = [value.const_value for value in model.graph.initializers.values()]
-    if sum(weight.nbytes for weight in weights if weight is not None) > LARGEST_FILE or not sum_in_float64(model):
+    if size > LARGEST_FILE or not sum_in_float64(model):
         return None
-    with saved(model, graph.name) as file, contextlib.suppress(ForwardError):
-        return GivenSession(file, threads=threads)
+
+    def load() -> GivenSession:
+        with saved(model, name) as file:
+            return GivenSession(file, threads=threads)
+
+    with contextlib.suppress(ForwardError):
+        return _twin(load, size)
     return None
+
+
+def _twin(load: Callable[[], GivenSession], size: int) -> Twin:
+    """A graph as a twin: one with many weights is loaded for each call, of which there are few, and not kept."""
+    session = load()
+    return session if size <= _FEW_BYTES else _Answering(lambda feeds: load().run(feeds))

@@ -272,6 +272,34 @@ def test_tokens_that_are_ruled_out_do_not_count():
     assert loss("language").compare(right, noisy(right, 1.0), fed).loss > 0.01
 
 
+def test_the_loss_of_a_language_model_is_that_of_all_tokens_however_many():
+    fed = feeds((40, 17, 2), padding=3)
+    right = answers(CASES["language"][1], fed)
+    found = noisy(right, 0.5)
+
+    shares = [
+        [_log_softmax(one["logits"][0][:length]) for one, length in zip(many, (40, 17, 2), strict=True)]
+        for many in (right, found)
+    ]
+    ids = [one["input_ids"][0, :length] for one, length in zip(fed, (40, 17, 2), strict=True)]
+    surprise = [
+        sum(-part[range(len(own) - 1), own[1:]].sum() for part, own in zip(many, ids, strict=True)) for many in shares
+    ]
+    divergence = sum((np.exp(one) * (one - other))[:-1].sum() for one, other in zip(*shares, strict=True))
+    told = loss("language").compare(right, found, fed)
+
+    tokens = 39 + 16 + 1
+    assert told.parts["perplexity"] == pytest.approx(math.exp(surprise[1] / tokens), rel=1e-12)
+    assert told.parts["reference's perplexity"] == pytest.approx(math.exp(surprise[0] / tokens), rel=1e-12)
+    assert told.parts["KL divergence"] == pytest.approx(divergence / tokens, rel=1e-9)
+    assert told.loss == pytest.approx(math.exp(max(surprise[1] - surprise[0], divergence) / tokens) - 1, rel=1e-9)
+
+
+def _log_softmax(logits):
+    wide = logits.astype(np.float64)
+    return wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+
+
 def test_the_loss_of_an_embedding_is_one_minus_the_cosine():
     right = [{"sentence_embedding": np.array([[1.0, 0.0]]), "last_hidden_state": np.ones((1, 3, 2))}] * 2
     wrong = [{**right[0], "sentence_embedding": 7 * np.array([[0.8, 0.6]])}, right[1]]

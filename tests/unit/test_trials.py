@@ -1,37 +1,17 @@
 """Candidates are loaded a few at a time, and the graph as exported twice and no more."""
 
-import weakref
-
 import numpy as np
 import onnx_ir as ir
 import pytest
+from cases.counting import Counting
 from cases.graphs import draw, model
 
-from onnxwright import backends
 from onnxwright.graph.optimizing import Plan
 from onnxwright.rewrites import Trace
 from onnxwright.stages import trials
 from onnxwright.stages.trials import Candidate, Trials
 
 TEXT = "g (float[n, 4] x) => (float[n, 4] y) { a = Relu (x) y = Neg (a) }"
-
-
-class Counting:
-    """ONNX Runtime, with a count of the sessions that are alive."""
-
-    def __init__(self):
-        self._engine, self.alive, self.most, self.files = backends.engine("onnxruntime"), 0, 0, []
-
-    def prepare(self, file, options):
-        session = self._engine.prepare(file, options)
-        self.files.append(file)
-        self.alive += 1
-        self.most = max(self.most, self.alive)
-        weakref.finalize(session, self._gone)
-        return session
-
-    def _gone(self):
-        self.alive -= 1
 
 
 @pytest.fixture

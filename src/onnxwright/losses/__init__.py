@@ -256,7 +256,8 @@ one calibrates, the other judges. A text is one line, or in a `.jsonl` a string,
 `text_pair`), `question` and `context`, `query` and `passage`, or `tokens`; axis 0 of the arrays of an `.npz` counts
 samples. Padding never counts, nor do the labels of tokens that the tokenizer adds. The interval beside a loss holds
 with 95 % confidence: Wilson's for shares, else the percentile bootstrap over samples. Where an answer is not finite or
-has another shape, the loss is infinite.
+has another shape, the loss is infinite. At most 48 samples calibrate and 256 judge; of a model that answers much to
+each, as one with a large vocabulary, as many as have answers that fit into half a gibibyte and a whole one.
 
 With labels (`--labels FILE`, one a line, or `label` beside each text) the loss is the metric of the task: that of the
 reference less that of the variant, with the interval of a paired bootstrap.

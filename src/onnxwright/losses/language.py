@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -74,22 +74,36 @@ class Language:
 
 LOSS: Kind = Language()
 
+_ROWS: Final = 16
+"""So many tokens are compared at once: what they take of memory for a large vocabulary stays in the caches."""
+
 
 def _sums(right: Array, found: Array, ids: Array) -> tuple[float, float, float, float, int]:
     """Sums over the next tokens: surprise by the reference and by the answers, divergence, agreement, and count."""
-    expected, answered = _log_shares(right[:-1]), _log_shares(found[:-1])
-    at = (np.arange(len(expected)), ids[1:].astype(np.int64))
+    following = ids[1:].astype(np.int64)
+    parts = [
+        _sums_of_block(*(array[start : min(start + _ROWS, len(following))] for array in (right, found, following)))
+        for start in range(0, len(following), _ROWS)
+    ]
+    surprise, own, divergence, agreed = np.sum(parts, axis=0) if parts else np.zeros(4)
+    return float(surprise), float(own), float(divergence), float(agreed), len(following)
+
+
+def _sums_of_block(right: Array, found: Array, following: Array) -> tuple[float, float, float, float]:
+    expected, answered = _log_shares(right), _log_shares(found)
+    at = (np.arange(len(following)), following)
     is_possible = np.isfinite(expected)
-    divergence = (
-        np.exp(expected) * np.subtract(expected, answered, out=np.zeros_like(expected), where=is_possible)
-    ).sum()
+    differences = np.subtract(expected, answered, out=np.zeros_like(expected), where=is_possible)
+    divergence = np.vdot(np.exp(expected), differences)
     agreed = (expected.argmax(axis=-1) == answered.argmax(axis=-1)).sum()
-    return -expected[at].sum(), -answered[at].sum(), float(divergence), float(agreed), len(expected)
+    return -expected[at].sum(), -answered[at].sum(), float(divergence), agreed
 
 
 def _log_shares(logits: Array) -> Array:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    wide -= np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+    return np.asarray(wide)
 
 
 def _exp(nats: float) -> float:

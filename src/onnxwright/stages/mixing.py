@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from onnxwright import tolerance
 from onnxwright.backends import Array, Ran, Session, Tensors
+from onnxwright.errors import RouteError
 from onnxwright.estimates import root_mean_square
 from onnxwright.recipes import Material, Recipe
 
 _ASKED: Final = 8
-"""So many samples tell what a product costs."""
+"""So many samples tell what a product costs, where there is time for as many."""
+_SHARE: Final = 0.4
+"""The part of the time that is left in which products are asked what they cost."""
 _MARGIN: Final = 0.8
 """The part of the budget that may be used up on the samples that a variant is made with: others lose a little more."""
 _MORE: Final = 0.15
 _RETRIES: Final = 3
+_LEAST_SECONDS: Final = 1e-6
 
 LossOf = Callable[[Session], float]
 """What a session loses on the samples to calibrate by."""
@@ -35,26 +42,37 @@ class Cost(NamedTuple):
         return self.error**2 / self.size
 
 
-def mixes(material: Material, recipe: Recipe, loss_of: LossOf, budget: float) -> Iterator[Mapping[str, str]]:
+def mixes(
+    material: Material, recipe: Recipe, loss_of: LossOf, budget: float, *, deadline: float = math.inf
+) -> Iterator[Mapping[str, str]]:
     """Yields which products to keep in float32, by name with why, from few to more; nothing where it's no product's.
 
     The first is the least with which the switched graph stays within the budget.
+
+    Raises:
+        RouteError: when the deadline, of `time.monotonic`, passes before it is known which.
     """
     settings = material.settings_of(recipe)
     if settings is None:
         return
 
-    def least() -> tuple[list[Cost], int]:
-        switched = _Switched.of(material, settings)
-        costs = sorted(_costs(switched, material), key=lambda one: -one.price)
-        return costs, _least_count(switched, costs, lambda session: loss_of(session) <= _MARGIN * budget)
+    def is_right(session: Session) -> bool:
+        refuse_late(deadline)
+        return loss_of(session) <= _MARGIN * budget
 
-    costs, count = material.once(f"costs within {budget}", recipe, least)
+    switched = functools.cache(lambda: _Switched.of(material, settings))
+    costs = material.once("costs", recipe, lambda: _sorted(_costs(switched(), material, deadline)))
+    count = material.once(f"count within {budget}", recipe, lambda: _least_count(switched(), costs, is_right))
+    switched.cache_clear()  # it holds the weights twice
     for _ in range(_RETRIES):
         if count >= len(costs):
             return
         yield {one.name: _reason(one) for one in costs[:count]}
         count += max(1, round(_MORE * len(costs)))
+
+
+def _sorted(costs: Iterable[Cost]) -> list[Cost]:
+    return sorted(costs, key=lambda one: -one.price)
 
 
 def _reason(one: Cost) -> str:
@@ -97,13 +115,28 @@ class _Switched:
         return _Switched(self.session, self.names, self.sizes, self.outputs, names)
 
 
-def _costs(switched: _Switched, material: Material) -> Iterator[Cost]:
-    samples = material.calibration[:_ASKED]
-    right = [switched.run(one) for one in samples]
+def _costs(switched: _Switched, material: Material, deadline: float) -> Iterator[Cost]:
+    """What each product costs alone: asked of fewer samples where they take long to answer."""
+    begun = time.monotonic()
+    first = switched.run(material.calibration[0])
+    calls = _SHARE * (deadline - begun) / max(time.monotonic() - begun, _LEAST_SECONDS)
+    samples = material.calibration[: max(1, int(min(_ASKED, calls / max(1, len(switched.names)))))]
+    right = [first, *(switched.run(one) for one in samples[1:])]
     for name in switched.names:
+        refuse_late(deadline)
         alone = switched.with_int8(frozenset({name}))
         errors = [_error(expected, alone.run(one)) for expected, one in zip(right, samples, strict=True)]
         yield Cost(name, root_mean_square(errors), switched.sizes[name])
+
+
+def refuse_late(deadline: float) -> None:
+    """Ends a search that has no time left.
+
+    Raises:
+        RouteError: after the deadline.
+    """
+    if time.monotonic() > deadline:
+        raise RouteError("the time for the search was used up before it was known what; --search-time gives more.")
 
 
 def _error(expected: Tensors, answered: Tensors) -> float:

@@ -27,7 +27,7 @@ from onnxwright.recipes import AUTO, Material, Recipe, recipes_for
 from onnxwright.rewrites import Lowered
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
-from onnxwright.stages.mixing import mixes
+from onnxwright.stages.mixing import mixes, refuse_late
 from onnxwright.stages.scoring import Scoring, batch_of
 from onnxwright.stages.trials import CONTROL, Trials, proven, shortfall, shows_as_much, told_speed
 from onnxwright.stages.tried import Tried, lost_of, told_of, unmet
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _SECONDS: Final = 12.0
 """For the measurement of all candidates of an engine."""
 _MOST_PROOFS: Final = 4
+_AT_ONCE: Final = 4
+"""So many candidates are in memory at a time, beside the graph as exported, twice."""
 _MOST_ISLANDS: Final = 16
 """So many graphs are judged to find what has to stay in float32, where nothing foretells it."""
 
@@ -103,6 +105,11 @@ class _Bench:
             options = Options(environment.cores(), execution, allows_fallback=self.bench.request.allows_fallback)
             session = backends.engine(self.engine).prepare(file, options)
             return _refuse_another(session, execution), size
+
+    def loaded(self, one: Tried) -> Session:
+        """Loads once more what a recipe has made."""
+        assert one.lowered is not None, "chosen among those that were made"
+        return self.prepared(one.lowered.model, one.execution)[0]
 
     def witnesses(self, recipe: Recipe, model: onnx_ir.Model) -> Iterator[Session]:
         """Yields what shows on every processor what a recipe's type does, where the engine doesn't."""
@@ -169,14 +176,16 @@ def _refuse_another(session: Session, execution: str) -> Session:
 
 
 def _for_engine(bench: _Bench, progress: Progress) -> Quantized:
-    tried = [one for recipe in recipes_for(bench.bench.request.precision) for one in _of_recipe(bench, recipe)]
+    made = [one for recipe in recipes_for(bench.bench.request.precision) for one in _of_recipe(bench, recipe)]
+    tried = _mended(bench, made)
     for one in tried:
         progress.note(f"{bench.engine}: {one.name}: {one.told}")
     tried = _measured(bench, tried)
-    ready = [one for one in tried if one.session is not None and not one.message and one.came == "not the fastest"]
+    ready = [one for one in tried if one.is_within and one.came == "not the fastest"]
     for one in sorted(ready, key=lambda one: -one.gain)[:_MOST_PROOFS]:
-        verdict = _judged(bench, one)
-        proof = None if verdict.message else _proven(bench, verdict)
+        session = bench.loaded(one)
+        verdict = _judged(bench, one, session)
+        proof = None if verdict.message else _proven(bench, verdict, session)
         is_shown = proof is not None and shows_as_much(proof, bench.shown)
         if proof is not None and not is_shown:
             verdict = replace(verdict, came="not shown right", message=shortfall(proof))
@@ -206,18 +215,38 @@ def _of_recipe(bench: _Bench, recipe: Recipe) -> Iterator[Tried]:
 
 
 def _made(bench: _Bench, start: Tried) -> Tried:
-    """Makes a graph that stays within the budget on the samples that calibrate it, if there is one."""
+    """Makes a graph of all that a recipe lowers, and judges it by the samples that calibrate it."""
     try:
         found = _loaded(bench, start, {})
     except (EngineError, RouteError, UsageError) as refusal:
         is_futile = isinstance(refusal, FutileError)
         return replace(start, came="refused", message=str(refusal), is_futile=is_futile)
-    if found.calibrated is not None and found.calibrated.amount <= bench.budget:
+    assert found.calibrated is not None, "it was loaded"
+    if found.calibrated.amount <= bench.budget:
         return found
+    told = f"{lost_of(found.calibrated, bench.budget)} on the samples that it is made with."
+    return replace(found, came="over budget", message=found.calibrated.message or told)
+
+
+def _mended(bench: _Bench, made: Sequence[Tried]) -> list[Tried]:
+    """What was made, and in the place of what loses too much the same with more in float32, where there is such.
+
+    All is made before anything is mended, and what lacks least is mended first: that takes long, and the time may end.
+    """
+    over = [one for one in made if one.calibrated is not None and one.came == "over budget"]
+    mended = {one.name: _with_more_kept(bench, one) for one in sorted(over, key=_lost)}
+    return [mended.get(one.name, one) for one in made]
+
+
+def _lost(one: Tried) -> float:
+    assert one.calibrated is not None, "chosen among those that were loaded"
+    return one.calibrated.amount
+
+
+def _with_more_kept(bench: _Bench, over: Tried) -> Tried:
     try:
-        return next(_within(bench, found), _over_budget(bench, found))
+        return next(_within(bench, over), over)
     except (EngineError, RouteError) as refusal:
-        over = _over_budget(bench, found)
         return replace(over, message=f"{over.message} With more in float32: {refusal}")
 
 
@@ -230,15 +259,14 @@ def _calibrated(bench: _Bench, start: Tried, lowered: Lowered) -> Tried:
     scores = [bench.scoring.calibrate(one) for one in (session, *bench.witnesses(start.recipe, lowered.model))]
     accuracy, _ = max(scores, key=lambda score: score[0].amount)
     _, error = scores[-1]
-    return replace(start, lowered=lowered, session=session, size=size, calibrated=accuracy, error=error)
+    return replace(start, lowered=lowered, size=size, calibrated=accuracy, error=error)
 
 
 def _within(bench: _Bench, found: Tried) -> Iterator[Tried]:
     """Yields what stays within the budget once some nodes are left in float32."""
-    for kept in mixes(bench.material, found.recipe, bench.loss, bench.budget):
-        if time.monotonic() > bench.deadline:
-            return
-        tried = _loaded(bench, found, kept)
+    for kept in mixes(bench.material, found.recipe, bench.loss, bench.budget, deadline=bench.deadline):
+        refuse_late(bench.deadline)
+        tried = _loaded(bench, Tried(found.recipe, found.execution), kept)
         if tried.calibrated is not None and tried.calibrated.amount <= bench.budget:
             yield tried
     if found.recipe.has_islands:
@@ -259,26 +287,28 @@ def _with_islands(bench: _Bench, found: Tried) -> Iterator[Tried]:
 
     made = grown(lambda kept: found.recipe.make(bench.material, kept), is_right, most_trials=_MOST_ISLANDS)
     if made.is_right:
-        yield _calibrated(bench, found, made.lowered)
-
-
-def _over_budget(bench: _Bench, found: Tried) -> Tried:
-    assert found.calibrated is not None, "it was loaded"
-    told = f"{lost_of(found.calibrated, bench.budget)} on the samples that it is made with."
-    return replace(found, came="over budget", message=found.calibrated.message or told)
+        yield _calibrated(bench, Tried(found.recipe, found.execution), made.lowered)
 
 
 def _measured(bench: _Bench, tried: Sequence[Tried]) -> list[Tried]:
     """The candidates with how they compare with the graph as exported, unless nothing is to be measured."""
-    sessions = {one.name: one.session for one in tried if one.session is not None and not one.message}
-    if not bench.is_measured or not sessions:
+    within = [one for one in tried if one.is_within]
+    if not bench.is_measured or not within:
         return list(tried)
     seed = bench.bench.request.seed
     feeds = measuring.drawn(bench.bench.source, bench.shown.range, seed=seed)
     allows_fallback = bench.bench.request.allows_fallback
     trials = Trials(bench.engine, bench.file, bench.bench.folder, feeds, seed, allows_fallback=allows_fallback)
-    found = trials.latencies(sessions, _SECONDS)
-    return [_timed(bench, one, found[one.name], found[CONTROL]) if one.name in found else one for one in tried]
+    groups = [within[start : start + _AT_ONCE] for start in range(0, len(within), _AT_ONCE)]
+    share = _SECONDS / len(within)
+    timed = {one.name: one for group in groups for one in _compared(bench, trials, group, share * len(group))}
+    return [timed.get(one.name, one) for one in tried]
+
+
+def _compared(bench: _Bench, trials: Trials, group: Sequence[Tried], seconds: float) -> Iterator[Tried]:
+    """Candidates that are in memory together for as long as they are measured."""
+    found = trials.latencies({one.name: bench.loaded(one) for one in group}, seconds)
+    return (_timed(bench, one, found[one.name], found[CONTROL]) for one in group)
 
 
 def _timed(bench: _Bench, one: Tried, latencies: tuple[Latency, ...], control: tuple[Latency, ...]) -> Tried:
@@ -286,13 +316,12 @@ def _timed(bench: _Bench, one: Tried, latencies: tuple[Latency, ...], control: t
     return replace(one, latencies=latencies, came=came)
 
 
-def _judged(bench: _Bench, one: Tried) -> Tried:
+def _judged(bench: _Bench, one: Tried, session: Session) -> Tried:
     """A candidate with what it loses on the samples that it wasn't made with, and to its neighbours."""
-    assert one.session is not None, "chosen among those that were loaded"
-    assert one.lowered is not None, "and made before"
-    sessions = (one.session, *bench.witnesses(one.recipe, one.lowered.model))
+    assert one.lowered is not None, "chosen among those that were made"
+    sessions = (session, *bench.witnesses(one.recipe, one.lowered.model))
     accuracy = max(map(bench.scoring.judge, sessions), key=lambda found: found.amount)
-    near = _beside_others(bench, one.session)
+    near = _beside_others(bench, session)
     found = replace(one, judged=accuracy, neighbours=near)
     if accuracy.amount > bench.budget:
         told = f"{lost_of(accuracy, bench.budget)} on the samples that judge it."
@@ -311,9 +340,8 @@ def _beside_others(bench: _Bench, session: Session) -> Neighbours | None:
     return bench.scoring.neighbours(session, bench.bench.reference.session, batch, bench.budget)
 
 
-def _proven(bench: _Bench, one: Tried) -> Proof:
-    assert one.session is not None, "chosen among those that were loaded"
-    return proven(bench.bench, bench.chosen, bench.engine, one.session, quantized(one.error))
+def _proven(bench: _Bench, one: Tried, session: Session) -> Proof:
+    return proven(bench.bench, bench.chosen, bench.engine, session, quantized(one.error))
 
 
 def _concluded(bench: _Bench, tried: Sequence[Tried], kept: Tried | None, proof: Proof | None) -> Quantized:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from onnxwright import tolerance
 from onnxwright.backends import Session, Tensors
-from onnxwright.corpus import Corpus
+from onnxwright.corpus import FEW, Corpus
 from onnxwright.estimates import root_mean_square
 from onnxwright.findings import Finding
 from onnxwright.losses import Loss
@@ -17,9 +18,13 @@ from onnxwright.profile import Profile
 from onnxwright.samples import TEXT, TYPICAL
 from onnxwright.signature import Signature
 from onnxwright.source import Source
+from onnxwright.words import in_bytes
 
 CALIBRATING: Final = 48
 """So many samples calibrate at most."""
+CALIBRATING_BYTES: Final = 1 << 29
+JUDGING_BYTES: Final = 1 << 30
+"""So much of the reference's answers is held; more samples aren't asked, but for a few that always are."""
 _BATCH: Final = "batch"
 _ROWS: Final = 4
 _LONGEST: Final = 64
@@ -40,15 +45,11 @@ class Scoring:
 
     @classmethod
     def of(cls, loss: Loss, corpus: Corpus, reference: Session) -> Scoring:
-        """Asks the reference for its answers."""
-        calibration = corpus.calibration[:CALIBRATING]
-        return cls(
-            loss,
-            corpus,
-            calibration,
-            [reference.run(one) for one in calibration],
-            [reference.run(one) for one in corpus.judged],
-        )
+        """Asks the reference for its answers: of a model that answers much to each sample, to fewer of them."""
+        calibrated = _answers(reference, corpus.calibration[:CALIBRATING], CALIBRATING_BYTES)
+        judged = _answers(reference, corpus.judged, JUDGING_BYTES)
+        used = _with_fewer_judged(corpus, len(judged))
+        return cls(loss, used, corpus.calibration[: len(calibrated)], calibrated, judged[: len(used.judged)])
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -95,6 +96,35 @@ class Batch:
     feeds: Tensors
     rows: Sequence[Tensors]
     outputs: frozenset[str]
+
+
+def _answers(reference: Session, feeds: Sequence[Tensors], most: int) -> list[Tensors]:
+    """The answers to the first samples, as many as may be held."""
+    answers: list[Tensors] = []
+    held = 0
+    for one in feeds:
+        if held >= most and len(answers) >= FEW:
+            break
+        answers.append(reference.run(one))
+        held += sum(array.nbytes for array in answers[-1].values())
+    return answers
+
+
+def _with_fewer_judged(corpus: Corpus, count: int) -> Corpus:
+    """The samples of which `count` calls judge at most, with their labels: one may be of some calls, or of a part."""
+    calls, labels = len(corpus.judged), len(corpus.labels)
+    if count == calls:
+        return corpus
+    apart = calls // math.gcd(calls, labels) if labels else 1
+    kept = max(apart, count // apart * apart)
+    message = f"The model answers so much to a sample that {kept} of {calls} judge, which is all that is held in memory"
+    finding = Finding("samples-left-out", f"{message} ({in_bytes(JUDGING_BYTES)}).")
+    return replace(
+        corpus,
+        judged=corpus.judged[:kept],
+        labels=corpus.labels[: labels * kept // calls],
+        findings=(*corpus.findings, finding),
+    )
 
 
 def batch_of(source: Source, profile: Profile, *, seed: int) -> Batch | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from onnxwright.backends import Session
 from onnxwright.manifest import Accuracy, Came, Candidate, Latency, Neighbours
 from onnxwright.recipes import Recipe
 from onnxwright.rewrites import Lowered
@@ -22,7 +21,6 @@ class Tried:
     came: Came = "not the fastest"
     message: str = ""
     lowered: Lowered | None = None
-    session: Session | None = None
     size: int = 0
     calibrated: Accuracy | None = None
     error: float = 0.0
@@ -36,6 +34,11 @@ class Tried:
     def name(self) -> str:
         """The recipe, and the type of execution where that is another."""
         return Candidate(self.recipe.name, self.execution, self.came).name
+
+    @property
+    def is_within(self) -> bool:
+        """Whether it was made, and nothing is to be said against it."""
+        return self.lowered is not None and not self.message
 
     @property
     def gain(self) -> float:

@@ -20,7 +20,8 @@ SUFFIX: Final = "/seen"
 """How an output is called that answers a value on the way, after the value's name."""
 ROWS: Final = 256
 """So many rows of each activation are kept."""
-_POOL: Final = 8 * ROWS
+_POOL: Final = 2 * ROWS
+"""With more rows in memory than these, those that aren't drawn are dropped."""
 
 
 @dataclass(frozen=True)
