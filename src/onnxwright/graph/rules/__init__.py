@@ -102,7 +102,7 @@ def rewriting(
     def run(model: ir.Model, log: Log) -> int:
         from onnxscript.rewriter import RewriteRuleSet
 
-        watched = [_Watched(name, pattern, log, spared) for pattern in patterns]
+        watched = [_Watched(name, pattern, log, frozenset(spared)) for pattern in patterns]
         count: int = RewriteRuleSet(watched).apply_to_model(model)
         if count:
             RemoveUnusedNodesPass()(model)
@@ -115,7 +115,7 @@ def rewriting(
 class _Watched:
     """A `RewriteRule` that says what it does, to the rule set that applies it as to the log."""
 
-    def __init__(self, name: str, pattern: Any, log: Log, spared: Collection[str]) -> None:
+    def __init__(self, name: str, pattern: Any, log: Log, spared: frozenset[str]) -> None:
         self.name, self._pattern, self._log, self._spared = name, pattern, log, spared
         self.remove_nodes, self.as_function = pattern.remove_nodes, pattern.as_function
         self.graph_pre_visitor, self.graph_post_visitor = pattern.graph_pre_visitor, pattern.graph_post_visitor
@@ -126,8 +126,8 @@ class _Watched:
         Raises:
             RuleError: when the rule raises.
         """
-        if named(node) in self._spared:
-            return None
+        if {named(node), *(value.name for value in node.outputs)} & self._spared:
+            return None  # a node without a name goes by what it gives, and the matcher names it on the way
         try:
             rewritten = self._pattern.try_rewrite(model, graph, node, tracer=self)
         except Exception as problem:  # a plug-in may raise anything; it is told by its name
