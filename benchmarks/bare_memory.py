@@ -100,7 +100,7 @@ def written(model: nn.Module, hidden: int, folder: Path) -> Path:
     from onnxwright.signature import Signature, TensorSpec
 
     texts = tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in NAMES)
-    signature = Signature(texts, (TensorSpec("states", "float32", ("batch", "sequence", hidden)),))
+    signature = Signature(texts, (TensorSpec("output", "float32", ("batch", "sequence", hidden)),))
     place = folder / "given.onnx"
     save_model(route("trace", opset=OPSET).export(Task(model, signature, inputs(), opset=OPSET)).model, place)
     return place
