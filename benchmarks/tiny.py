@@ -34,6 +34,7 @@ COUNTS = (
     (r".*experts_per_tok(en)?|(moe_)?top_?k(_experts)?|moe_k", 2),
     (r"(num_.*experts|n_routed_experts|num_local_experts|.*num_experts)", 4),
     (r"n_group|topk_group|n_groups", 1),
+    (r"(.*_)?num_(\w+_)?(queries|proposals)", 12),
     (r".*(token|start|end|bos|eos|pad|newline|patch)_(id|index)", 3),
     (r".*vocab(_size.*)?|num_hash_buckets|.*num_buckets", 99),
     (r"(.*_)?chunk_size", 32),
@@ -418,17 +419,26 @@ def built(name: str, shrinking: Shrinking, seed: int = 0) -> Any:
 def widened(model: Any) -> Any:
     """Returns a model with the weights of its layers as wide as it takes to keep a signal as strong as it is.
 
-    Narrow ones let it fade in a deep model, so that all places of an image score the same.
+    Narrow ones let it fade in a deep model, so that all places of an image score the same. So do those of a
+    normalization, which stand alone on their axis.
     """
     import torch
 
     for layer in model.modules():
+        weight = getattr(layer, "weight", None)
+        if isinstance(weight, torch.nn.Parameter) and weight.dim() == 1 and 0.0 < (size := strength(weight)) < 0.5:
+            weight.data.div_(size)
         if isinstance(layer, (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d)):
             weight = layer.weight.data
             width = float(weight.std()) * (weight.numel() / weight.shape[0]) ** 0.5
             if 0.0 < width < 1.0:
                 weight.div_(width)
     return model
+
+
+def strength(weight: Any) -> float:
+    """Returns the root of the mean square of a weight's numbers."""
+    return float(weight.detach().square().mean().sqrt())
 
 
 def is_steady(model: Any, call: Call) -> bool:

@@ -161,6 +161,15 @@ class Padded(Linear):
         return {"y": x.sum(1).reshape(batch, width) * scale}
 
 
+class Counted(nn.Module):
+    """Makes a tensor of numbers that Python counts up, forwards and backwards."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        places = torch.tensor(list(range(x.shape[1]))[::-1], dtype=torch.float32, device=x.device)
+        later = torch.tensor(list(range(x.shape[1] + 1))[1:])
+        return {"y": x * places[None, :, None] + later[:, None]}
+
+
 def trimmed(x: Tensor) -> Tensor:
     """Leaves the ends out of what is long enough."""
     if x.shape[1] < 4:
@@ -201,6 +210,6 @@ MODULES = {
     kind.__name__: kind
     for kind in (
         *(ValueBranch, EarlyReturn, ReturnsDeep, EarlyExit, Rows, Comprehension, Cells),
-        *(Lengths, Filter, Shrinking, Padded, Helper, Windows),
+        *(Lengths, Filter, Shrinking, Padded, Counted, Helper, Windows),
     )
 }

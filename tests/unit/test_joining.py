@@ -6,7 +6,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from onnxwright.graph.joining import joined
+from onnxwright.graph.joining import joined, joined_by
 from onnxwright.signature import Signature, TensorSpec
 
 SIGNATURE = Signature(
@@ -95,3 +95,23 @@ def test_joined_graphs_can_be_joined_again(tmp_path):
 def test_a_question_without_a_form_in_a_graph_is_refused(code):
     with pytest.raises(ValueError, match="`"):
         joined(code, model(TIMES), model(PLUS), SIGNATURE)
+
+
+def test_each_side_runs_where_a_value_says(tmp_path):
+    text = f"""
+    <ir_version: 8, opset_import: ["" : 18]>
+    graph (float[batch, sequence] x) => (bool answer) <{WEIGHT}> {{
+        most = ReduceMax <keepdims = 0> (x)
+        w0 = Squeeze (w)
+        answer = Less (most, w0)
+    }}
+    """
+    found = joined_by(ir.from_proto(onnx.parser.parse_model(text)), model(TIMES), model(PLUS), SIGNATURE)
+
+    answers = set()
+    for length in (2, 400):
+        x, y = run(found, (3, length), tmp_path)
+        answers.add(bool(x.max() < 3))
+        assert np.array_equal(y, x * 3 if x.max() < 3 else x + 3)
+    assert answers == {True, False}
+    assert len(found.graph.initializers) == 1, "the weight that all three hold stands there once"

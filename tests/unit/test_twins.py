@@ -199,6 +199,12 @@ CALLS = {
         lambda: torch.fft.fft(torch.fft.fft(X, dim=1), dim=2).abs(),
     ],
     "fftn": [lambda: torch.fft.fftn(X, dim=(1, 2)).real, lambda: torch.fft.fftn(X[0]).imag / 10],
+    "fold": [
+        lambda: functional.fold(X[:, 0, :12].contiguous(), (1, 30), (1, 6), stride=(1, 2)),
+        lambda: functional.fold(X[0, 0, :12, :9], (9, 6), (3, 4), 1, 1, (3, 2)),
+        lambda: functional.fold(X[:, 1, :16, :6].contiguous(), (6, 7), 2, dilation=2, stride=2),
+        lambda: functional.fold(X[:, 1, :4, :6].contiguous(), (4, 8), kernel_size=2, stride=(2, 3), padding=(0, 1)),
+    ],
     "rms_norm": [
         lambda: functional.rms_norm(X, (13,), X[0, 0, 0], 1e-6),
         lambda: torch.rms_norm(X, (17, 13)),
@@ -272,10 +278,11 @@ def test_a_twin_answers_what_the_operator_answers(name, number):
 
 
 PAIRS = {"polar", "complex", "view_as_complex", "view_as_real"}
+HALVES = {"rfft", "irfft"}
 
 
 def test_every_twin_is_held_against_its_operator():
-    assert CALLS.keys() | PAIRS | {"round", "tolist"} == twins().keys()
+    assert CALLS.keys() | PAIRS | HALVES | {"round", "tolist"} == twins().keys()
 
 
 def rotated(parts, angles):
@@ -294,6 +301,33 @@ def test_pairs_rotate_as_complex_numbers_do():
 
     for one, other in zip(answered, expected, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("norm", [None, "ortho", "forward"])
+@pytest.mark.parametrize("length", [12, 13])
+def test_halves_of_a_spectrum_are_those_of_the_operator(length, norm):
+    def filtered():
+        half = torch.fft.rfft(X[..., :length].transpose(1, 3), dim=1, norm=norm)
+        parts = torch.view_as_real(half[:, :-1])
+        turned = torch.complex(half.real * 1.5, half.imag - 2.0)
+        return parts.flatten(3), torch.fft.irfft(turned, length, dim=1, norm=norm)
+
+    expected = filtered()
+    with standing_in({name: twins()[name] for name in HALVES | PAIRS}):
+        answered = filtered()
+
+    for one, other in zip(answered, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_a_spectrum_that_is_cut_or_continued_is_left_to_the_operator():
+    half = torch.fft.rfft(X, 20)
+    with standing_in({name: twins()[name] for name in HALVES | PAIRS}):
+        assert torch.fft.rfft(X, 20).is_complex()
+        pair = torch.complex(half.real, half.imag)
+    assert twins()["irfft"].applies(pair, 20)
+    assert not twins()["irfft"].applies(pair, 16)
+    assert not twins()["irfft"].applies(pair)
 
 
 def test_counts_stay_tensors_only_while_the_twin_stands_in():

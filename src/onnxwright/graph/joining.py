@@ -1,10 +1,11 @@
-"""Two graphs of one signature as one graph, of which a question about sizes decides which part runs."""
+"""Two graphs of one signature as one graph, of which a question about sizes or values decides which part runs."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass
@@ -25,22 +26,59 @@ def joined(code: str, where_true: ir.Model, where_false: ir.Model, signature: Si
     opset = where_true.graph.opset_imports.get("", 0)
     if opset < _LEAST_OPSET:
         raise ValueError(f"opset {opset} can't ask about one size; {_LEAST_OPSET} can")
+
+    def ask(inputs: Mapping[str, ir.Value], prefix: str, _: _Weights) -> _Asked:
+        question = Question(code, signature, inputs, prefix)
+        return _Asked(question.nodes, question.answer)
+
+    return _joined(ask, where_true, where_false, signature)
+
+
+def joined_by(question: ir.Model, where_true: ir.Model, where_false: ir.Model, signature: Signature) -> ir.Model:
+    """Returns a model that computes the first where the only output of a model is true, and the second where it isn't.
+
+    The three have the same inputs, and are used up.
+    """
+
+    def ask(inputs: Mapping[str, ir.Value], prefix: str, weights: _Weights) -> _Asked:
+        body = _body(question, f"{prefix}/question", inputs, weights)
+        nodes, (answer,) = list(body), tuple(body.outputs)
+        body.outputs.clear()
+        body.remove(nodes)
+        return _Asked(nodes, answer)
+
+    return _joined(ask, where_true, where_false, signature)
+
+
+class _Asked(NamedTuple):
+    """The nodes that answer a question, and the value that is the answer."""
+
+    nodes: list[ir.Node]
+    answer: ir.Value
+
+
+def _joined(
+    ask: Callable[[Mapping[str, ir.Value], str, _Weights], _Asked],
+    where_true: ir.Model,
+    where_false: ir.Model,
+    signature: Signature,
+) -> ir.Model:
     sides = {"then_branch": where_true, "else_branch": where_false}
     prefix = f"piece{1 + max(map(_depth, sides.values()))}"
     inputs = {spec.name: ir.Value(name=spec.name) for spec in signature.inputs}
     for value in where_true.graph.inputs:
         inputs[str(value.name)].type, inputs[str(value.name)].shape = value.type, value.shape
-    question = Question(code, signature, inputs, prefix)
     weights = _Weights(prefix)
+    asked = ask(inputs, prefix, weights)
     bodies = {side: _body(model, f"{prefix}/{side}", inputs, weights) for side, model in sides.items()}
     count = len(signature.outputs)
-    choice = ir.node("If", [question.answer], attributes=bodies, num_outputs=count, name=f"{prefix}/If")
+    choice = ir.node("If", [asked.answer], attributes=bodies, num_outputs=count, name=f"{prefix}/If")
     for spec, value, one in zip(signature.outputs, choice.outputs, bodies["then_branch"].outputs, strict=True):
         value.name, value.type, value.shape = spec.name, one.type, ir.Shape(spec.shape)
     graph = ir.Graph(
         list(inputs.values()),
         list(choice.outputs),
-        nodes=[*question.nodes, choice],
+        nodes=[*asked.nodes, choice],
         initializers=weights.values(),
         opset_imports={**where_false.graph.opset_imports, **where_true.graph.opset_imports},
         name=where_true.graph.name,

@@ -12,7 +12,7 @@ from onnxwright.graph.borrowed import borrowed
 from onnxwright.graph.passes import Pass, guarded, operators
 from onnxwright.graph.rules import rules
 from onnxwright.graph.simplifying import SIMPLIFYING
-from onnxwright.graph.targets import Target
+from onnxwright.graph.targets import TARGETS, Target
 from onnxwright.rewrites import Trace
 
 _MOST_ROUNDS: Final = 20
@@ -97,6 +97,11 @@ class Plan:
             rules=tuple(name for name in self.rules if name not in left_out),
             spared=(*self.spared, *(step for step in steps if step.node is not None)),
         )
+
+
+def simplified(model: ir.Model) -> ir.Model:
+    """Returns what only makes a graph simpler makes of it; the model that is given stays as it is."""
+    return apply(model, Plan("simplified", _SIMPLE), TARGETS["onnxruntime"])[0]
 
 
 def plans(model: ir.Model, target: Target) -> tuple[Plan, ...]:

@@ -68,9 +68,6 @@ def _closest(tensor: Tensor, dim: int, count: int | None, *, is_descending: bool
     is_tied = bool((ordered[..., 1:] == ordered[..., :-1]).any())
     if not tensor.is_floating_point():
         return is_tied, False
-    is_tied = bool((ordered[..., 1:] == ordered[..., :-1]).any())
-    if not tensor.is_floating_point():
-        return is_tied, False
     gaps, sizes = (ordered[..., 1:] - ordered[..., :-1]).abs(), ordered.abs()
     largest = sizes.where(sizes < _MASKING, torch.zeros_like(sizes)).amax(-1, keepdim=True)
     is_close = (gaps > 0) & (gaps <= _CLOSE * largest)

@@ -51,6 +51,12 @@ class Several:
     item: Callable[..., Any]
     """Makes what Python would get of the tensors' elements."""
 
+    def __getitem__(self, index: slice) -> Several:
+        """What a slice leaves of it; all of it backwards, for `[::-1]`."""
+        if index == slice(None, None, -1):
+            return Several(tuple(one.flip(0) for one in self.tensors), self.item)
+        return Several(tuple(one[index] for one in self.tensors), self.item)
+
 
 def shaped(answer: Tensor, one: Any, other: Any) -> Tensor:
     """What a branch gives, with the sizes told in which its sides agree."""

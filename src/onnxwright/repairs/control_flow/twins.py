@@ -128,6 +128,13 @@ def _cat(tensors: Any, dim: int = 0) -> Any:
     return whole.movedim(0, dim).flatten(dim, dim + 1)
 
 
+def _tensor(values: Any, **named: Any) -> Any:
+    several = several_of(values)
+    if several is None or len(several.tensors) != 1:
+        return torch.tensor(values, **named)
+    return torch.as_tensor(several.tensors[0], **named)
+
+
 def _sqrt(value: Any) -> Any:
     return value**0.5
 
@@ -153,6 +160,7 @@ TWINS: Final[dict[str, tuple[Any, Callable[..., Any]]]] = {
     "ceil": (math.ceil, _ceil),
     "sqrt": (math.sqrt, _sqrt),
     "stack": (torch.stack, _stack),
+    "tensor": (torch.tensor, _tensor),
     "cat": (torch.cat, _cat),
     "concat": (torch.concat, _cat),
 }
