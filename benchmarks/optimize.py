@@ -51,6 +51,7 @@ from record import keep, minilm
 OPSET: Final = 18
 RAW, AGAIN = "as exported", "as exported, again"
 AT_ONCE: Final = 2
+APART: Final = "sums-apart"
 WRONG: Final = 1e-3
 """An error of float32 that is no rounding."""
 TEXT: Final = ("input_ids", "attention_mask")
@@ -164,10 +165,11 @@ def exported(model: Model, way: str, form: str) -> ir.Model:
 
 
 def ours(given: ir.Model, name: str) -> Iterator[tuple[str, Plan]]:
-    """Yields the plans that need no proof, and the one that rewrites the most."""
+    """Yields the plans that need no proof, and those that rewrite the most: with sums joined to norms, and apart."""
     offered = [plan for plan in plans(given, target(name)) if plan.borrowed is None]
-    most = max(offered, key=lambda plan: len(plan.rules))
-    for plan in [*(one for one in offered if not one.doubtful), most]:
+    ways = [[plan for plan in offered if (APART in plan.rules) is is_apart] for is_apart in (False, True)]
+    most = [max(way, key=lambda plan: len(plan.rules)) for way in ways if way]
+    for plan in dict.fromkeys([*(one for one in offered if not one.doubtful), *most]):
         yield f"ours: {plan.name}", plan
 
 

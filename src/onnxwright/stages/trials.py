@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _GIVEN: Final = "as exported"
 CONTROL: Final = "as exported, again"
-_SECONDS: Final = 15.0
+_SECONDS: Final = 20.0
 """For the measurement of all plans of an engine."""
 _LEAST_GAIN: Final = 1.02
 """A plan that gains less over all sizes isn't worth a file."""
