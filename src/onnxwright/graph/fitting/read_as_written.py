@@ -1,6 +1,7 @@
 """Writes what TensorRT's parser would misread without a word in a way that it reads right.
 
-Recurrent layers with the batch first (`layout = 1`) get turned inputs and outputs; `Trilu` says which part it keeps.
+Recurrent layers with the batch first (`layout = 1`) get turned inputs and outputs. `Trilu` says which part it keeps,
+and `Selu`, which PyTorch's exporter writes without its numbers, these.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import onnx_ir as ir
 
 from onnxwright.graph.defining import define_by, written
 from onnxwright.graph.fitting import Fit
-from onnxwright.graph.misreadings import misreading
+from onnxwright.graph.misreadings import DEFAULTS, RECURRENT, misreading
 
 _RECURRENT: Final = {"RNN": ("h",), "GRU": ("h",), "LSTM": ("h", "c")}
 """What each hands on from step to step."""
@@ -21,8 +22,9 @@ _PLACES: Final = {"h": 5, "c": 6}
 def _rewrite(model: ir.Model) -> int:
     count = sum(define_by(model, operator, _with_the_sequence_first) for operator in _RECURRENT)
     for node in model.graph.all_nodes():
-        if node.op_type == "Trilu" and misreading(node):
-            node.attributes["upper"] = ir.AttrInt64("upper", 1)
+        if node.op_type in DEFAULTS and misreading(node):
+            for name, value in DEFAULTS[node.op_type].items():
+                node.attributes.setdefault(name, ir.convenience.convert_attribute(name, value))
             count += 1
     return count
 
@@ -39,8 +41,8 @@ def _with_the_sequence_first(node: ir.Node) -> str:
     after = " ".join(f"{name}y = Transpose <perm = [1, 0, 2]> ({name}s)" for name in states)
     answers = ", ".join(["ys", *(f"{name}s" for name in states)])
     outputs = ["y", *(f"{name}y" for name in states)][: len(node.outputs)]
-    return f"""({', '.join(inputs)}) => ({', '.join(outputs)}) {{
-        {before} {answers} = {node.op_type} <{written(node, kept)}> ({', '.join(given)})
+    return f"""({", ".join(inputs)}) => ({", ".join(outputs)}) {{
+        {before} {answers} = {node.op_type} <{written(node, kept)}> ({", ".join(given)})
         y = Transpose <perm = [2, 0, 1, 3]> (ys) {after}
     }}"""
 
@@ -53,5 +55,5 @@ FIT = Fit(
     name="read_as_written",
     summary="Writes what TensorRT's parser would misread without a word in a way that it reads right.",
     change=_rewrite,
-    operators=frozenset({*_RECURRENT, "Trilu"}),
+    operators=RECURRENT | DEFAULTS.keys(),
 )
