@@ -369,6 +369,11 @@ KINDS: Final[dict[str, Kind]] = {
         "The graph holds an operator of a domain that the engine doesn't have, as fusions for ONNX Runtime leave it.",
         "Build from the graph as exported, or add a plug-in to the engine.",
     ),
+    "operator-misread": Kind(
+        "Operator that an engine's parser misreads",
+        "The engine's parser builds something else of the operator without a word, so that no engine is built of it.",
+        "`convert --engine` writes it in a way that is read right, and proves that (`onnxwright explain fitted`).",
+    ),
     "foreign-type": Kind(
         "Element type that an engine lacks",
         "A value is of an element type that the engine doesn't compute with.",

@@ -64,3 +64,17 @@ def test_a_zero_point_is_told_and_left_to_the_parser_to_refuse():
 
     assert set(codes(graph)) == {"quantization-unfit"}
     assert misread(graph, RTX) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "is_read"),
+    [
+        ("g (float[2, 2] x) => (float[2, 2] y) { y = Trilu (x) }", False),
+        ("g (float[2, 2] x) => (float[2, 2] y) { y = Trilu <upper = 1> (x) }", True),
+        ("g (float[a, b, 1] x, float[1, 1, 1] w) => (float[c, d, e, f] y) { y = RNN <layout = 1> (x, w, w) }", False),
+        ("g (float[a, b, 1] x, float[1, 1, 1] w) => (float[c, d, e, f] y) { y = RNN <layout = 0> (x, w, w) }", True),
+    ],
+)
+def test_what_its_parser_reads_otherwise_is_told(text, is_read):
+    assert codes(model(text)) == ([] if is_read else ["operator-misread"])
+    assert (misread(model(text), RTX) == []) is is_read

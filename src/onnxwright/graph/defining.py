@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import onnx
@@ -30,6 +30,18 @@ def define_by(model: ir.Model, operator: str, write: Callable[[ir.Node], str], *
         model.functions.clear()
         model.functions.update(own)
         del model.opset_imports[_DOMAIN]
+
+
+def written(node: ir.Node, only: Collection[str] | None = None) -> str:
+    """Returns the attributes of a node as ONNX text has them, or only some; nothing where there are none."""
+    known = {name: one for name, one in node.attributes.items() if only is None or name in only}
+    return ", ".join(f"{name} = {_literal(one.value)}" for name, one in known.items())
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(list(value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _name(model: ir.Model, node: ir.Node, text: str) -> str:

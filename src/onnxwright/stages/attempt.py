@@ -26,7 +26,7 @@ from onnxwright.reference import Reference
 from onnxwright.repairs import mended
 from onnxwright.routes import Exported, Noted, routes
 from onnxwright.source import Source
-from onnxwright.stages.build import try_build
+from onnxwright.stages.build import misreading_of, try_build
 from onnxwright.stages.examine import looked_into, plan_of
 from onnxwright.stages.explain import Origin, merged, with_evidence
 from onnxwright.stages.export import export
@@ -243,6 +243,10 @@ def prepare(
     shapes = shaped(source.signature, source.profile)
     options = Options(environment.cores(), is_thrifty=True, shapes=shapes, allows_fallback=allows_fallback)
     for name in engines:
+        misread = misreading_of(name, file)
+        if misread:
+            refusals[name] = misread
+            continue
         try:
             sessions[name] = backends.engine(name).prepare(file, options)
         except EngineError as refusal:

@@ -155,23 +155,36 @@ def answer_of(
         BuildError: when it crashes, or takes longer than `seconds`.
         EngineError: when the library can't be used here.
     """
-    from onnxwright.graph.linting import misread
-    from onnxwright.graph.passes import named
     from onnxwright.graph.reading import read_model
-    from onnxwright.graph.targets import TARGETS
 
     builder = backends.builder(name)
     assert isinstance(builder, TensorRt), "the only ones so far"
     model = read_model(file)
-    wrong = misread(model, TARGETS[name]) if engine is not None else []
+    wrong = _misread(name, model) if engine is not None else ()
     if wrong:
-        return Answer("", refused=tuple(Refusal(-1, named(node), node.op_type, why) for node, why in wrong))
+        return Answer("", refused=wrong)
     operators = tuple(sorted({node.op_type for node in model.graph.all_nodes()}))
     try:
         answer = builder.build(file, settings, engine, operators=operators, seconds=seconds)
     except CrashError as crash:
         raise BuildError(f"{name} crashes over the graph: {crash}") from crash
     return _with_same_types(answer, model)
+
+
+def misreading_of(name: str, file: Path) -> str:
+    """Says what an engine's parser would take for something else; nothing where it is read right, or not parsed."""
+    from onnxwright.graph.reading import read_model
+
+    wrong = _misread(name, read_model(file)) if name in backends.builders() else ()
+    return refusal(name, Answer("", refused=wrong)) if wrong else ""
+
+
+def _misread(name: str, model: onnx_ir.Model) -> tuple[Refusal, ...]:
+    from onnxwright.graph.linting import misread
+    from onnxwright.graph.passes import named
+    from onnxwright.graph.targets import TARGETS
+
+    return tuple(Refusal(-1, named(node), node.op_type, why) for node, why in misread(model, TARGETS[name]))
 
 
 def _with_same_types(answer: Answer, model: onnx_ir.Model) -> Answer:

@@ -54,7 +54,10 @@ class CheckReport(msgspec.Struct, frozen=True):
 
 
 _STOPPING = frozenset(
-    {"node-refused", "graph-refused", "engine-crashed", "profile-unfit", "foreign-operator", "quantization-unfit"}
+    {
+        *("node-refused", "graph-refused", "engine-crashed", "profile-unfit"),
+        *("foreign-operator", "quantization-unfit", "operator-misread"),
+    }
 )
 
 

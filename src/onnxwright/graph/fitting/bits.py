@@ -1,10 +1,13 @@
 """Writes operators on bits of whole numbers as arithmetic, for masks, hashes and packed weights.
 
-`x << n` is `x * 2**n`, `x >> n` of what isn't negative is the quotient, `~x` is `-1 - x`, and `x & (2**n - 1)` is the
-remainder. TensorRT has no unsigned types, so that numbers cast to one stay int64: the exporter casts for the shift.
+`x << n` is `x * 2**n`, `x >> n` is the quotient, rounded down, `~x` is `-1 - x`, and `x & (2**n - 1)` is the remainder.
+Of two numbers in general, each bit is taken apart: 63 of them, and the sign. TensorRT has no unsigned types, so that
+numbers cast to one stay int64: the exporter casts for the shift.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
@@ -13,12 +16,27 @@ from onnxwright.graph.defining import define_by
 from onnxwright.graph.fitting import Fit
 
 _WHOLE = {ir.DataType.INT32, ir.DataType.INT64}
+_BITS: Final = (
+    "last = Constant <value = int64[1] {-1}> () two = Constant <value = int64 {2}> () "
+    "zero = Constant <value = int64 {0}> () least = Constant <value = int64 {-9223372036854775807}> () "
+    f"powers = Constant <value = int64[63] {{{', '.join(str(1 << place) for place in range(63))}}}> ()"
+)
+_BOTH: Final = (
+    "bits = Mul (abit, bbit) numbers = Mul (bits, powers) rest = ReduceSum <keepdims = 0> (numbers, last) "
+    "isbelow = And (an, bn) below = Cast <to = 7> (isbelow) low = Mul (below, least) lowest = Sub (low, below) "
+    "both = Add (rest, lowest)"
+)
+# Neither of these sums leaves the range of the type on the way.
+_OR: Final = "other = Sub (bw, both) either = Add (aw, other) y = CastLike (either, a)"
+_XOR: Final = "one = Sub (aw, both) other = Sub (bw, both) either = Add (one, other) y = CastLike (either, a)"
 
 
 def _rewrite(model: ir.Model) -> int:
     return (
         define_by(model, "BitwiseNot", _complement)
-        + define_by(model, "BitwiseAnd", _masked)
+        + define_by(model, "BitwiseAnd", lambda node: _masked(node) or _of_bits(node, "y = CastLike (both, a)"))
+        + define_by(model, "BitwiseOr", lambda node: _of_bits(node, _OR))
+        + define_by(model, "BitwiseXor", lambda node: _of_bits(node, _XOR))
         + define_by(model, "BitShift", _shifted)
     )
 
@@ -45,6 +63,20 @@ def _masked(node: ir.Node) -> str:
     return ""
 
 
+def _of_bits(node: ir.Node, last: str) -> str:
+    if any(value is None or value.dtype not in _WHOLE for value in node.inputs):
+        return ""
+    return f"(a, b) => (y) {{ {_BITS} {_taken_apart('a')} {_taken_apart('b')} {_BOTH} {last} }}"
+
+
+def _taken_apart(name: str) -> str:
+    return (
+        f"{name}w = Cast <to = 7> ({name}) {name}u = Unsqueeze ({name}w, last) {name}r = Mod ({name}u, powers) "
+        f"{name}d = Sub ({name}u, {name}r) {name}q = Div ({name}d, powers) {name}bit = Mod ({name}q, two) "
+        f"{name}n = Less ({name}w, zero)"
+    )
+
+
 def _shifted(node: ir.Node) -> str:
     if any(value is None or value.dtype not in _WHOLE for value in node.inputs):
         return ""
@@ -59,5 +91,5 @@ FIT = Fit(
     name="bits",
     summary="Writes operators on bits as arithmetic on whole numbers.",
     change=_rewrite,
-    operators=frozenset({"BitShift", "BitwiseAnd", "BitwiseNot"}),
+    operators=frozenset({"BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"}),
 )

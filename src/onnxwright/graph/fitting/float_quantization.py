@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxwright.graph.adding import held
-from onnxwright.graph.defining import define_by
+from onnxwright.graph.defining import define_by, written
 from onnxwright.graph.fitting import Fit
 from onnxwright.graph.linting import unfit
 
@@ -143,15 +143,7 @@ def _multiplied(node: ir.Node) -> str:
 def _product(node: ir.Node) -> str:
     if node.op_type == "MatMulInteger":
         return "MatMul"
-    written = (f"{name} = {_literal(one)}" for name, one in node.attributes.items())
-    return f"Conv <{', '.join(written)}>" if node.attributes else "Conv"
-
-
-def _literal(attribute: ir.Attr) -> str:
-    value = attribute.value
-    return (
-        f'"{value}"' if isinstance(value, str) else str(list(value)) if isinstance(value, (list, tuple)) else str(value)
-    )
+    return f"Conv <{written(node)}>" if node.attributes else "Conv"
 
 
 _TEXTS: Final = {
