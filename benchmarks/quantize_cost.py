@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from memory import SECONDS_BETWEEN, held
@@ -48,6 +49,19 @@ onnx.save(made, sys.argv[3])
 """
 
 
+class Encoder(nn.Module):
+    """A BERT of random weights that answers two tensors to three."""
+
+    def __init__(self, layers: int):
+        super().__init__()
+        self.encoder = BertModel(BertConfig(num_hidden_layers=layers))
+
+    def forward(self, ids: Tensor, mask: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
+        """Answers the token states, and the first one pooled."""
+        answered = self.encoder(input_ids=ids, attention_mask=mask, token_type_ids=types)
+        return answered.last_hidden_state, answered.pooler_output
+
+
 class Cost(NamedTuple):
     """Seconds, and the most memory in multiples of the weights."""
 
@@ -73,7 +87,7 @@ def cost(command: Sequence[str], weights: int) -> Cost | None:
 def prepare(place: Path, layers: int) -> tuple[Path, Path]:
     """Writes a graph of a random BERT, and samples."""
     torch.manual_seed(0)
-    model, graph, samples = BertModel(BertConfig(num_hidden_layers=layers)).eval(), place / "bert.onnx", place / "s.npz"
+    model, graph, samples = Encoder(layers).eval(), place / "bert.onnx", place / "samples.npz"
     names = ("input_ids", "attention_mask", "token_type_ids")
     ids = np.random.default_rng(0).integers(1000, 20000, (2 * SAMPLES, LENGTH))
     np.savez(samples, input_ids=ids, attention_mask=np.ones_like(ids), token_type_ids=np.zeros_like(ids))
