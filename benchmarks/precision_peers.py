@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import torch
@@ -78,7 +79,9 @@ def _torch_dynamic(given: Given) -> Session:
     made = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
         given.module, {nn.Linear}, dtype=torch.qint8
     )
-    return TorchSession("torch dynamic int8", made, tuple(given.model.outputs))
+    session = TorchSession("torch dynamic int8", made, tuple(given.model.outputs))
+    session.ran = msgspec.structs.replace(session.ran, precision="int8")
+    return session
 
 
 # Tools that take the graph
