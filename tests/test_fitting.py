@@ -117,7 +117,7 @@ ADDED = """g (float[n, 4] x) => (float[n, 4] y) <float t = {9}, uint8[1] o = {3}
 AXIS_SIZES = """g (float[n, 2, 8, 6] x) => (float[n, 2, 5, 9] y) <int64[2] s = {5, 9}> {
     y = Resize <mode = "linear", axes = [2, 3]> (x, , , s) }"""
 MASK = """g (float[n, 2, 4, 4] x) => (float[n, 2, 8, 8] y) <float o = {0.25}, float[4] s = {1, 1, 2, 2}> {
-    a = Greater (x, o) b = Cast <to = 6> (a) 
+    a = Greater (x, o) b = Cast <to = 6> (a)
     r = Resize <nearest_mode = "floor", coordinate_transformation_mode = "asymmetric"> (b, , s)
     c = Cast <to = 1> (r) d = Resize <mode = "linear"> (x, , s) y = Mul (c, d) }"""
 FIXTURES = {

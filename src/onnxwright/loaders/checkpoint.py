@@ -13,7 +13,8 @@ from torch import nn
 
 from onnxwright.errors import CheckpointError, SourceError
 from onnxwright.findings import Finding
-from onnxwright.loaders.module import Declared, listed
+from onnxwright.loaders.module import Declared
+from onnxwright.loaders.weights import listed
 from onnxwright.pytorch.modules import TensorFunction
 from onnxwright.pytorch.session import to_tensor
 

@@ -19,6 +19,7 @@ from onnxwright.loaders import module as modules
 from onnxwright.loaders.pooling import SentenceEmbedder, body_of, is_sentence_embedder, stages_of
 from onnxwright.loaders.quantized import Unpacked, unpack
 from onnxwright.loaders.texts import text_rows
+from onnxwright.loaders.weights import check_weights
 from onnxwright.pytorch.modules import evaluation
 from onnxwright.samples import Mask, Meaning, Sampler, Segments, Tensors, TextRows, Tokens
 from onnxwright.settings import read_settings
@@ -63,7 +64,7 @@ def load(folder: Path, ranges: Mapping[str, tuple[int, int, int]], wanted: Wante
     is_explicit = wanted.task != "auto" or is_sentence_embedder(folder)
     is_head_left_out = is_explicit and type(model).__name__ not in (config.architectures or [])
     with evaluation(wrapped):
-        modules.check_weights(wrapped)
+        check_weights(wrapped)
         findings = checkpoint.check(report, wrapped, declared, model=model, is_head_left_out=is_head_left_out)
         loaded = modules.settle(wrapped, declared, ranges, name=name)
     return replace(

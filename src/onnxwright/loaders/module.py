@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import nn
 
 from onnxwright import dtypes
 from onnxwright.backends import Array
 from onnxwright.environment import cores
-from onnxwright.errors import CheckpointError, ForwardError, SignatureError, SourceError, accepted
+from onnxwright.errors import ForwardError, SourceError
 from onnxwright.findings import Finding
+from onnxwright.loaders.declaring import Dims, arrays, by_name, checked, guess_dims
 from onnxwright.loaders.probe import Probe
 from onnxwright.loaders.quantizing import check_quantization
+from onnxwright.loaders.weights import check_weights
 from onnxwright.profile import Profile
 from onnxwright.pytorch.holding import holding
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, skipped_outputs
-from onnxwright.pytorch.session import PyTorchSession, to_array, to_tensor
+from onnxwright.pytorch.session import PyTorchSession, to_tensor
 from onnxwright.pytorch.uncompiled import as_written
 from onnxwright.samples import Held, Meaning, Sampler, Tensors, meaning_of
 from onnxwright.signature import Dim, Signature, TensorSpec
 from onnxwright.source import Source
-from onnxwright.tasks import INPUT_DIMS
-
-Dims = Mapping[str, Mapping[int, str]]
 
 DEFAULT_RANGES: Mapping[str, tuple[int, int, int]] = {"batch": (1, 8, 32), "sequence": (1, 128, 512)}
 _PROBES = (3, 13, 5, 17, 7, 19, 11, 23)
-_DIM_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -71,9 +65,9 @@ def load(
     if not isinstance(module, nn.Module):
         raise SourceError(f"source: expected an nn.Module, got {type(module).__name__}.")
     module = as_written(module)
-    example = _arrays(by_name(module, example_inputs))
+    example = arrays(by_name(module, example_inputs))
     check_weights(module)
-    named = _checked(dims, example) if dims is not None else guess_dims(example)
+    named = checked(dims, example) if dims is not None else guess_dims(example)
     inputs = tuple(
         TensorSpec(
             key, array.dtype.name, tuple(named.get(key, {}).get(axis, size) for axis, size in enumerate(array.shape))
@@ -148,48 +142,6 @@ def _held(module: nn.Module, declared: Declared, answer: Tensors) -> Sequence[st
     return next(filter(is_taken, choices), ())
 
 
-def by_name(module: nn.Module, example_inputs: Any) -> dict[str, Tensor]:
-    """Names example inputs after the parameters of `forward`.
-
-    Raises:
-        SignatureError: when an input isn't a tensor or doesn't fit `forward`.
-    """
-    parameters = _parameters(module)
-    if isinstance(example_inputs, (Tensor, np.ndarray)):
-        example_inputs = (example_inputs,)
-    if isinstance(example_inputs, Mapping):
-        named = dict(example_inputs)
-    elif isinstance(example_inputs, Sequence):
-        positional = [name for name, parameter in parameters.items() if parameter.kind in _POSITIONAL]
-        if len(example_inputs) > len(positional):
-            raise SignatureError(f"example inputs: {len(example_inputs)} tensors for forward({', '.join(positional)}).")
-        named = dict(zip(positional, example_inputs, strict=False))
-    else:
-        raise SignatureError(
-            f"example inputs: expected a dict of name to tensor, got {type(example_inputs).__name__}. "
-            "Pass for example {'x': torch.zeros(2, 16)}."
-        )
-    named = {name: value for name, value in named.items() if value is not None}
-    _check_against_forward(named, parameters)
-    return named
-
-
-def guess_dims(example: Tensors) -> dict[str, dict[int, str]]:
-    """Names the dims that nobody named: the usual ones of text inputs, else `batch` for a shared axis 0."""
-    known = {
-        name: dict(enumerate(INPUT_DIMS[name]))
-        for name, array in example.items()
-        if name in INPUT_DIMS and array.ndim == len(INPUT_DIMS[name])
-    }
-    leading = {array.shape[0] for array in example.values() if array.ndim}
-    if len(leading) != 1:
-        return known
-    return {name: known.get(name, {0: "batch"}) for name, array in example.items() if array.ndim}
-
-
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
-
 def _session(module: nn.Module, declared: Declared) -> PyTorchSession:
     outputs = tuple(TensorSpec(name, "", ()) for name in declared.outputs)
     return PyTorchSession(module, Signature(declared.inputs, outputs), threads=cores())
@@ -254,114 +206,6 @@ def _skipped(module: nn.Module, declared: Declared) -> tuple[Finding, ...]:
     return tuple(Finding("skipped-output", f"Output '{name}' {told.format(kind)}") for name, kind in skipped.items())
 
 
-def _parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
-    parameters = _declared_parameters(module)
-    kinds = {parameter.kind for parameter in parameters.values()}
-    if kinds == {inspect.Parameter.VAR_POSITIONAL}:
-        raise SignatureError(
-            f"{type(module).__name__}: forward(*{', *'.join(parameters)}) names no input. "
-            "Wrap the module in one whose forward has a named parameter for each tensor."
-        )
-    unnamed = [name for name, one in parameters.items() if one.kind is one.POSITIONAL_ONLY]
-    if unnamed:
-        raise SignatureError(f"forward takes '{unnamed[0]}' by position only; inputs go by name. Remove the '/'.")
-    return parameters
-
-
-def _declared_parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
-    """The parameters of `forward`; a module that was traced or compiled has them in a schema."""
-    if not isinstance(module, torch.jit.ScriptModule):
-        return dict(inspect.signature(module.forward).parameters)
-    forward: Any = module.forward
-    _, *arguments = forward.schema.arguments
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return {
-        one.name: inspect.Parameter(
-            one.name, kind, default=one.default_value if one.has_default_value() else inspect.Parameter.empty
-        )
-        for one in arguments
-    }
-
-
-def _check_against_forward(named: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
-    for name, value in named.items():
-        _check_tensor(name, value)
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    for name in named:
-        if name not in parameters and not takes_any:
-            raise SignatureError(
-                f"example input '{name}': forward has no such argument; expected {accepted(name, parameters)}."
-            )
-    for name, parameter in parameters.items():
-        is_needed = parameter.default is parameter.empty and parameter.kind in (*_POSITIONAL, parameter.KEYWORD_ONLY)
-        if is_needed and name not in named:
-            raise SignatureError(
-                f"example inputs: forward needs '{name}', got {', '.join(named) or 'nothing'}. Add it."
-            )
-    if not named:
-        raise SignatureError("example inputs: expected at least one tensor, got none.")
-
-
-def _check_tensor(name: object, value: object) -> None:
-    if not isinstance(name, str):
-        raise SignatureError(f"example input {name!r}: expected the name of an argument of forward as its key.")
-    if not isinstance(value, (Tensor, np.ndarray)):
-        raise SignatureError(
-            f"example input '{name}': expected a tensor, got {type(value).__name__}. "
-            "Wrap a number with torch.tensor(...), or fix it with a module that calls this one."
-        )
-    dtype = dtypes.from_torch(value.dtype) if isinstance(value, Tensor) else value.dtype.name
-    if not dtypes.is_known(dtype) or (isinstance(value, Tensor) and value.layout != torch.strided):
-        kind = f"{value.layout} {dtype}" if isinstance(value, Tensor) else dtype
-        raise SignatureError(
-            f"example input '{name}': expected a dense tensor of numbers or bools, got {kind}. Convert it."
-        )
-    if 0 in value.shape:
-        raise SignatureError(
-            f"example input '{name}': has no elements (shape {list(value.shape)}). Give an example of a usual size."
-        )
-
-
-def _arrays(tensors: Mapping[str, Tensor | Array]) -> dict[str, Array]:
-    return {name: to_array(value) if isinstance(value, Tensor) else np.array(value) for name, value in tensors.items()}
-
-
-def _checked(dims: Dims, example: Tensors) -> dict[str, dict[int, str]]:
-    if not isinstance(dims, Mapping):
-        raise SignatureError(f"dims: expected {{input: {{axis: name}}}}, got {type(dims).__name__}.")
-    named: dict[str, dict[int, str]] = {}
-    sizes: dict[str, tuple[int, str]] = {}
-    for name, axes in dims.items():
-        if name not in example:
-            raise SignatureError(f"dims: '{name}' is not an input; expected {accepted(str(name), example)}.")
-        named[name] = _named_axes(name, axes, example[name].ndim)
-        for axis, dim in named[name].items():
-            size = example[name].shape[axis]
-            other_size, other = sizes.setdefault(dim, (size, name))
-            if other_size != size:
-                raise SignatureError(
-                    f"dim '{dim}': is {other_size} in '{other}' and {size} in '{name}'. "
-                    "Give the two axes names of their own, or examples of one size."
-                )
-    return named
-
-
-def _named_axes(name: str, axes: Any, count: int) -> dict[int, str]:
-    if not isinstance(axes, Mapping):
-        raise SignatureError(f"dims of '{name}': expected {{axis: name}}, got {axes!r}.")
-    named: dict[int, str] = {}
-    for axis, dim in axes.items():
-        if not isinstance(axis, int) or not -count <= axis < count:
-            raise SignatureError(f"dims of '{name}': there is no axis {axis!r}; the input has {count} axes.")
-        if not isinstance(dim, str) or not _DIM_NAME.fullmatch(dim):
-            raise SignatureError(
-                f"dims of '{name}': axis {axis} can't be called {dim!r}; expected letters, digits and underscores."
-            )
-        if named.setdefault(axis % count, dim) != dim:
-            raise SignatureError(f"dims of '{name}': axis {axis} is called both '{named[axis % count]}' and '{dim}'.")
-    return named
-
-
 def _without_refused_batch(module: nn.Module, declared: Declared) -> Declared:
     sizes = Signature(declared.inputs, ()).bind(declared.example)
     probe = _probe(module, declared)
@@ -376,26 +220,6 @@ def _without_refused_batch(module: nn.Module, declared: Declared) -> Declared:
         for spec in declared.inputs
     )
     return Declared(fixed, declared.example, declared.meanings, declared.outputs, declared.limits)
-
-
-def check_weights(module: nn.Module) -> None:
-    """Refuses weights that hold NaN, or no numbers at all.
-
-    Raises:
-        CheckpointError: naming them.
-    """
-    weights = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    empty = [name for name, weight in weights.items() if weight.is_meta or is_lazy(weight)]
-    if empty:
-        raise CheckpointError(f"weights: no values in {listed(empty)}. Load or initialize them first.")
-    broken = [name for name, weight in weights.items() if weight.is_floating_point() and torch.isnan(weight).any()]
-    if broken:
-        raise CheckpointError(f"weights: NaN in {listed(broken)}. The checkpoint is damaged, or training has diverged.")
-
-
-def listed(names: Sequence[str]) -> str:
-    """Returns the first names, and how many more there are."""
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _default_range(dim: str, size: int, limits: Mapping[str, int]) -> tuple[int, int, int]:

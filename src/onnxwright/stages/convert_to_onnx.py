@@ -63,7 +63,8 @@ def _refuse(source: Source, findings: Sequence[Finding]) -> None:
 
 
 def _load(model: nn.Module, inputs: Mapping[str, Any]) -> Source:
-    from onnxwright.loaders.module import by_name, load
+    from onnxwright.loaders.declaring import by_name
+    from onnxwright.loaders.module import load
     from onnxwright.pytorch.modules import FirstNamed
 
     named = by_name(model, inputs)
