@@ -175,7 +175,7 @@ def answer_of(
     try:
         answer = builder.build(file, settings, engine, operators=operators, seconds=seconds)
     except CrashError as crash:
-        raise BuildError(f"{name} crashes over the graph: {crash}") from crash
+        raise BuildError(f"{name}, with this graph, {crash}") from crash
     return _with_same_types(answer, model)
 
 
