@@ -93,6 +93,7 @@ GAPS = """g (float[n, 2, 9, 8] x) => (float[n, 2, 4, 3] y) {
     y = POOL <kernel_shape = [2, 3], dilations = [2, 2], strides = [2, 2], PADS> (x) }"""
 GREATEST = GAPS.replace("POOL", "MaxPool").replace("PADS", "pads = [1, 0, 0, 1]")
 MEAN = GAPS.replace("POOL", "AveragePool").replace("PADS", "pads = [1, 1, 0, 0], count_include_pad = 1")
+UNPADDED = MEAN.replace(", count_include_pad = 1", "")
 UNFOLDED = """g (float[n, 1, 3, 3] x) => (float[n, 1, 6, 8] y) <float[1, 1, 2, 2] w = {1, -2, 3, 0.5}> {
     y = ConvTranspose <dilations = [1, 3], strides = [2, 2]> (x, w) }"""
 VECTOR = "g (float[2] v, float[3, 2, 1] x) => (float[3, 1] y) { y = MatMul (v, x) }"
@@ -133,6 +134,7 @@ FIXTURES = {
     "rows of tables of which the greatest is taken": (TABLES.replace("REDUCTION", "max"), "scatter_sums"),
     "a greatest in windows with gaps": (GREATEST, "pooled_slices"),
     "a mean in windows with gaps": (MEAN, "pooled_slices"),
+    "a mean in windows with gaps, without padding": (UNPADDED, "pooled_slices"),
     "a transposed convolution with gaps": (UNFOLDED, "dilated_kernels"),
     "a vector and matrices": (VECTOR, "vector_products"),
     "any of truths": (ANY, "truths"),
@@ -174,7 +176,7 @@ FIXTURES = {
 }
 
 
-LATER = {ANY: 20, MEAN: 19, SCALED: 19}
+LATER = {ANY: 20, MEAN: 19, UNPADDED: 19, SCALED: 19}
 """Those that are of a later opset."""
 
 
@@ -238,7 +240,7 @@ NEAR: dict[str, tuple[str, str]] = {
     "scales of two axes": (SCALED, "whole_sizes"),
     "floats that are enlarged": (AXIS_SIZES, "resized_numbers"),
     "windows without gaps": (GREATEST.replace("dilations = [2, 2]", "dilations = [1, 1]"), "pooled_slices"),
-    "windows of which the padding is left out": (MEAN.replace(", count_include_pad = 1", ""), "pooled_slices"),
+    "windows that are cut off": (MEAN.replace("count_include_pad", "ceil_mode"), "pooled_slices"),
     "a transposed convolution without gaps": (UNFOLDED.replace("[1, 3]", "[1, 1]"), "dilated_kernels"),
     "a transposed convolution by an input": (
         UNFOLDED.replace("x)", "x, float[1, 1, 2, 2] w)").replace("<float[1, 1, 2, 2] w = {1, -2, 3, 0.5}>", ""),
@@ -247,6 +249,10 @@ NEAR: dict[str, tuple[str, str]] = {
     "a vector and a matrix": (VECTOR.replace("[3, 2, 1]", "[2, 3]").replace("[3, 1]", "[3]"), "vector_products"),
     "the greatest of numbers": (ANY.replace("ReduceMax <keepdims = 0> (b", "ReduceMax <keepdims = 0> (x"), "truths"),
     "a picture that is resized as usual": (SMOOTH.replace("antialias = 1, ", ""), "resized"),
+    "a picture by scales that go in": (
+        SMOOTH.replace("x)", "x, float[2] s)").replace("<int64[2] s = {5, 9}>", "").replace("(x, , , s)", "(x, , s)"),
+        "resized",
+    ),
     "a picture of unknown size": (SMOOTH.replace("8, 6]", "h, w]"), "resized"),
     "a picture that keeps its sides": (
         SMOOTH.replace("antialias", 'keep_aspect_ratio_policy = "not_larger", antialias'),
@@ -395,6 +401,27 @@ def test_defaults_that_the_parser_has_otherwise_are_written(operator, given, tmp
     assert refused(after, tmp_path) == ""
     assert error(before, after, drawn(before)) == 0
     assert apply_fits(parsed(text.replace(operator, f"{operator} <{given}>")), ["read_as_written"]) == 0
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64"])
+@pytest.mark.parametrize("operator", ["BitwiseAnd", "BitwiseOr", "BitwiseXor"])
+def test_bits_of_any_numbers_are_right(operator, kind):
+    before, after = (parsed(f"g ({kind}[n] x, {kind}[n] i) => ({kind}[k] y) {{ y = {operator} (x, i) }}") for _ in "ab")
+    ends, dtype = np.iinfo(kind), np.dtype(kind)
+    numbers = np.random.default_rng(0).integers(ends.min, ends.max, (2, 500), dtype=dtype, endpoint=True)
+    corners = np.array([[ends.min, -1, 0, 1, ends.max, ends.min], [ends.min, ends.min, -1, -1, ends.max, 0]], dtype)
+    x, i = np.concatenate([numbers, numbers[:, :9] * 0 + numbers[:1, :9], corners], axis=1)
+
+    assert apply_fits(after, ["bits"]) == 1
+    assert error(before, after, {"x": x, "i": i}) == 0
+
+
+def test_any_of_nothing_is_false_and_all_of_it_true():
+    for operator, expected in (("ReduceMax", False), ("ReduceMin", True)):
+        text = f"g (bool[n, m] x) => (bool[n] y) <int64[1] a = {{1}}> {{ y = {operator} <keepdims = 0> (x, a) }}"
+        model = ir.from_proto(onnx.parser.parse_model(f"{HEAD.replace('18', '20')} {text}"))
+        assert apply_fits(model, ["truths"]) == 1
+        assert answers(model, {"x": np.zeros((2, 0), bool)})["y"].tolist() == [expected] * 2
 
 
 def test_places_that_are_an_answer_can_not_be_computed_for_all():

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import onnx.parser
 import pytest
+import torch
 
 import onnxwright as ow
 from onnxwright import evidence
@@ -521,6 +522,25 @@ class TestBadInput:
         monkeypatch.setattr("onnxwright.backends.engines", dict)
         with pytest.raises(EngineError, match="no engine is available here"):
             ow.prove(place / "scores.onnx", place / "copy.onnx")
+
+    @pytest.mark.parametrize(
+        ("source", "device", "told"),
+        [
+            ("scores.onnx", "cuda", "is a graph already, and PyTorch has no part in it"),
+            ("models.py:scores", "tpu", "device 'tpu' is unknown; expected one of cpu, cuda"),
+            pytest.param(
+                "models.py:scores",
+                "cuda",
+                "PyTorch sees no GPU here",
+                marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+            ),
+        ],
+    )
+    def test_a_device_that_is_not_there_or_of_no_use(self, place, command, source, device, told):
+        words = ("--candidate", place / "copy.onnx", "--device", device)
+        code, printed, said = command("prove", place / source, *words)
+        assert (code, printed) == (2, "")
+        assert told in said
 
     @pytest.mark.parametrize("words", [("--route", "trace"), ("--device", "cuda")])
     def test_an_export_of_what_is_a_graph_already(self, place, command, words):

@@ -26,7 +26,7 @@ from onnxwright.errors import (
 )
 from onnxwright.nvidia.asking import CrashError, ask
 from onnxwright.nvidia.orders import Order
-from onnxwright.stages.build import BuildRequest, build
+from onnxwright.stages.build import BuildRequest, build, misreading_of
 from onnxwright.stages.check import check
 from onnxwright.stages.prove_engine import built_engine, engine_session, keep_proof
 from onnxwright.stages.prove_package import prove_session, read_evidence
@@ -386,3 +386,63 @@ def test_no_engine_is_built_of_a_graph_that_was_altered_since_it_was_proven(pack
 
     with pytest.raises(SourceError, match="was altered"):
         ow.build(altered, engine=RTX, force=True)
+
+
+def test_a_graph_is_refused_by_the_parser_before_it_is_run(graph, tmp_path):
+    with pytest.raises(BuildError, match=r"refuses node 'strange' \(Strange\): it is of the domain 'mine'"):
+        built(graph(CUSTOM), tmp_path, ranges={})
+    mixed = "mixed (float[n, 4] x, float16[n, 4] h) => (float[n, 4] y) { [sum] y = Add (x, h) }"
+    with pytest.raises(BuildError, match=r"'sum' \(Add\).*Float and Half") as told:
+        built(graph(mixed), tmp_path, ranges={})
+    assert "catchCudaError" not in str(told.value), "said wherever there is no driver"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["model.onnx"]
+
+
+def test_lengths_that_are_no_text_are_told(graph, tmp_path):
+    lengths = tmp_path / "lengths.bin"
+    lengths.write_bytes(bytes(range(128, 256)))
+
+    with pytest.raises(ProfileError, match="is no text"):
+        built(graph(DENSE), tmp_path, lengths=lengths)
+    assert not (tmp_path / "engine").exists()
+
+
+def test_a_layer_that_needs_more_than_it_may_use_is_told_with_the_option(graph, tmp_path):
+    text = "large (float[n, 64, 64, 64] x) => (float[n, 64, 64, 64] y) { a = Softmax <axis = 1> (x) y = MatMul (a, a) }"
+
+    with pytest.raises(BuildError, match=r"workspace.*may use 1 MiB: give --workspace more, or narrow the profile"):
+        built(graph(text), tmp_path, ranges={"n": (1, 16, 64)}, workspace_mib=1)
+
+
+def test_a_package_keeps_nothing_of_a_build_that_fails(package, tmp_path):
+    copy = shutil.copytree(package.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("engines"))
+    before = sorted(one.name for one in copy.iterdir())
+
+    with pytest.raises(UsageError, match="variant 'nope': this package has no such variant; expected one of fp32"):
+        ow.build(copy, engine=RTX, variant="nope")
+    with pytest.raises(EngineError, match="'sm90' is none"):
+        ow.build(copy, engine=RTX, targets=["sm90"])
+    with pytest.raises(ProfileError, match="MIN <= OPT <= MAX"):
+        ow.build(copy, engine=RTX, profile={"sequence": (4, 2, 3)})
+    assert sorted(one.name for one in copy.iterdir()) == before
+
+
+def test_a_graph_that_would_be_misread_is_no_candidate(graph, tmp_path):
+    selu = graph("g (float[n, 4] x) => (float[n, 4] y) { [s] y = Selu (x) }")
+
+    report = check(selu, RTX)
+    assert (report.parser, report.is_refused) == ("taken", True)
+    assert [one.code for one in report.findings] == ["operator-misread"]
+    with pytest.raises(BuildError, match=r"'s' \(Selu\): its default alpha of 1.67326 and gamma"):
+        built(selu, tmp_path, ranges={})
+    assert "Selu" in misreading_of(RTX, selu)
+    assert misreading_of("onnxruntime", selu) == ""
+
+
+def test_convert_writes_what_would_be_misread_otherwise(graph, tmp_path):
+    selu = graph("g (float[n, 4] x) => (float[n, 4] y) { y = Selu (x) }")
+
+    made = ow.convert(selu, tmp_path / "out", engine=RTX, measure=False, proof="quick")
+
+    assert made.manifest.attempts[-1].repairs == ("fitted=read_as_written",)
+    assert made.proof.verdict == "proven"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import onnx
@@ -76,22 +76,30 @@ def _standard(model: ir.Model) -> list[tuple[str, int]]:
 
 
 def _keep_declared(before: ir.Model, after: ir.Model) -> None:
+    given = {_dim(dim) for value in before.graph.inputs for dim in value.shape or ()}
     for kind in ("inputs", "outputs"):
         for had, has in zip(getattr(before.graph, kind), getattr(after.graph, kind), strict=False):
-            if had.name == has.name and _is_refined(had.shape, has.shape):
+            if had.name == has.name and _is_refined(had.shape, has.shape, given):
                 has.shape = None if had.shape is None else had.shape.copy()
             if had.name == has.name and has.type is None:
                 has.type = had.type
 
 
-def _is_refined(had: ir.Shape | None, has: ir.Shape | None) -> bool:
-    """Whether a shape says the same as another and more, has names that inference made up, or has been lost."""
+def _is_refined(had: ir.Shape | None, has: ir.Shape | None, given: Collection[int | str | None]) -> bool:
+    """Whether a shape says the same as another and more, has names that inference made up, or has been lost.
+
+    A name that no input has says nothing of a size, so that any other says more.
+    """
     if had is None or has is None:
         return had is not has
     if had.rank() != has.rank():
         return False
     pairs = [(_dim(old), _dim(new)) for old, new in zip(had, has, strict=True)]
-    return had != has and all(_agree(old, new) for old, new in pairs)
+    return had != has and all(_agree(old, new) or _is_free(old, given) for old, new in pairs)
+
+
+def _is_free(dim: int | str | None, given: Collection[int | str | None]) -> bool:
+    return isinstance(dim, str) and dim not in given
 
 
 def _agree(old: int | str | None, new: int | str | None) -> bool:

@@ -128,7 +128,8 @@ def _spelled(shaped: Any) -> str:
 
 
 def _refusal(error: Any) -> Refusal:
-    return Refusal(error.node(), error.node_name(), error.node_operator(), " ".join(error.desc().split()))
+    told = " ".join(error.desc().split()).partition(f" [checkMacros.cpp::{_NOISE}")[0]
+    return Refusal(error.node(), error.node_name(), error.node_operator(), told)
 
 
 def _tensor(tensor: Any) -> Tensor:

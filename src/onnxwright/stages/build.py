@@ -37,6 +37,8 @@ ENGINES: Final = "engines"
 _NAMES: Final = {"half": "float16", "bf16": "bfloat16", "fp8": "float8e4m3fn", "fp4": "float4e2m1"}
 """ONNX's names of TensorRT's types, where they are others."""
 _MIB: Final = 1 << 20
+_SHORT_OF_MEMORY: Final = ("OutOfMemory", "workspace limit")
+"""What the library calls it, its own memory and that of a layer alike."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def write_engine(  # noqa: PLR0913, PLR0917 - an engine is made of these
     if answer.is_misused:
         raise EngineError(answer.problem)
     if not answer.is_built:
-        raise BuildError(refusal(name, answer))
+        raise BuildError(refusal(name, answer) + _remedy(answer, settings))
     manifest = EngineManifest(
         engine=name,
         version=answer.version,
@@ -142,6 +144,12 @@ def write_engine(  # noqa: PLR0913, PLR0917 - an engine is made of these
     )
     write_engine_manifest(folder, manifest)
     return manifest
+
+
+def _remedy(answer: Answer, settings: Settings) -> str:
+    if settings.workspace is None or not any(one in answer.problem for one in _SHORT_OF_MEMORY):
+        return ""
+    return f" A layer may use {settings.workspace // _MIB} MiB: give --workspace more, or narrow the profile."
 
 
 def answer_of(
@@ -167,7 +175,7 @@ def answer_of(
     try:
         answer = builder.build(file, settings, engine, operators=operators, seconds=seconds)
     except CrashError as crash:
-        raise BuildError(f"{name} crashes over the graph: {crash}") from crash
+        raise BuildError(f"{name}, with this graph, {crash}") from crash
     return _with_same_types(answer, model)
 
 
@@ -240,6 +248,7 @@ def _graph_of(request: BuildRequest) -> Graph:
     if source.suffix == ".onnx":
         from onnxwright.stages.load import load
 
+        _refuse_unparsed(request, source)
         loaded = load(source, ranges=request.ranges)
         return Graph(source, loaded.signature, loaded.profile)
     package = Package.open(source)
@@ -248,6 +257,25 @@ def _graph_of(request: BuildRequest) -> Graph:
     shown = package.manifest.variants[request.variant or package.manifest.default.variant].proof.range
     _check_within(shown, asked)
     return Graph(file, package.signature, package.profile.within(shown).replace(asked))
+
+
+def _refuse_unparsed(request: BuildRequest, file: Path) -> None:
+    """Has the parser say what it refuses before the graph is run, which finds out the sizes that it takes.
+
+    Raises:
+        BuildError: naming the nodes.
+    """
+    from onnxwright.loaders.onnxfile import read
+
+    if not file.is_file():
+        return  # for `load` to say
+    read(file)
+    misread = misreading_of(request.engine, file)
+    if misread:
+        raise BuildError(misread)
+    answer = answer_of(request.engine, file, Settings(), seconds=request.seconds)
+    if not answer.is_parsed:
+        raise BuildError(refusal(request.engine, answer))
 
 
 def _check_within(shown: Mapping[str, tuple[int, int]], ranges: Mapping[str, tuple[int, int, int]]) -> None:

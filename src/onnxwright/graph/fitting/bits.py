@@ -7,6 +7,7 @@ numbers cast to one stay int64: the exporter casts for the shift.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -16,15 +17,18 @@ from onnxwright.graph.defining import define_by
 from onnxwright.graph.fitting import Fit
 
 _WHOLE = {ir.DataType.INT32, ir.DataType.INT64}
-_BITS: Final = (
+_HALF: Final = 32
+_NUMBERS: Final = (
     "last = Constant <value = int64[1] {-1}> () two = Constant <value = int64 {2}> () "
-    "zero = Constant <value = int64 {0}> () least = Constant <value = int64 {-9223372036854775807}> () "
-    f"powers = Constant <value = int64[63] {{{', '.join(str(1 << place) for place in range(63))}}}> ()"
+    "zero = Constant <value = int64 {0}> () first = Constant <value = int64[1] {0}> () "
 )
+# Runtimes add whole numbers up as floats: what is added at once stays below 2**53.
 _BOTH: Final = (
-    "bits = Mul (abit, bbit) numbers = Mul (bits, powers) rest = ReduceSum <keepdims = 0> (numbers, last) "
-    "isbelow = And (an, bn) below = Cast <to = 7> (isbelow) low = Mul (below, least) lowest = Sub (low, below) "
-    "both = Add (rest, lowest)"
+    "bits = Mul (abit, bbit) numbers = Mul (bits, weights) "
+    "s = Slice (numbers, first, half, last) low = ReduceSum <keepdims = 0> (s, last) "
+    "t = Slice (numbers, half, end, last) high = ReduceSum <keepdims = 0> (t, last) "
+    "isbelow = And (an, bn) below = Cast <to = 7> (isbelow) sign = Mul (below, top) rest = Sub (high, sign) "
+    "upper = Mul (rest, over) both = Add (upper, low) "
 )
 # Neither of these sums leaves the range of the type on the way.
 _OR: Final = "other = Sub (bw, both) either = Add (aw, other) y = CastLike (either, a)"
@@ -66,7 +70,20 @@ def _masked(node: ir.Node) -> str:
 def _of_bits(node: ir.Node, last: str) -> str:
     if any(value is None or value.dtype not in _WHOLE for value in node.inputs):
         return ""
-    return f"(a, b) => (y) {{ {_BITS} {_taken_apart('a')} {_taken_apart('b')} {_BOTH} {last} }}"
+    kind = node.inputs[0].dtype if node.inputs[0] is not None else None
+    count = 31 if kind == ir.DataType.INT32 else 63
+    half = min(_HALF, count - 1)
+    weights = [1 << place for place in range(half)] + [1 << place for place in range(count - half)]
+    numbers = (
+        f"powers = {_listed([1 << place for place in range(count)])} weights = {_listed(weights)} "
+        f"half = {_listed([half])} end = {_listed([count])} "
+        f"over = {_listed([1 << half])} top = {_listed([1 << (count - half)])}"
+    )
+    return f"(a, b) => (y) {{ {_NUMBERS} {numbers} {_taken_apart('a')} {_taken_apart('b')} {_BOTH} {last} }}"
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return f"Constant <value = int64[{len(numbers)}] {{{', '.join(map(str, numbers))}}}> ()"
 
 
 def _taken_apart(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import onnx_ir as ir
 
@@ -22,39 +22,66 @@ def _rewrite(model: ir.Model) -> int:
 
 def _greatest(node: ir.Node) -> str:
     """Padded with what is never the greatest."""
-    return "" if len(node.outputs) > 1 else _text(node, "Constant <value = float {-3.4028234663852886e38}> ()", "Max")
+    windows = None if len(node.outputs) > 1 else _windows(node)
+    if windows is None:
+        return ""
+    return f"(x) => (y) {{ {windows.text('x', 's', '-3.4028234663852886e38')} y = Max ({windows.names('s')}) }}"
 
 
 def _mean(node: ir.Node) -> str:
-    """With padding counted, the sum over the number of places; else over the number of those that are no padding."""
-    if any(node.attributes.get_ints("pads") or []) and not node.attributes.get_int("count_include_pad", 0):
+    """With padding counted, or without any, the mean of the places; else their sum over that of ones."""
+    windows, given = _windows(node), node.attributes
+    if windows is None:
         return ""
-    return _text(node, "Constant <value = float {0}> ()", "Mean")
+    if not any(given.get_ints("pads") or []) or given.get_int("count_include_pad", 0) == 1:
+        return f"(x) => (y) {{ {windows.text('x', 's')} y = Mean ({windows.names('s')}) }}"
+    ones = "o = Constant <value = float {1}> () one = CastLike (o, x) shape = Shape (x) ones = Expand (one, shape)"
+    return f"""(x) => (y) {{ {windows.text("x", "s")} {ones} {windows.text("ones", "n")}
+        total = Sum ({windows.names("s")}) count = Sum ({windows.names("n")}) y = Div (total, count) }}"""
 
 
-def _text(node: ir.Node, padding: str, combine: str) -> str:
+class _Windows(NamedTuple):
+    """Where the places of each window lie in what is padded: from where, to where from the end, and in which steps."""
+
+    around: list[int]
+    strides: list[int]
+    places: list[tuple[list[int], list[int]]]
+
+    def names(self, prefix: str) -> str:
+        """What the slices are called."""
+        return ", ".join(f"{prefix}{number}" for number in range(len(self.places)))
+
+    def text(self, value: str, prefix: str, padding: str = "0") -> str:
+        """A slice for each place."""
+        axes = range(2, len(self.strides) + 2)
+        lines = [
+            f"{prefix}around = {_numbers(self.around)} {prefix}f = Constant <value = float {{{padding}}}> ()",
+            f"{prefix}filling = CastLike ({prefix}f, x) {prefix}p = Pad ({value}, {prefix}around, {prefix}filling)",
+            f"{prefix}axes = {_numbers(axes)} {prefix}steps = {_numbers(self.strides)}",
+        ]
+        for number, (starts, ends) in enumerate(self.places):
+            lines.append(f"{prefix}a{number} = {_numbers(starts)} {prefix}b{number} = {_numbers(ends)}")
+            ends_at = f"{prefix}a{number}, {prefix}b{number}, {prefix}axes, {prefix}steps"
+            lines.append(f"{prefix}{number} = Slice ({prefix}p, {ends_at})")
+        return " ".join(lines)
+
+
+def _windows(node: ir.Node) -> _Windows | None:
     given = node.attributes
     kernel = list(given.get_ints("kernel_shape") or [])
     count = len(kernel)
     gaps = list(given.get_ints("dilations") or [1] * count)
-    strides = list(given.get_ints("strides") or [1] * count)
     pads = list(given.get_ints("pads") or [0] * (2 * count))
     places = list(itertools.product(*map(range, kernel)))
     is_plain = given.get_string("auto_pad", "NOTSET") == "NOTSET" and given.get_int("ceil_mode", 0) == 0
     if not is_plain or all(gap == 1 for gap in gaps) or len(places) > _MOST:
-        return ""
+        return None
+    spans = [gap * (size - 1) for gap, size in zip(gaps, kernel, strict=True)]
+    starts = [[one * gap for one, gap in zip(place, gaps, strict=True)] for place in places]
+    ends = [[start - span or _END for start, span in zip(one, spans, strict=True)] for one in starts]
+    strides = list(given.get_ints("strides") or [1] * count)
     around = [0, 0, *pads[:count], 0, 0, *pads[count:]]
-    lines = [
-        f"around = {_numbers(around)} f = {padding} filling = CastLike (f, x) p = Pad (x, around, filling)",
-        f"axes = {_numbers(range(2, count + 2))} steps = {_numbers(strides)}",
-    ]
-    for number, place in enumerate(places):
-        starts = [one * gap for one, gap in zip(place, gaps, strict=True)]
-        left = [gap * (size - 1) - start for gap, size, start in zip(gaps, kernel, starts, strict=True)]
-        ends = [-one if one else _END for one in left]
-        lines.append(f"a{number} = {_numbers(starts)} b{number} = {_numbers(ends)}")
-        lines.append(f"s{number} = Slice (p, a{number}, b{number}, axes, steps)")
-    return f"(x) => (y) {{ {' '.join(lines)} y = {combine} ({', '.join(f's{one}' for one in range(len(places)))}) }}"
+    return _Windows(around, strides, list(zip(starts, ends, strict=True)))
 
 
 def _numbers(numbers: Sequence[int]) -> str:

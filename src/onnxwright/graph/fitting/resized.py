@@ -53,6 +53,9 @@ def _is_refused(node: ir.Node) -> bool:
     given = node.attributes
     is_stretched = given.get_string("keep_aspect_ratio_policy", "stretch") == "stretch"
     mode = given.get_string("coordinate_transformation_mode", "half_pixel")
+    by_scales = len(node.inputs) > 2 and node.inputs[2] is not None
+    if by_scales and _scales(node) is None:
+        return False
     return is_stretched and (given.get_int("antialias", 0) != 0 or mode == "half_pixel_symmetric")
 
 

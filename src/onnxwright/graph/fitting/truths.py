@@ -8,6 +8,8 @@ from onnxwright.graph.defining import define_by, written
 from onnxwright.graph.fitting import Fit
 
 _OPERATORS = ("ReduceMax", "ReduceMin")
+_ZERO = "zero = Constant <value = int32 {0}> ()"
+"""Of nothing, the greatest is the least number that there is: false, as `any` of nothing; and the least true."""
 
 
 def _rewrite(model: ir.Model) -> int:
@@ -21,7 +23,7 @@ def _text(node: ir.Node) -> str:
     told, inputs = f"<{written(node)}>" if node.attributes else "", ["x", "axes"][: len(node.inputs)]
     given = ", ".join(["n", *inputs[1:]])
     reduced = f"r = {node.op_type} {told} ({given})"
-    return f"({', '.join(inputs)}) => (y) {{ n = Cast <to = 6> (x) {reduced} y = Cast <to = 9> (r) }}"
+    return f"({', '.join(inputs)}) => (y) {{ {_ZERO} n = Cast <to = 6> (x) {reduced} y = Greater (r, zero) }}"
 
 
 FIT = Fit(
