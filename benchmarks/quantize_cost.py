@@ -124,12 +124,17 @@ def main() -> None:
     """Compares, and keeps the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--layers", type=int, default=12, help="12 as BERT base; results of others are not kept")
+    parser.add_argument("--ways", nargs="+", help="parts of the names of those to compare; all unless given")
+    parser.add_argument(
+        "--layers", type=int, default=12, help="12 as BERT base; results are kept of that, and of all ways"
+    )
     arguments, draw = parser.parse_args(), random.Random(0)
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         graph, samples = prepare(place, arguments.layers)
-        commands, weights = ways(graph, samples, place), graph.stat().st_size
+        known, weights = ways(graph, samples, place), graph.stat().st_size
+        wanted = arguments.ways or list(known)
+        commands = {name: words for name, words in known.items() if any(part in name for part in wanted)}
         found: dict[str, list[Cost]] = {name: [] for name in commands}
         for _ in range(arguments.rounds):
             for name in draw.sample(list(commands), len(commands)):
@@ -138,9 +143,9 @@ def main() -> None:
                     found[name].append(taken)
                     print(name, taken, flush=True)
     for name, many in found.items():
-        for one, peer in zip(many, found[PEER], strict=False):
+        for one, peer in zip(many, found.get(PEER, ()), strict=False):
             print(f"{name}: {one.seconds / peer.seconds:.2f}× the time of {PEER}, {one.weights:.2f}× the weights")
-    if arguments.layers == BertConfig().num_hidden_layers:
+    if arguments.layers == BertConfig().num_hidden_layers and not arguments.ways:
         keep("quantize_cost", {"limits": {"seconds": SECONDS, "weights": WEIGHTS}, "ways": found})
 
 
