@@ -73,6 +73,10 @@ def test_a_graph_of_many_weights_is_in_memory_once_and_has_the_same_noise(refere
     assert len(alive) == 1
     assert found.noise(feeds, found.session.run(feeds)) == expected
     assert len(alive) == 1
+    place = found.twin.graph.parent
+    assert place.is_dir()
+    del found
+    assert not place.exists()
 
 
 @pytest.mark.parametrize("text", [NOT_ADDING, WHOLE])
