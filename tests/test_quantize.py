@@ -140,6 +140,21 @@ def test_exactly_the_hostile_product_stays_in_float32(graph, tmp_path):
     assert operators(package.file("int8")).count("QuantizeLinear") == 2
 
 
+def test_weights_that_cost_too_much_in_int8_stay_in_float32(tmp_path):
+    hostile = Layered()
+    with torch.no_grad():
+        # What one small channel is multiplied by is so large that the scale of each column leaves the others no step.
+        hostile.layers[0].weight[0] *= 1e-3
+        hostile.layers[0].bias[0] *= 1e-3
+        hostile.layers[1].weight[:, 0] *= 1e3
+    package = quantized(hostile, tmp_path / "out", precision="int8-weights", max_accuracy_loss=0.02, engine="openvino")
+
+    _, kept = kept_one(package, "openvino")
+    assert ["layers.1" in node for node in kept.kept] == [True]
+    assert all("off by" in reason for reason in kept.kept.values())
+    assert operators(package.file("int8")).count("DequantizeLinear") == 2
+
+
 def test_float16_is_judged_by_what_the_type_does_and_keeps_what_would_overflow(graph, tmp_path):
     class Large(nn.Module):
         def __init__(self):

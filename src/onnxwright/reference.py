@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -151,7 +155,7 @@ def _graph_reference(source: Source, threads: int) -> Reference:
     weights = [value.const_value for value in model.graph.initializers.values()]
     size = sum(weight.nbytes for weight in weights if weight is not None)
     session = GivenSession(graph, threads=threads)
-    order = _twin(lambda: GivenSession(graph, threads=other), size)
+    order = _twin(graph, size, other)
     precise = _precise(model, graph.name, size, threads)
     ordered = f"the graph on {threads} against {other} threads"
     if precise is None:
@@ -162,21 +166,34 @@ def _graph_reference(source: Source, threads: int) -> Reference:
 def _precise(model: onnx_ir.Model, name: str, size: int, threads: int) -> Twin | None:
     """The graph with what adds up numbers in float64; none where nothing does, or its weights are too many to copy."""
     from onnxwright.graph.element_types import sum_in_float64
-    from onnxwright.graph.saving import LARGEST_FILE, saved
+    from onnxwright.graph.saving import LARGEST_FILE, save_model
 
     if size > LARGEST_FILE or not sum_in_float64(model):
         return None
-
-    def load() -> GivenSession:
-        with saved(model, name) as file:
-            return GivenSession(file, threads=threads)
-
+    folder = tempfile.mkdtemp(prefix="onnxwright-")
+    twin = None
     with contextlib.suppress(ForwardError):
-        return _twin(load, size)
-    return None
+        save_model(model, Path(folder) / name)
+        twin = _twin(Path(folder) / name, size, threads)
+    if isinstance(twin, _OnCall):
+        weakref.finalize(twin, shutil.rmtree, folder)
+    else:
+        shutil.rmtree(folder)
+    return twin
 
 
-def _twin(load: Callable[[], GivenSession], size: int) -> Twin:
+def _twin(graph: Path, size: int, threads: int) -> Twin:
     """A graph as a twin: one with many weights is loaded for each call, of which there are few, and not kept."""
-    session = load()
-    return session if size <= _FEW_BYTES else _Answering(lambda feeds: load().run(feeds))
+    session = GivenSession(graph, threads=threads)
+    return session if size <= _FEW_BYTES else _OnCall(graph, threads)
+
+
+@dataclass(frozen=True)
+class _OnCall:
+    """A graph in a file that is loaded for each call."""
+
+    graph: Path
+    threads: int
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        return GivenSession(self.graph, threads=self.threads).run(feeds)

@@ -1,10 +1,14 @@
 """A graph that is the reference knows its own noise: what it answers where numbers are added in float64."""
 
+import weakref
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 
+from onnxwright import reference as module
+from onnxwright.given import GivenSession
 from onnxwright.graph.element_types import sum_in_float64
 from onnxwright.reference import reference_of
 from onnxwright.stages.load import load
@@ -47,6 +51,32 @@ def test_the_noise_of_a_sum_is_what_float32_loses(reference):
     assert 0 < noise <= 2 * distance(exact, answered["y"].astype(np.float64)) + 1e-7
     assert noise * FLOOR_MULTIPLE < 1e-3
     assert "adding in float64" in found.origin
+
+
+def test_a_graph_of_many_weights_is_in_memory_once_and_has_the_same_noise(reference, monkeypatch):
+    draw = np.random.default_rng(0)
+    feeds = {"x": draw.normal(size=(3, WIDE)).astype(np.float32), "w": draw.normal(size=(WIDE, 4)).astype(np.float32)}
+    kept = reference(ADDING)
+    expected = kept.noise(feeds, kept.session.run(feeds))
+    del kept
+    alive = weakref.WeakSet()
+    load = GivenSession.__init__
+
+    def noted(self, *given, **options):
+        load(self, *given, **options)
+        alive.add(self)
+
+    monkeypatch.setattr(GivenSession, "__init__", noted)
+    monkeypatch.setattr(module, "_FEW_BYTES", -1)
+    found = reference(ADDING)
+
+    assert len(alive) == 1
+    assert found.noise(feeds, found.session.run(feeds)) == expected
+    assert len(alive) == 1
+    place = found.twin.graph.parent
+    assert place.is_dir()
+    del found
+    assert not place.exists()
 
 
 @pytest.mark.parametrize("text", [NOT_ADDING, WHOLE])

@@ -6,7 +6,9 @@ import pytest
 from cases.counting import Counting
 from cases.graphs import draw, model
 
+from onnxwright.findings import Finding
 from onnxwright.graph.optimizing import Plan
+from onnxwright.manifest import Proof, Tolerance
 from onnxwright.rewrites import Trace
 from onnxwright.stages import trials
 from onnxwright.stages.trials import Candidate, Trials
@@ -32,6 +34,22 @@ def bench(tmp_path):
 
 def candidates(count):
     return [Candidate(Plan(f"plan {number}", ()), model(TEXT), Trace()) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("findings", "told"),
+    [
+        ((), "shown for batch 4 at most."),
+        ((Finding("not-tried", "Not tried: batch 8."),), "shown for batch 4 at most, for lack of time."),
+        ((Finding("outputs-differ", "It is wrong."), Finding("not-tried", "Not tried: batch 8.")), "It is wrong."),
+    ],
+)
+def test_why_less_was_shown_is_told(findings, told):
+    proof = Proof(
+        "partial", {"batch": (1, 4)}, 9, None, Tolerance("same-precision", {}, {}, ""), "r", "c", findings=findings
+    )
+
+    assert trials.shortfall(proof) == told
 
 
 def test_few_are_alive_at_once_and_the_graph_as_exported_is_loaded_twice(bench, counting):

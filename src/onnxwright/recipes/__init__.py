@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnx_ir
 
     from onnxwright.graph.precision.activations import Activation
-    from onnxwright.graph.precision.choosing import Setting
+    from onnxwright.graph.precision.integers import Chosen
     from onnxwright.graph.precision.observing import Ranges
     from onnxwright.graph.precision.products import Product
 
@@ -136,7 +136,7 @@ class Recipe(Protocol):
     def witness(self, model: onnx_ir.Model) -> onnx_ir.Model | None:
         """Returns a graph that shows on every processor what the type does; None where the engine shows it itself."""
 
-    def settings(self, material: Material) -> Mapping[str, Setting | None] | None:
+    def settings(self, material: Material) -> Mapping[str, Chosen] | None:
         """What goes into products by name, with its scale, where single products can be left out; else None."""
 
 

@@ -12,6 +12,10 @@ from onnxwright.rewrites import Lowered
 if TYPE_CHECKING:
     import onnx_ir
 
+    from onnxwright.graph.precision.choosing import WeightsAlone
+
+_WHOLE = 8
+
 _REASONS = {
     "onnxruntime": "it turns such weights to float32 before it computes.",
     "openvino": "it has no operator for it.",
@@ -61,8 +65,16 @@ class RoundedWeights:
     def witness(self, model: onnx_ir.Model) -> None:
         """None: the engine computes in what is written."""
 
-    def settings(self, material: Material) -> None:
-        """None: what an engine makes of the activations isn't in the graph."""
+    def settings(self, material: Material) -> Mapping[str, WeightsAlone] | None:
+        """What goes into the products whose weights are rounded; None where blocks are, of which no switch is made.
+
+        What an engine makes of the activations isn't in the graph, and is judged when all is made.
+        """
+        from onnxwright.graph.precision.choosing import WeightsAlone
+
+        if self.bits != _WHOLE or self.block:
+            return None
+        return {str(one.activation.name): WeightsAlone() for one in material.products if one.node.op_type != "Conv"}
 
 
 FAMILY = Family(

@@ -116,7 +116,11 @@ def shows_as_much(proof: Proof, shown: Proof) -> bool:
 def shortfall(proof: Proof) -> str:
     """Says why a proof shows less than is asked for."""
     told = [found.message for found in proof.findings if found.code in {"outputs-differ", "values-differ"}]
-    return " ".join(told) or f"shown for {in_sizes({dim: high for dim, (_, high) in proof.range.items()})} at most."
+    if told:
+        return " ".join(told)
+    most = in_sizes({dim: high for dim, (_, high) in proof.range.items()})
+    is_late = any(found.code == "not-tried" for found in proof.findings)
+    return f"shown for {most} at most{', for lack of time' if is_late else ''}."
 
 
 @dataclass

@@ -42,6 +42,11 @@ class Setting:
     """float32[channels]"""
 
 
+@dataclass(frozen=True)
+class WeightsAlone:
+    """An activation that stays as it is, beside weights that are rounded."""
+
+
 def settings(
     wanted: Sequence[Product],
     seen: Mapping[str, Activation],

@@ -19,7 +19,7 @@ from onnxwright.files import AS_WRITTEN
 from onnxwright.graph.adding import Names, held
 from onnxwright.graph.guarding import complaint, refuse_gaps
 from onnxwright.graph.passes import cloned, named
-from onnxwright.graph.precision.choosing import Setting
+from onnxwright.graph.precision.choosing import Setting, WeightsAlone
 from onnxwright.graph.precision.formats import FLOAT
 from onnxwright.graph.precision.products import Product, products
 from onnxwright.graph.precision.scales import quantized
@@ -31,6 +31,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 OPSET: Final = 13
 """Since this version scales may differ by channel."""
+Chosen = Setting | WeightsAlone | None
+"""How what goes into a product is rounded; None where each call measures that."""
+
 SWITCH: Final = "/in int8"
 """How an input is called that switches a product to int8, after the node's name."""
 
@@ -108,11 +111,11 @@ def is_measurable(one: Product) -> bool:
     return one.node.op_type == "MatMul" or (one.node.op_type == "Gemm" and all(factor == 1.0 for factor in factors))
 
 
-def with_switches(model: ir.Model, settings: Mapping[str, Setting | None]) -> ir.Model:
+def with_switches(model: ir.Model, settings: Mapping[str, Chosen]) -> ir.Model:
     """Returns a `prepared` graph in which an input for each product says whether that is computed in int8.
 
     The input of the product `n` is `n/in int8`, a bool. So one session tells what each product costs in accuracy.
-    What has no setting is given a scale that is measured at each call.
+    What has no setting is given a scale that is measured at each call; of some products the weights alone are in int8.
     """
     copy = cloned(model)
     writer = _Writer(copy)
@@ -122,7 +125,7 @@ def with_switches(model: ir.Model, settings: Mapping[str, Setting | None]) -> ir
     return copy
 
 
-def _chosen(model: ir.Model, settings: Mapping[str, Setting | None], kept: Collection[str]) -> list[Product]:
+def _chosen(model: ir.Model, settings: Mapping[str, Chosen], kept: Collection[str]) -> list[Product]:
     return [one for one in products(model) if one.name not in kept and one.activation.name in settings]
 
 
@@ -168,16 +171,15 @@ class _Writer:
         self.graph.insert_before(one.node, node)
         return node.outputs[0]
 
-    def switch(self, one: Product, setting: Setting | None) -> None:
+    def switch(self, one: Product, setting: Chosen) -> None:
         """Replaces a product by a choice between it and itself in int8."""
         flag = ir.Value(name=f"{one.name}{SWITCH}", type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([]))
         self.graph.inputs.append(flag)
-        if setting is None:
-            rounding, balance = list(self._measuring(one)), None
-        else:
-            rounding, balance = list(self._rounding(one.activation, setting, prefix=one.name)), setting.balance
+        balance = setting.balance if isinstance(setting, Setting) else None
+        rounding = list(self._switched(one, setting))
+        rounded = rounding[-1].outputs[0] if rounding else one.activation
         restoring = self._restoring(one, balance)
-        coarse = self._again(one, rounding[-1].outputs[0], restoring.outputs[0], "coarse")
+        coarse = self._again(one, rounded, restoring.outputs[0], "coarse")
         fine = self._again(one, one.activation, one.weight, "fine")
         branches = {
             "then_branch": ir.Graph([], [coarse.outputs[0]], nodes=[*rounding, restoring, coarse], name="coarse"),
@@ -187,6 +189,13 @@ class _Writer:
         _take_over(one.node, choice)
         self.graph.insert_before(one.node, choice)
         self.graph.remove(one.node, safe=True)
+
+    def _switched(self, one: Product, setting: Chosen) -> Iterator[ir.Node]:
+        """The nodes through which what goes into a product is rounded there alone."""
+        if isinstance(setting, Setting):
+            yield from self._rounding(one.activation, setting, prefix=one.name)
+        elif setting is None:
+            yield from self._measuring(one)
 
     def replace_by_measured(self, one: Product) -> None:
         """Replaces a matrix product by one of whole numbers."""
