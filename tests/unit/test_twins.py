@@ -205,6 +205,12 @@ CALLS = {
         lambda: functional.fold(X[:, 1, :16, :6].contiguous(), (6, 7), 2, dilation=2, stride=2),
         lambda: functional.fold(X[:, 1, :4, :6].contiguous(), (4, 8), kernel_size=2, stride=(2, 3), padding=(0, 1)),
     ],
+    "linspace": [
+        *(lambda steps=steps: torch.linspace(0.5, steps - 0.5, steps) for steps in (1, 2, 7, 0)),
+        lambda: torch.linspace(torch.tensor(-1.0), 1, steps=torch.tensor(6), dtype=torch.float64, device="cpu"),
+        lambda: torch.linspace(-1, 1, 1),
+        lambda: torch.linspace(0, 10, 4, dtype=torch.int64),
+    ],
     "rms_norm": [
         lambda: functional.rms_norm(X, (13,), X[0, 0, 0], 1e-6),
         lambda: torch.rms_norm(X, (17, 13)),

@@ -62,6 +62,9 @@ class Repair(Protocol):
     rank: float
     """How late an attempt with it is worth trying, beside others: what it costs, and how seldom it helps."""
 
+    rank_beside: float | None = None
+    """The same, where a repair before it decides already, and what that left open has told this one its question."""
+
     depth: int
     """Repairs of greater depth wrap those of smaller."""
 
