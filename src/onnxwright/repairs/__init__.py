@@ -153,6 +153,19 @@ def mended(export: Exporter, fixes: Sequence[Fix]) -> Exporter:
     return export
 
 
+def rank_of(fixes: Iterable[Fix]) -> float:
+    """Returns how late an attempt with some repairs, in this order, is worth trying.
+
+    One that decides beside another that did so before it counts as what it is worth there.
+    """
+    rank, is_decided = 0.0, False
+    for one in (repair(fix.repair) for fix in fixes):
+        beside = one.rank_beside if is_decided else None
+        rank += one.rank if beside is None else beside
+        is_decided |= one.decides
+    return rank
+
+
 def repair(name: str) -> Repair:
     """Returns the repair of that name.
 

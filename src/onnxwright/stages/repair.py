@@ -21,7 +21,7 @@ from onnxwright.approach import Approach, Fix, parse
 from onnxwright.errors import InterruptedConversion, ProofError
 from onnxwright.findings import KINDS
 from onnxwright.progress import Progress
-from onnxwright.repairs import DECIDED, Seen, repair, repairs
+from onnxwright.repairs import DECIDED, Seen, rank_of, repair, repairs
 from onnxwright.routes import routes
 from onnxwright.source import Source
 from onnxwright.stages.attempt import EXPORT_SECONDS, GIVEN, Outcome, Workbench, attempt
@@ -158,22 +158,13 @@ class _Waiting:
         return any(not approach.has(name) for name in self._needed)
 
     def _rank(self, approach: Approach) -> float:
-        rank = sum(_ranks(approach))
+        rank = rank_of(approach.fixes)
         if approach.route == GIVEN:
             return rank
         route = routes()[approach.route]
         is_freezing = route.freezes_sizes and not any(repair(fix.repair).decides for fix in approach.fixes)
         rank += route.rank + (self._frozen_rank if is_freezing else 0.0)
         return rank + (_LACKING if self.is_lacking(approach) else 0.0)
-
-
-def _ranks(approach: Approach) -> Iterator[float]:
-    """The rank of each repair; of one that decides beside another before it, the one that it has for that."""
-    is_decided = False
-    for one in (repair(fix.repair) for fix in approach.fixes):
-        beside = one.rank_beside if is_decided else None
-        yield one.rank if beside is None else beside
-        is_decided |= one.decides
 
 
 def _first(bench: Workbench) -> Iterator[Approach]:
