@@ -206,6 +206,15 @@ CALLS = {
         lambda: functional.fold(X[:, 1, :4, :6].contiguous(), (4, 8), kernel_size=2, stride=(2, 3), padding=(0, 1)),
     ],
     "len": [lambda: len(X), lambda: len([1, 2]), lambda: len("four")],
+    "sigmoid": [
+        *(
+            lambda act=act: act(4 * X)
+            for act in (torch.sigmoid, torch.Tensor.sigmoid, functional.sigmoid, nn.Sigmoid())
+        ),
+        lambda: torch.special.expit(torch.tensor([-200.0, -50.0, 0.0, 50.0, float("inf"), float("-inf")])),
+        lambda: torch.sigmoid(input=PLACES),
+        lambda: torch.sigmoid(X.half()),
+    ],
     "linspace": [
         *(lambda steps=steps: torch.linspace(0.5, steps - 0.5, steps) for steps in (1, 2, 7, 0)),
         lambda: torch.linspace(torch.tensor(-1.0), 1, steps=torch.tensor(6), dtype=torch.float64, device="cpu"),
