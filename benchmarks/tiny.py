@@ -27,6 +27,7 @@ ALL_SECONDS = 12.0
 CALL_SECONDS = 0.5
 SEEDS = 3
 STEADY = 1e-2
+SHIFT = 1e-6
 MOST_ELEMENTS = 10_000_000
 NEVER = r"embeds|past_key|output|labels|use_cache"
 LAYERS = r"layers|.*_layers|n_layers?|num_.*blocks?|(.*_)?depths?|.*num_layers.*|.*blocks_per_.*"
@@ -442,28 +443,34 @@ def strength(weight: Any) -> float:
 
 
 def is_steady(model: Any, call: Call) -> bool:
-    """Whether a model answers about the same in float64, as one does that was trained.
+    """Whether a model answers about the same in float64 and to inputs that differ by rounding, as a trained one does.
 
-    One that picks among elements which random weights make equal, or almost equal, picks others there; of what can't
-    run in float64 nothing is known.
+    One that picks among elements which random weights make equal, or almost equal, picks others there, and one whose
+    boxes lie at the very edge moves them far; of what can't run in float64 nothing is known.
     """
     import torch
 
-    def floats(model: Any, inputs: Mapping[str, Any]) -> list[Any]:
-        leaves = torch.utils._pytree.tree_leaves(dict(model(**inputs)))
+    def floats(inputs: Mapping[str, Any]) -> list[Any]:
+        with torch.no_grad():
+            leaves = torch.utils._pytree.tree_leaves(dict(model(**inputs)))
         return [one for one in leaves if isinstance(one, torch.Tensor) and one.is_floating_point()]
 
     inputs = call.tensors()
-    wide = {key: one.double() if one.is_floating_point() else one for key, one in inputs.items()}
+    numbers = {key: one for key, one in inputs.items() if one.is_floating_point()}
+    shifted = {key: one * (1.0 + SHIFT * torch.randn(one.shape).sign()) for key, one in numbers.items()}
     try:
-        with torch.no_grad():
-            answers, precise = floats(model, inputs), floats(model.double(), wide)
+        answers, moved = floats(inputs), floats({**inputs, **shifted})
+        model.double()
+        precise = floats({**inputs, **{key: one.double() for key, one in numbers.items()}})
     except Exception:  # noqa: BLE001 - what is written for float32 raises anything
         return True
     finally:
         model.float()
-    pairs = zip(answers, precise, strict=True)
-    return all(torch.allclose(one.double(), other, rtol=STEADY, atol=STEADY, equal_nan=True) for one, other in pairs)
+    return all(
+        torch.allclose(one.double(), other.double(), rtol=STEADY, atol=STEADY, equal_nan=True)
+        for others in (precise, moved)
+        for one, other in zip(answers, others, strict=True)
+    )
 
 
 def made(name: str) -> tuple[Any, dict[str, Any], dict[str, dict[int, str]], dict[str, tuple[int, int, int]]]:

@@ -30,6 +30,8 @@ class Skipping(nn.Module):
             return None
         if self.second == "another" and mask.sum() < 0:
             return None
+        if self.second == "a number" and mask.sum() < mask.numel() and mask.sum().item() < 0:
+            return None
         return mask
 
 
@@ -67,7 +69,8 @@ def test_every_way_is_in_the_graph(second, tmp_path):
 @pytest.mark.parametrize(
     ("module", "told"),
     [
-        (Skipping("another"), "keeps what it was for the sample"),
+        (Skipping("another"), "answered alike, and the graph keeps that"),
+        (Skipping("a number"), "reads a value with .item()"),
         (Negating(), "decides alike by the values of all samples"),
     ],
 )

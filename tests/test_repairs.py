@@ -242,6 +242,20 @@ class Stepping(nn.Module):
         return states
 
 
+class Counted(nn.Module):
+    """Asks for the first size by `len`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.arange(len(x)).reshape(len(x), 1, 1).to(x.dtype)
+
+
+class Faint(nn.Module):
+    """Answers small chances only, of which ONNX Runtime's operator has few digits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x - 13.0)
+
+
 class Volume(nn.Module):
     """Needs an operator that opset 18 does not have."""
 
@@ -268,6 +282,8 @@ MENDED = {
     "scripting": (Mixed, "trace@18; scripting=inner", "trace"),
     "operators, median": (MedianPool, "dynamo@18; operators=median", "dynamo"),
     "operators, attention": (Encoder, "dynamo@18; operators=unflatten, scaled_dot_product_attention", "dynamo"),
+    "operators, len": (Counted, "trace@18; operators=len", "trace"),
+    "operators, sigmoid": (Faint, "trace@18; operators=sigmoid", "trace"),
     "operators, cells": (Loop, "script@18; operators=gru_cell", "script"),
     "operators, compiled": (Zero, "script@18; operators=is_nonzero", "script"),
     "types": (Masked, "script@18; types", "script"),

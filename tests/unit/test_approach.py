@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from onnxwright.approach import Approach, Fix, parse
 from onnxwright.errors import UsageError
+from onnxwright.repairs import rank_of
 
 WORDS = st.text("abcdefgh _<>=|%.,0123456789", min_size=1).map(str.strip).filter(bool)
 FIXES = st.builds(Fix, st.sampled_from(["piecewise", "operators"]), WORDS)
@@ -28,3 +29,15 @@ def test_is_written_as_a_person_would():
 def test_what_is_no_attempt_is_refused(text):
     with pytest.raises(UsageError, match=r"expected what the journal of a package says"):
         parse(text)
+
+
+PIECE, FLOW = Fix("piecewise", "sequence > 1"), Fix("control-flow", "model.py:3")
+
+
+def test_what_a_repair_that_decides_has_left_open_is_tried_soon():
+    assert rank_of([FLOW, PIECE]) - rank_of([FLOW]) < rank_of([PIECE]) / 4
+
+
+@pytest.mark.parametrize("others", [[], [Fix("untold", "tracing")]])
+def test_pieces_wait_where_nothing_decides_before_them(others):
+    assert rank_of([*others, PIECE]) - rank_of(others) == rank_of([PIECE])

@@ -14,6 +14,7 @@ from onnxwright.errors import RouteError
 from onnxwright.pytorch.lines import Line, user_line
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, flatten, tolerated
 from onnxwright.pytorch.reads import ValueReads
+from onnxwright.pytorch.replacing import without_reading
 
 _Truth = Callable[[Tensor], bool]
 _OF_SHAPES = {f"aten::{name}" for name in ("size", "sym_size", "numel", "sym_numel", "len", "dim", "stride")}
@@ -83,7 +84,7 @@ class Decided:
 
     def _answering(self, own: _Truth) -> _Truth:
         def truth(tensor: Tensor) -> bool:
-            if torch._C._get_tracing_state() is None or not _is_of_values(tensor):
+            if not _is_answered(tensor):
                 return own(tensor)
             if len(self._questions) == len(self.answers):
                 raise RouteError(f"Python decides more by values at {user_line()} than it does outside of a trace.")
@@ -91,7 +92,7 @@ class Decided:
             self.asked.append(user_line())
             return self.answers[len(self._questions) - 1]
 
-        return truth
+        return without_reading(truth, _is_answered)
 
 
 @contextlib.contextmanager
@@ -100,8 +101,10 @@ def _truths(made: Callable[[_Truth], _Truth]) -> Iterator[None]:
         yield
 
 
-def _is_of_values(tensor: Tensor) -> bool:
-    """Whether a traced tensor is computed from values that the trace is given, and not from sizes alone."""
+def _is_answered(tensor: Tensor) -> bool:
+    """Whether a module is traced, and a tensor computed from values that the trace is given, not from sizes alone."""
+    if torch._C._get_tracing_state() is None:
+        return False
     waiting: list[Any] = [torch._C._get_value_trace(tensor)]
     seen = set[int]()
     while waiting:

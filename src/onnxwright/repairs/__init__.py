@@ -62,6 +62,9 @@ class Repair(Protocol):
     rank: float
     """How late an attempt with it is worth trying, beside others: what it costs, and how seldom it helps."""
 
+    rank_beside: float | None = None
+    """The same, where a repair before it decides already, and what that left open has told this one its question."""
+
     depth: int
     """Repairs of greater depth wrap those of smaller."""
 
@@ -148,6 +151,19 @@ def mended(export: Exporter, fixes: Sequence[Fix]) -> Exporter:
     for fix in sorted(fixes, key=lambda fix: repair(fix.repair).depth):
         export = repair(fix.repair).around(export, fix.argument)
     return export
+
+
+def rank_of(fixes: Iterable[Fix]) -> float:
+    """Returns how late an attempt with some repairs, in this order, is worth trying.
+
+    One that decides beside another that did so before it counts as what it is worth there.
+    """
+    rank, is_decided = 0.0, False
+    for one in (repair(fix.repair) for fix in fixes):
+        beside = one.rank_beside if is_decided else None
+        rank += one.rank if beside is None else beside
+        is_decided |= one.decides
+    return rank
 
 
 def repair(name: str) -> Repair:

@@ -23,10 +23,17 @@ from onnxwright.source import Source
 if TYPE_CHECKING:
     import onnx_ir
 
+    from onnxwright.pytorch.lines import Line
+
 _FROZEN: Final = "value-branch-frozen"
 _MOST_WAYS: Final = 6
 """So many graphs are joined at most."""
 _MOST_ASKED: Final = 12
+
+_ALIKE: Final = (
+    "Python branches on a value that depends on an input; all samples that come there are answered alike, "
+    "and the graph keeps that."
+)
 
 Way = tuple[bool, ...]
 """What Python was answered, in order."""
@@ -68,7 +75,7 @@ class _Piece(NamedTuple):
     way: Way
     exported: Exported
     names: tuple[str, ...]
-    lines: tuple[str, ...]
+    lines: tuple[Line, ...]
 
 
 def _ways(source: Source) -> list[Way]:
@@ -112,7 +119,7 @@ def _exported(source: Source, way: Way, export: Exporter) -> _Piece:
     decided = Decided(way, names)
     with decided.tracing(source.module):
         exported = export(dataclasses.replace(source, sampler=dataclasses.replace(source.sampler, signature=wider)))
-    return _Piece(way, exported, names, tuple(map(str, decided.asked)))
+    return _Piece(way, exported, names, tuple(decided.asked))
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -153,18 +160,17 @@ def _joined(source: Source, pieces: dict[Way, _Piece], before: Way) -> onnx_ir.M
 
 
 def _noted(pieces: dict[Way, _Piece], known: set[Way]) -> Noted:
-    """What was seen on all ways, but for what is no longer frozen: the graph asks for it, or for the same."""
-    frozen = {
-        line for way, piece in pieces.items() for place, line in enumerate(piece.lines) if way[:place] not in known
-    }
-    asked = {line for piece in pieces.values() for line in piece.lines}
+    """What was seen on all ways, and what is frozen on one: a question that the graph doesn't ask, nor the same."""
+    from onnxwright.pytorch.lines import Place
+
+    frozen = [
+        Place("", line).finding(_FROZEN, _ALIKE)
+        for way, piece in pieces.items()
+        for place, line in enumerate(piece.lines)
+        if way[:place] not in known
+    ]
     noted = [piece.exported.noted for piece in pieces.values()]
-    findings = dict.fromkeys(
-        found
-        for one in noted
-        for found in one.findings
-        if found.code != _FROZEN or found.where not in asked or found.where in frozen
-    )
+    findings = dict.fromkeys([*frozen, *(found for one in noted for found in one.findings)])
     assumed = dict.fromkeys(condition for one in noted for condition in one.assumed)
     taken = {dim: found for one in noted for dim, found in one.taken.items()}
     return Noted(tuple(findings), tuple(assumed), taken)

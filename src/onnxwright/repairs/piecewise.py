@@ -37,6 +37,7 @@ class Piecewise(Repair):
     name = "piecewise"
     summary = "exports each side of a question about sizes by itself, and joins the graphs under an `If`"
     rank = 25.5
+    rank_beside = 0.2
     depth = 3
     decides = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,7 @@ def export(source: Source, *, route_name: str = "trace", opset: int = DEFAULT_OP
     """
     from onnxwright.pytorch.fake_quantization import called_plainly
     from onnxwright.pytorch.modules import Pristine, evaluation
+    from onnxwright.pytorch.uncached import uncached
     from onnxwright.pytorch.unregistered import without_gradients
 
     chosen = route(route_name, opset=opset)
@@ -41,7 +43,10 @@ def export(source: Source, *, route_name: str = "trace", opset: int = DEFAULT_OP
         raise UsageError(f"source '{source.name}': is a graph already; expected a PyTorch model to export.")
     sample = _tensors(source.sampler.draw(source.traced))
     pristine = Pristine(source.module)
-    with evaluation(source.module), without_gradients(source.module), called_plainly(source.module):
+    ready = (evaluation, without_gradients, called_plainly, uncached)
+    with contextlib.ExitStack() as entered:
+        for enter in ready:
+            entered.enter_context(enter(source.module))
         twin = twin_of(source)
         try:
             return chosen.export(Task(source.module, source.signature, sample, opset, twin))

@@ -21,7 +21,7 @@ from onnxwright.approach import Approach, Fix, parse
 from onnxwright.errors import InterruptedConversion, ProofError
 from onnxwright.findings import KINDS
 from onnxwright.progress import Progress
-from onnxwright.repairs import DECIDED, Seen, repair, repairs
+from onnxwright.repairs import DECIDED, Seen, rank_of, repair, repairs
 from onnxwright.routes import routes
 from onnxwright.source import Source
 from onnxwright.stages.attempt import EXPORT_SECONDS, GIVEN, Outcome, Workbench, attempt
@@ -158,7 +158,7 @@ class _Waiting:
         return any(not approach.has(name) for name in self._needed)
 
     def _rank(self, approach: Approach) -> float:
-        rank = sum(repair(fix.repair).rank for fix in approach.fixes)
+        rank = rank_of(approach.fixes)
         if approach.route == GIVEN:
             return rank
         route = routes()[approach.route]

@@ -344,7 +344,8 @@ class _Functional(ast.NodeTransformer):
             return None
         found = self._known.get(owner.id, vars(builtins).get(owner.id))
         found = getattr(found, name, None) if isinstance(function, ast.Attribute) else found
-        return twin.__name__ if found is own else None
+        is_own = found is own or getattr(found, "__wrapped__", None) is own  # a twin of an operator may stand in for it
+        return twin.__name__ if is_own else None
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         self.generic_visit(node)
