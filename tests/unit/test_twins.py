@@ -130,7 +130,6 @@ CALLS = {
         lambda: torch.repeat_interleave(torch.tensor([1, 2, 3])),
         lambda: torch.repeat_interleave(X, torch.tensor([1, 2, 3]), dim=1),
     ],
-    "max_pool1d": [lambda: functional.max_pool1d(X[0], torch.tensor(13)), lambda: functional.max_pool1d(X[0], 3)],
     "adaptive_avg_pool1d": [
         lambda: functional.adaptive_avg_pool1d(X[0], 6),
         lambda: functional.adaptive_avg_pool1d(X[0, 0], (20,)),
@@ -199,6 +198,41 @@ CALLS = {
         lambda: torch.fft.fft(torch.fft.fft(X, dim=1), dim=2).abs(),
     ],
     "fftn": [lambda: torch.fft.fftn(X, dim=(1, 2)).real, lambda: torch.fft.fftn(X[0]).imag / 10],
+    "ifft": [lambda: torch.fft.ifft(X).imag, lambda: torch.fft.ifft(X, dim=1, norm="ortho").abs()],
+    "fft2": [lambda: torch.fft.fft2(X).real, lambda: torch.fft.fft2(X, dim=(0, 2)).abs()],
+    "rfft": [
+        lambda: torch.fft.rfft(X).real,
+        lambda: torch.fft.rfft(X, dim=0, norm="ortho").imag,
+        lambda: torch.fft.rfft(X, 7).abs(),
+    ],
+    "rfft2": [lambda: torch.fft.rfft2(X).imag, lambda: torch.fft.rfft2(X, dim=(1, 0), norm="forward").abs()],
+    "mT": [lambda: X.mT, lambda: X.mT @ X.mT.mT],
+    "mode": [
+        lambda: torch.mode(PLACES, 2).values,
+        lambda: PLACES.mode(keepdim=True).values,
+        lambda: torch.tensor([[2.0, 1.0, 1.0, 2.0, 3.0]]).mode(1).values,
+    ],
+    "kthvalue": [lambda: tuple(X.kthvalue(3)), lambda: tuple(torch.kthvalue(X, 1, dim=1, keepdim=True))],
+    **{
+        f"{kind}_pool{rank}d": [
+            lambda act=act, rank=rank: act(X[0, :, 0] if rank == 1 else X, X.shape[-1] if rank == 1 else X.shape[-2:]),
+            lambda act=act: act(X[0], 3),
+            lambda act=act: act(X[0], 2, 1),
+        ]
+        for kind in ("max", "avg")
+        for rank in (1, 2)
+        for act in [getattr(functional, f"{kind}_pool{rank}d")]
+    },
+    "adaptive_max_pool1d": [
+        lambda: functional.adaptive_max_pool1d(X[0], 6),
+        lambda: nn.AdaptiveMaxPool1d(20)(X[0]),
+        lambda: functional.adaptive_max_pool1d(X[0], 4, return_indices=True),
+    ],
+    "adaptive_max_pool2d": [
+        lambda: functional.adaptive_max_pool2d(X, (5, 4)),
+        lambda: nn.AdaptiveMaxPool2d((None, 7))(X),
+        lambda: functional.adaptive_max_pool2d(X[0], 1),
+    ],
     "rms_norm": [
         lambda: functional.rms_norm(X, (13,), X[0, 0, 0], 1e-6),
         lambda: torch.rms_norm(X, (17, 13)),
@@ -271,7 +305,7 @@ def test_a_twin_answers_what_the_operator_answers(name, number):
             assert one == other
 
 
-PAIRS = {"polar", "complex", "view_as_complex", "view_as_real"}
+PAIRS = {"polar", "complex", "view_as_complex", "view_as_real", "irfft", "irfft2"}
 
 
 def test_every_twin_is_held_against_its_operator():
@@ -294,6 +328,32 @@ def test_pairs_rotate_as_complex_numbers_do():
 
     for one, other in zip(answered, expected, strict=True):
         torch.testing.assert_close(one, other)
+
+
+WEIGHTS = torch.complex(drawn(17, 7), drawn(17, 7))
+
+FILTERED = [
+    lambda: torch.fft.irfft(torch.fft.rfft(X) * WEIGHTS[0], n=13),
+    lambda: torch.fft.irfft(torch.fft.rfft(X[..., :12], dim=-1).pow(2)),
+    lambda: torch.fft.irfft(torch.fft.rfft(X, norm="ortho"), 6, norm="ortho"),
+    lambda: torch.fft.irfft(torch.fft.rfft(X, dim=1), n=X.shape[1], dim=1),
+    lambda: torch.fft.irfft2(torch.fft.rfft2(X) * WEIGHTS + 0.5, s=X.shape[-2:]),
+    lambda: torch.fft.irfft2(torch.einsum("bchw,chw->bhw", torch.fft.rfft2(X), WEIGHTS.repeat(3, 1, 1)), norm="ortho"),
+    lambda: torch.fft.ifft(torch.fft.fft(X) / (2.0 + 1.0j)).imag,
+    lambda: torch.angle(torch.fft.rfft(X)[..., 1:3]),
+    lambda: torch.abs(torch.cat([torch.fft.rfft(X), 2.0 * torch.fft.rfft(X)], -1)),
+    lambda: (torch.fft.rfft(X) / torch.fft.rfft(X + 3.0)).real,
+]
+
+
+@pytest.mark.parametrize("act", FILTERED)
+def test_pairs_are_filtered_as_complex_numbers_are(act):
+    expected = act()
+
+    with standing_in(twins()):
+        answered = act()
+
+    torch.testing.assert_close(answered, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_counts_stay_tensors_only_while_the_twin_stands_in():

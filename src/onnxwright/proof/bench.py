@@ -15,7 +15,7 @@ from onnxwright.errors import ForwardError
 from onnxwright.manifest import Failure, Worst
 from onnxwright.profile import Profile
 from onnxwright.proof.box import Box, contains
-from onnxwright.proof.judge import Judge, Ruling, difference, errors, is_negligible
+from onnxwright.proof.judge import Judge, Ruling, difference, errors, is_comparable, is_negligible
 from onnxwright.proof.lattice import Sizes, volume
 from onnxwright.reference import Reference
 from onnxwright.samples import TYPICAL, Sampler, Values
@@ -289,12 +289,19 @@ class Bench:
     def _tells_nothing(self, point: _Point, answered: Tensors, tally: Tally, found: Mapping[str, float]) -> bool:
         """Whether unusual values make a difference that may well be rounding, or a choice among equal elements.
 
-        Of usual values, that is said only where rounding chooses among almost equal elements, and hardly ever.
+        Of usual values, that is said only where rounding chooses among almost equal elements, and hardly ever. Of whole
+        and repeated numbers, where PyTorch itself answers otherwise once it takes others of equal elements.
         """
         where = f"{in_sizes(point.sizes)}, {point.values.name} values"
         if not point.values.is_extreme:
             is_lone = _LONE * (len(tally.failed) + 1) <= len(tally.agreed)
-            return is_lone and self.judge.is_tie(point.feeds, where, is_close=True)
+            if is_lone and self.judge.is_tie(point.feeds, where, is_close=True):
+                return True
+            return (
+                not point.values.is_usual
+                and all(is_comparable(array, answered.get(name)) for name, array in point.expected.items())
+                and self.judge.is_choice(found, point.feeds, point.expected, tally.held_to, where)
+            )
         return (
             is_negligible(point.expected, answered, point.feeds)
             or self.judge.is_tie(point.feeds, where)

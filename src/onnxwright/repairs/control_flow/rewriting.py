@@ -32,6 +32,8 @@ _TELLING: Final = (builtins.print, warnings.warn)
 """Functions that only tell the user something, beside the methods of loggers."""
 _ASKING_KINDS: Final = ("isinstance", "hasattr", "callable", "issubclass")
 _PLACED: Final = ("picked", "stored", "changed")
+_CHANGING: Final = ("append", "extend", "insert", "reverse")
+"""Methods of lists that change them, beside those of tensors that end in an underscore."""
 _MOST_STATEMENTS: Final = 400
 """A statement after a branch that returns is copied into its sides; no function may grow beyond this."""
 
@@ -329,6 +331,8 @@ class _Functional(ast.NodeTransformer):
             node.args = [_name("__class__"), _name(self._first)]
             return node
         self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "tolist" and not (node.args or node.keywords):
+            return ast.copy_location(ast.Call(_attribute(_TWINS, "tolist"), [node.func.value], []), node)
         twin = self._twin(node.func)
         node.func = _attribute(_TWINS, twin) if twin else node.func
         return node
@@ -450,7 +454,7 @@ def _changed(call: ast.expr) -> str | None:
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
         return None
     method, owner = call.func.attr, call.func.value
-    is_changing = method in ("append", "extend") or (method.endswith("_") and not method.endswith("__"))
+    is_changing = method in _CHANGING or (method.endswith("_") and not method.endswith("__"))
     return owner.id if is_changing and isinstance(owner, ast.Name) else None
 
 

@@ -29,7 +29,10 @@ _SEPARATOR: Final = ", "
 
 @dataclass(frozen=True)
 class Twin:
-    """An operator by the places from which it is called (`torch.nn.functional.pad`), and what stands in for it."""
+    """An operator by the places from which it is called (`torch.nn.functional.pad`), and what stands in for it.
+
+    A place may be an attribute that is computed (`torch.Tensor.mT`), of a twin with `told`: it is right for all tensors.
+    """
 
     name: str
     places: tuple[str, ...]
@@ -133,6 +136,8 @@ def _stand_in(twin: Twin, own: Callable[..., Any] | None) -> Callable[..., Any]:
     """The twin, or the operator itself for calls that the twin doesn't take."""
     if twin.is_compiled or own is None:
         return twin.compute
+    if inspect.isdatadescriptor(own):
+        return cast(Callable[..., Any], property(twin.compute))
 
     @functools.wraps(own)
     def stand_in(*args: Any, **kwargs: Any) -> Any:
