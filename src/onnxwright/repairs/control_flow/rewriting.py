@@ -167,14 +167,24 @@ def _guarded(block: Sequence[ast.stmt], broken: str, skipped: str) -> list[ast.s
         done.append(statement)
         if exits:
             assert isinstance(statement, ast.If)
-            statement.body = _guarded(statement.body, broken, skipped)
-            statement.orelse = _guarded(statement.orelse, broken, skipped)
-            rest = _guarded(block[place + 1 :], broken, skipped)
-            if rest:
-                asked = _expression(f"not ({broken} or {skipped})", statement)
-                done.append(ast.copy_location(ast.If(asked, rest, []), statement))
+            done += _with_rest_guarded(statement, block[place + 1 :], broken, skipped)
             break
     return done or [ast.Pass()]
+
+
+def _with_rest_guarded(
+    statement: ast.If, rest: Sequence[ast.stmt], broken: str, skipped: str
+) -> list[ast.stmt]:
+    """Guards the sides of a branch, and returns what follows it, guarded; nothing where the other side takes that in."""
+    sides = [statement.body, statement.orelse]
+    leaving = [bool(side) and isinstance(side[-1], (ast.Break, ast.Continue)) for side in sides]
+    if any(leaving):
+        sides[leaving.index(True) - 1] += rest
+        rest = []
+    statement.body, statement.orelse = (_guarded(side, broken, skipped) for side in sides)
+    rest = _guarded(rest, broken, skipped) if rest else []
+    asked = _expression(f"not ({broken} or {skipped})", statement)
+    return [ast.copy_location(ast.If(asked, rest, []), statement)] if rest else []
 
 
 class _Returns:

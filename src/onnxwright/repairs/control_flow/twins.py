@@ -160,6 +160,17 @@ def _ceil(value: Any) -> Any:
     return torch.sym_int(math.ceil(value)) if isinstance(value, SymFloat) else math.ceil(value)
 
 
+def _round(value: Any, digits: int | None = None) -> Any:
+    """Rounds half to even, as Python does, a number that comes from sizes."""
+    if digits is not None or not isinstance(value, SymFloat):
+        return round(value, digits) if digits is not None else round(value)
+    return torch.sym_int(math.floor(value / 2 + 0.25)) + torch.sym_int(math.ceil(value / 2 - 0.25))
+
+
+def _floor(value: Any) -> Any:
+    return torch.sym_int(math.floor(value)) if isinstance(value, SymFloat) else math.floor(value)
+
+
 TWINS: Final[dict[str, tuple[Any, Callable[..., Any]]]] = {
     "int": (int, _int),
     "float": (float, _float),
@@ -175,6 +186,8 @@ TWINS: Final[dict[str, tuple[Any, Callable[..., Any]]]] = {
     "min": (min, _min),
     "max": (max, _max),
     "ceil": (math.ceil, _ceil),
+    "floor": (math.floor, _floor),
+    "round": (round, _round),
     "sqrt": (math.sqrt, _sqrt),
     "stack": (torch.stack, _stack),
     "cat": (torch.cat, _cat),

@@ -15,10 +15,14 @@ _SCALED = {"ortho": 0.5, "forward": 1.0}
 
 
 def turns(count: Any, size: Any, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the cosines and sines of `2 pi i j / size`, for `i` below a count and `j` below the size."""
+    """Returns the cosines and sines of `2 pi i j / size`, for `i` below a count and `j` below the size.
+
+    Sines are 0 where they have to be, so that a real sum has an imaginary part of 0.
+    """
     one, other = torch.arange(count, device=like.device), torch.arange(size, device=like.device)
-    angles = (one[:, None] * other[None, :] % size).to(like.dtype) * (2.0 * math.pi / size)
-    return torch.cos(angles), torch.sin(angles)
+    places = one[:, None] * other[None, :] % size
+    angles = places.to(like.dtype) * (2.0 * math.pi / size)
+    return torch.cos(angles), torch.where(2 * places % size == 0, torch.zeros_like(angles), torch.sin(angles))
 
 
 def transformed(x: Pair, dim: int, norm: str | None = None, *, is_inverse: bool = False) -> Pair:

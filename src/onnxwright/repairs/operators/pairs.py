@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from onnxwright.repairs.operators.atan2 import angle
+
 _KEPT = (
     *("unsqueeze", "squeeze", "transpose", "permute", "expand", "contiguous", "clone", "cpu"),
     *("repeat", "movedim", "detach", "index_select", "narrow", "repeat_interleave", "unflatten", "select"),
@@ -78,7 +80,7 @@ class Pair:
 
     def angle(self) -> Tensor:
         """The angle, from -pi to pi."""
-        return torch.atan2(self.imag, self.real)
+        return angle(self.imag, self.real)
 
     def __pow__(self, power: int) -> Pair:
         if power != 2:

@@ -17,7 +17,7 @@ def half(x: Tensor, dim: int, norm: str | None = None) -> Pair:
     size = x.shape[dim]
     factor = scale(size, norm)
     cosines, sines = (part.transpose(0, 1) * factor for part in turns(size // 2 + 1, size, moved))
-    return Pair((moved @ cosines).movedim(-1, dim), -(moved @ sines).movedim(-1, dim))
+    return Pair((moved @ cosines).movedim(-1, dim), (0.0 - moved @ sines).movedim(-1, dim))  # never -0
 
 
 def _rfft(input: Any, *, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002
