@@ -107,6 +107,8 @@ def is_same(one: Any, other: Any) -> bool:
         return False
     if isinstance(one, (SymInt, SymFloat, SymBool)):
         return bool(one.node.expr == other.node.expr)
+    if is_number(one):  # dynamo shows sizes as numbers
+        return statically_known_true(one == other)
     try:
         return bool(one == other)
     except Exception:  # noqa: BLE001 - the user's own classes compare as they like

@@ -12,9 +12,11 @@ import copy
 import itertools
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from onnxwright.repairs.control_flow.lasting import is_set_at_once, is_set_first, reads
 from onnxwright.repairs.control_flow.twins import TWINS
 
 _FLOW: Final = "__flow__"
@@ -54,6 +56,7 @@ def rewritten(function: ast.FunctionDef, known: Mapping[str, Any]) -> ast.Functi
     arguments = [*function.args.posonlyargs, *function.args.args]
     names = _Names(function)
     body = _Returns().closed(_Exits(names).lowered(function.body))
+    names.know_reads(body)
     body = _Functional(names, known, arguments[0].arg if arguments else None).block(body)
     head = [_statement(f"from onnxwright.repairs.control_flow import {part} as {name}") for name, part in _USED.items()]
     head += [_statement(f"{one.arg} = {_INDEXING}.taken({one.arg})") for one in (*arguments, *function.args.kwonlyargs)]
@@ -75,20 +78,36 @@ class _Names:
     def __init__(self, function: ast.FunctionDef):
         arguments = function.args
         taken = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-        self._arguments = {one.arg for one in taken if one is not None}
-        self.all = self._arguments | _stored(function.body)
+        self.arguments = {one.arg for one in taken if one is not None}
+        """What the function is given."""
+        self.all = self.arguments | _stored(function.body)
         """Arguments, and what is set."""
         self._count = itertools.count()
+        self._reads: Counter[str] = Counter()
         self.used: set[str] = set()
         """Those that branches and loops hand on, arguments left out."""
 
     def fresh(self, what: str) -> str:
         return f"__{what}_{next(self._count)}"
 
-    def handed_on(self, statements: Iterable[ast.stmt]) -> list[str]:
-        """Returns the names that statements set, in order."""
-        names = sorted(_stored(statements))
-        self.used.update(name for name in names if name not in self._arguments)
+    def know_reads(self, body: Sequence[ast.stmt]) -> None:
+        """Takes in where the function reads which names, before anything in it is rewritten."""
+        self._reads = reads(body)
+
+    def lasting(self, *blocks: Sequence[ast.stmt]) -> list[str]:
+        """Returns the names that blocks set, in order, but for those that matter inside of one alone."""
+        names = _stored(statement for block in blocks for statement in block)
+        inside = reads(statement for block in blocks for statement in block)
+        passing = {
+            name
+            for name in names - self.arguments
+            if inside[name] == self._reads[name] and all(is_set_first(name, block) for block in blocks)
+        }
+        return self._handed_on(names - passing)
+
+    def _handed_on(self, found: Iterable[str]) -> list[str]:
+        names = sorted(found)
+        self.used.update(name for name in names if name not in self.arguments)
         return names
 
 
@@ -258,7 +277,7 @@ class _Functional(ast.NodeTransformer):
         if _is_of_kinds(node.test):
             return ast.copy_location(ast.If(test, self.block(node.body), self.block(node.orelse)), node)
         returns = _returns(node.body)
-        handed = self._names.handed_on([*node.body, *node.orelse])
+        handed = self._names.lasting(node.body, node.orelse)
         then = self._function("then", node.body, handed, node, returns=returns)
         other = self._function("otherwise", node.orelse, handed, node, returns=returns)
         call = _call("branch", [test, _name(then.name), _name(other.name), _line(node), *map(_name, handed)])
@@ -274,7 +293,7 @@ class _Functional(ast.NodeTransformer):
         return [*done, *self.block(rest)]
 
     def visit_While(self, node: ast.While) -> ast.AST | list[ast.stmt]:
-        handed = self._names.handed_on(node.body)
+        handed = self._names.lasting(node.body)
         test = self._function("test", [ast.Return(node.test)], handed, node, returns=True)
         body = self._function("body", node.body, handed, node)
         call = _call("loop", [_name(test.name), _name(body.name), _line(node), *map(_name, handed)])
@@ -284,7 +303,7 @@ class _Functional(ast.NodeTransformer):
         items = self.visit(node.iter)
         item = self._names.fresh("item")
         set_item = ast.copy_location(ast.Assign([node.target], _name(item)), node)
-        handed = self._names.handed_on([set_item, *node.body])
+        handed = self._names.lasting([set_item, *node.body])
         body = self._function("body", [set_item, *node.body], handed, node)
         body.args.args.insert(0, ast.arg(item))
         call = _call("each", [items, _name(body.name), _line(node), *map(_name, handed)])
@@ -418,8 +437,10 @@ class _Functional(ast.NodeTransformer):
         returns: bool = False,
     ) -> ast.FunctionDef:
         """A function of the names that a block sets, which returns them, unless the block itself returns."""
+        passing = sorted(_stored(block) - {*names} - self._names.arguments)
+        unset = [name for name in passing if not is_set_at_once(name, block)]
         self._depth += 1
-        body = self.block(block)
+        body = [_located(f"{name} = {_FLOW}.UNDEFINED", node) for name in unset] + self.block(block)
         self._depth -= 1
         if not returns:
             body.append(ast.Return(_tuple(names)))
