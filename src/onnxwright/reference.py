@@ -69,11 +69,12 @@ class Reference:
 
     def swing(self, feeds: Tensors, answered: Tensors) -> dict[str, float]:
         """Returns for each output how far it moves when numbers between two steps of a grid are rounded otherwise."""
-        return _moved(self.tipped, feeds, answered)
+        other = _answers(self.tipped, feeds)
+        return {name: _noise(answered[name], other[name]) if name in other else 0.0 for name in answered}
 
-    def choice(self, feeds: Tensors, answered: Tensors) -> dict[str, float]:
-        """Returns for each output how far it moves when others are taken of equal elements, of which it picks one."""
-        return _moved(self.turned, feeds, answered)
+    def otherwise(self, feeds: Tensors) -> Tensors:
+        """Answers with others taken of equal elements, of which it picks one; nothing where it can't."""
+        return _answers(self.turned, feeds)
 
     def movement(self, feeds: Tensors) -> dict[str, float]:
         """Returns for each output how far the reference moves when each number of its inputs moves by one rounding.
@@ -130,12 +131,11 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     return Reference(session, twin, origin, order, session.has_ties, shifted, tipped, turned)
 
 
-def _moved(twin: Twin | None, feeds: Tensors, answered: Tensors) -> dict[str, float]:
-    """How far a twin lies from each answer; not at all where it answers nothing."""
-    other: Tensors = {}
+def _answers(twin: Twin | None, feeds: Tensors) -> Tensors:
+    """What a twin answers, if there is one, and it can."""
     with contextlib.suppress(ForwardError):
-        other = twin.run(feeds) if twin is not None else {}
-    return {name: _noise(answered[name], other[name]) if name in other else 0.0 for name in answered}
+        return twin.run(feeds) if twin is not None else {}
+    return {}
 
 
 def _noise(answered: Array, precise: Array) -> float:

@@ -15,7 +15,9 @@ def drawn(*shape):
 
 
 def packed(layer):
-    rows = nn.utils.rnn.pack_padded_sequence(X[0, ..., :5], torch.tensor([9, 17, 4]), batch_first=True, enforce_sorted=False)
+    rows = nn.utils.rnn.pack_padded_sequence(
+        X[0, ..., :5], torch.tensor([9, 17, 4]), batch_first=True, enforce_sorted=False
+    )
     output, states = layer(rows)
     return nn.utils.rnn.pad_packed_sequence(output, batch_first=True), states
 
@@ -230,7 +232,7 @@ CALLS = {
         lambda: torch.linalg.solve(LOWER, X[0].mT, left=False),
     ],
     "slogdet": [lambda: tuple(torch.linalg.slogdet(X[..., :5, :5])), lambda: tuple(torch.slogdet(LOWER[0]))],
-    "logdet": [lambda: torch.logdet(LOWER), lambda: X[..., :3, :3].logdet()],
+    "logdet": [lambda: torch.logdet(LOWER), lambda: torch.Tensor.logdet(X[..., :3, :3])],
     "cholesky": [
         lambda: torch.linalg.cholesky(LOWER @ LOWER.mT),
         lambda: torch.linalg.cholesky(LOWER[0] @ LOWER[0].mT, upper=True),

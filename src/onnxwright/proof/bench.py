@@ -15,7 +15,7 @@ from onnxwright.errors import ForwardError
 from onnxwright.manifest import Failure, Worst
 from onnxwright.profile import Profile
 from onnxwright.proof.box import Box, contains
-from onnxwright.proof.judge import Judge, Ruling, difference, errors, is_comparable, is_negligible
+from onnxwright.proof.judge import Judge, Ruling, difference, errors, is_negligible
 from onnxwright.proof.lattice import Sizes, volume
 from onnxwright.reference import Reference
 from onnxwright.samples import TYPICAL, Sampler, Values
@@ -299,10 +299,8 @@ class Bench:
                 return True
             if point.values.is_repeated and is_negligible(point.expected, answered, point.feeds):
                 return True  # what rows have in common is gone where one is taken from another
-            return (
-                not point.values.is_usual
-                and all(is_comparable(array, answered.get(name)) for name, array in point.expected.items())
-                and self.judge.is_choice(found, point.feeds, point.expected, tally.held_to, where)
+            return not point.values.is_usual and self.judge.is_choice(
+                answered, point.feeds, point.expected, tally.held_to, where
             )
         return (
             is_negligible(point.expected, answered, point.feeds)

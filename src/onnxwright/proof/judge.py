@@ -125,13 +125,19 @@ class Judge:
             self._notice("ties", f"PyTorch picks among {told}", where, key=str(is_close))
         return is_tie
 
-    def is_choice(
-        self, found: Mapping[str, float], feeds: Tensors, expected: Tensors, of: ToleranceClass, where: str
-    ) -> bool:
-        """Whether each output that is wrong is another one of the reference too, where that takes others of equal elements."""
-        limits = self._limits(of, self._floors)
-        moved = self._reference.choice(feeds, expected)
-        is_choice = all(moved[name] > limits[name] for name, error in found.items() if error > limits[name])
+    def is_choice(self, answered: Tensors, feeds: Tensors, expected: Tensors, of: ToleranceClass, where: str) -> bool:
+        """Whether each element that is wrong is another one of the reference too, once it takes others of equals."""
+        limits, other = self._limits(of, self._floors), self._reference.otherwise(feeds)
+        is_choice = all(
+            is_comparable(array, answered.get(name))
+            and name in other
+            and is_comparable(array, other[name])
+            and not np.any(
+                tolerance.differing(array, answered[name], limits[name])
+                & ~tolerance.differing(array, other[name], limits[name])
+            )
+            for name, array in expected.items()
+        )
         if is_choice:
             self._notice("ties", "PyTorch picks among equal elements, which it does not define", where, key="False")
         return is_choice

@@ -127,7 +127,8 @@ class PyTorchSession:
         Raises:
             ForwardError: when the module raises.
         """
-        with self._from_first_state(), Turned():
+        turned = Turned()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+        with self._from_first_state(), turned:
             return self._unguarded.run(feeds, threads=self._threads_for(feeds))
 
     def depends_on_chance(self, feeds: Tensors) -> bool:

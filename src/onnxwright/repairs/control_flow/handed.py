@@ -65,7 +65,7 @@ class Stacked:
 
     def append(self, one: Tensor) -> None:
         """Adds an element at the end."""
-        self._become(self + [one])
+        self.extend([one])
 
     def extend(self, more: Any) -> None:
         """Adds elements at the end."""

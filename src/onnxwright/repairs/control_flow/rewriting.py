@@ -191,10 +191,8 @@ def _guarded(block: Sequence[ast.stmt], broken: str, skipped: str) -> list[ast.s
     return done or [ast.Pass()]
 
 
-def _with_rest_guarded(
-    statement: ast.If, rest: Sequence[ast.stmt], broken: str, skipped: str
-) -> list[ast.stmt]:
-    """Guards the sides of a branch, and returns what follows it, guarded; nothing where the other side takes that in."""
+def _with_rest_guarded(statement: ast.If, rest: Sequence[ast.stmt], broken: str, skipped: str) -> list[ast.stmt]:
+    """Guards the sides of a branch, and returns what follows it; nothing where the other side takes that in."""
     sides = [statement.body, statement.orelse]
     leaving = [bool(side) and isinstance(side[-1], (ast.Break, ast.Continue)) for side in sides]
     if any(leaving):

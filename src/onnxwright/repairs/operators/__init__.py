@@ -31,7 +31,7 @@ _SEPARATOR: Final = ", "
 class Twin:
     """An operator by the places from which it is called (`torch.nn.functional.pad`), and what stands in for it.
 
-    A place may be an attribute that is computed (`torch.Tensor.mT`), of a twin with `told`: it is right for all tensors.
+    A place may be a computed attribute (`torch.Tensor.mT`), of a twin with `told`: it is right for all tensors.
     """
 
     name: str

@@ -22,7 +22,9 @@ def stretches(x: Tensor, axis: int, count: Any) -> Tensor:
     count = count.to(torch.int64) if isinstance(count, Tensor) else count
     at = torch.arange(x.shape[axis], device=x.device)
     numbers = torch.arange(count, device=x.device)[:, None]
-    return (at >= numbers * length // count) & (at < ((numbers + 1) * length + count - 1) // count)
+    ends: Tensor = ((numbers + 1) * length + count - 1) // count
+    inside: Tensor = (at >= numbers * length // count) & (at < ends)
+    return inside
 
 
 def means(x: Tensor, axis: int, count: Any) -> Tensor:

@@ -24,7 +24,7 @@ def _atan2(input: Tensor, other: Tensor) -> Tensor:  # noqa: A002 - torch's name
 
 
 def _are_real(input: Tensor, other: Tensor) -> bool:  # noqa: A002 - torch's name
-    return all(isinstance(one, Tensor) and one.is_floating_point() for one in (input, other))
+    return input.is_floating_point() and other.is_floating_point()
 
 
 _PLACES = tuple(f"{owner}.{name}" for owner in ("torch", "torch.Tensor") for name in ("atan2", "arctan2"))

@@ -1,4 +1,4 @@
-"""Linear systems by elimination with pivots (Gauss-Jordan), written out row by row for matrices of a fixed small size."""
+"""Linear systems by elimination with pivots (Gauss-Jordan), row by row, for matrices of a fixed small size."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 _LARGEST: Final = 32
 
 
-def is_small(matrix: Any, *_: object, **__: object) -> bool:
-    """Whether something is a square matrix, or a batch of such, of few rows in a known number."""
-    if not isinstance(matrix, Tensor) or not matrix.is_floating_point() or matrix.dim() < 2:
+def is_small(matrix: Tensor, *_: object, **__: object) -> bool:
+    """Whether a matrix, or a batch of such, has few rows in a known number."""
+    if not matrix.is_floating_point() or matrix.dim() < 2:
         return False
-    rows = matrix.shape[-1]
+    rows: Any = matrix.shape[-1]
     return not isinstance(rows, torch.SymInt) and int(rows) <= _LARGEST
 
 

@@ -19,7 +19,8 @@ def whole(x: Pair, size: Any, dim: int, norm: str | None = None) -> Tensor:
     place = torch.arange(x.shape[dim], device=real.device)
     is_known, is_mirrored = place <= size // 2, (place > 0) & (2 * place < size)
     weights = (is_known.to(real.dtype) + is_mirrored.to(real.dtype))[:, None] * scale(size, norm, is_inverse=True)
-    return (real @ (cosines * weights) - imag @ (sines * weights)).movedim(-1, dim)
+    answer: Tensor = real @ (cosines * weights) - imag @ (sines * weights)
+    return answer.movedim(-1, dim)
 
 
 def _irfft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Tensor:  # noqa: A002

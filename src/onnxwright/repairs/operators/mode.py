@@ -1,4 +1,4 @@
-"""`mode` as the least of the elements that are equal to the most others: exporters have none. For numbers without NaN."""
+"""`mode` as the least of the elements that are equal to the most others: exporters have none. Without NaN."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> torch.return_types
     places = torch.ones_like(moved, dtype=torch.int64).cumsum(-1) - 1
     last = torch.where(moved == values, places, torch.zeros_like(places)).amax(-1, keepdim=True)
     found = values.movedim(-1, dim), last.movedim(-1, dim)
-    return torch.return_types.mode(found if keepdim else tuple(one.squeeze(dim) for one in found))
+    return torch.return_types.mode(found if keepdim else (found[0].squeeze(dim), found[1].squeeze(dim)))
 
 
 def _is_row(x: Tensor, *_: object, **__: object) -> bool:

@@ -1,4 +1,4 @@
-"""`LSTM`, `GRU` and `RNN` on packed sequences, without a look at how many there are: they check that by a read in Python.
+"""`LSTM`, `GRU` and `RNN` on packed sequences, without the check of how many there are, which Python reads.
 
 Sequences that are packed with `enforce_sorted=False` bring their order along, and its length is their number.
 """
@@ -16,6 +16,7 @@ from onnxwright.repairs.operators import Twin
 
 def _run(self: Any, input: PackedSequence, hx: Any = None) -> tuple[PackedSequence, Any]:  # noqa: A002 - torch's name
     data, batch_sizes, order, back = input
+    assert order is not None, "taken only with an order"
     is_lstm = self.mode == "LSTM"
     if hx is None:
         sizes = self.hidden_size, self.proj_size or self.hidden_size

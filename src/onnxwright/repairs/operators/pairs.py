@@ -162,7 +162,7 @@ _CALLED = {"mul": "__mul__", "multiply": "__mul__", "add": "__add__", "sub": "__
 def paired(value: Any) -> Any:
     """Returns a complex tensor or number as a pair, and anything else as it is."""
     if isinstance(value, Tensor) and value.is_complex():
-        if torch.jit.is_tracing():  # of a weight: a graph that is traced can't hold it
+        if torch._C._get_tracing_state() is not None:  # of a weight: a graph that is traced can't hold it
             return Pair(*(torch.from_numpy(part.copy()) for part in _parts(value.detach().resolve_conj().numpy())))
         parts = torch.view_as_real(value.detach().resolve_conj())
         return Pair(parts[..., 0], parts[..., 1])

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from onnxwright.repairs.operators import Twin
 from onnxwright.repairs.operators.fft import transformed
-from onnxwright.repairs.operators.pairs import Pair, as_pair
+from onnxwright.repairs.operators.pairs import as_pair
 from onnxwright.repairs.operators.rfft import half
 from onnxwright.repairs.operators.unfold import windows
 
