@@ -264,6 +264,16 @@ class Volume(nn.Module):
         return torch.nn.functional.grid_sample(x[:, None, :, :], grid, align_corners=False)
 
 
+class Upsampling(nn.Module):
+    """Cuts what it has made longer to the length that it had, or pads it, on both sides; and transposes it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = torch.nn.functional.avg_pool1d(x.mT, 3, 3, ceil_mode=True)
+        longer = pooled.repeat_interleave(3, -1)
+        missing = x.shape[1] - longer.shape[-1]
+        return torch.nn.functional.pad(longer, (missing // 2, missing - missing // 2)).mT
+
+
 # The module, the way that mends it, and the route that is asked for: the others take their time.
 MENDED = {
     "piecewise on a length": (LengthBranch, "trace@18; piecewise=sequence > 8", "trace"),
@@ -280,6 +290,7 @@ MENDED = {
     "opset": (Volume, "trace@20", "trace"),
     "scripting a function": (Halving, "trace@18; scripting=test_repairs.py:", "trace"),
     "scripting": (Mixed, "trace@18; scripting=inner", "trace"),
+    "operators, halves of sizes": (Upsampling, "floor_divide, mT", "trace"),
     "operators, median": (MedianPool, "dynamo@18; operators=median", "dynamo"),
     "operators, attention": (Encoder, "dynamo@18; operators=unflatten, scaled_dot_product_attention", "dynamo"),
     "operators, len": (Counted, "trace@18; operators=len", "trace"),

@@ -139,6 +139,16 @@ def distance(reference: Array, candidate: Array) -> float:
     return _float_distance(reference, candidate)
 
 
+def differing(reference: Array, candidate: Array, limit: float) -> Array:
+    """Returns which elements are farther apart than a limit, as `distance` has it; both have one shape and type."""
+    if not is_float(reference.dtype.name):
+        return np.asarray(reference != candidate)
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.abs(candidate.astype(np.float64) - reference) / (np.abs(reference) + _scale(reference))
+    is_same = (reference == candidate) | (np.isnan(reference) & np.isnan(candidate))
+    return np.asarray(~is_same & ~(apart <= limit))
+
+
 def coarse_distance(reference: Array, candidate: Array) -> float:
     """Returns the largest error of any element relative to the tensor's greatest magnitude: `max |c - r| / max |r|`."""
     error = greatest = 0.0

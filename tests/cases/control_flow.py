@@ -206,10 +206,46 @@ class Windows(Linear):
         return {"y": y.unflatten(1, (-1, 5)).sum(2).cumsum(1)[:, -1]}
 
 
+class Backtracking(nn.Module):
+    """Keeps what it chose step by step, and goes back along it, as decoders do."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        score, chosen = x[:, 0], []
+        for step in range(x.shape[1]):
+            best, index = (score[:, :, None] + x[:, step, None]).max(1)
+            chosen.append(index)
+            score = best - best.amax(1, keepdim=True)
+        tag, path, front = score.argmax(1), [], []
+        for index in reversed(chosen):
+            tag = index.gather(1, tag[:, None]).squeeze(1)
+            path.append(tag)
+            front.insert(0, tag)
+        path.reverse()
+        path.append(tag)
+        return {"y": torch.stack(path[::-1], 1).float() - torch.stack([*front[:1], *path[:1]], 1).sum(1)[:, None]}
+
+
+class Counts(Linear):
+    """Reads numbers as Python has them, row by row, and skips layers that get nothing to do."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        counts, rows = (x[..., 0] > 0).sum(1).tolist(), []
+        for row, count in zip(x, counts, strict=True):
+            kept = row[: max(1, count)]
+            rows.append(functional.pad(kept, (0, 0, 0, x.shape[1] - kept.shape[0])))
+        y = torch.stack(rows) + max(counts)
+        for number, layer in enumerate((self.layer, self.other)):
+            places, _ = torch.where(x[:, :, 1] * (1 - 2 * number) > 1)
+            if places.numel() == 0:
+                continue
+            y = y.index_add(0, places, layer(x[places]))
+        return {"y": y}
+
+
 MODULES = {
     kind.__name__: kind
     for kind in (
         *(ValueBranch, EarlyReturn, ReturnsDeep, EarlyExit, Rows, Comprehension, Cells),
-        *(Lengths, Filter, Shrinking, Padded, Counted, Helper, Windows),
+        *(Lengths, Filter, Shrinking, Padded, Counted, Helper, Windows, Backtracking, Counts),
     )
 }

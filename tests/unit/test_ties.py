@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from onnxwright.pytorch.ties import Ties
+from onnxwright.pytorch.ties import Ties, Turned
 
 APART = torch.tensor([[3.0, 1.0, 2.0], [5.0, 6.0, 4.0]])
 TIED = torch.tensor([[3.0, 1.0, 1.0], [5.0, 6.0, 4.0]])
@@ -66,3 +66,35 @@ def test_equal_elements_below_those_that_are_picked_are_no_ties():
         TIED.topk(1)
 
     assert not watch.is_found
+
+
+PICKING = [
+    lambda x: x.topk(2, largest=False),
+    lambda x: x.sort(),
+    lambda x: x.sort(dim=0, descending=True),
+    lambda x: x.kthvalue(2),
+    lambda x: x.median(1),
+    lambda x: x.max(1),
+]
+
+
+@pytest.mark.parametrize("pick", PICKING)
+def test_others_are_taken_of_equal_elements_alone(pick):
+    expected = pick(APART)
+
+    with Turned():
+        values, places = pick(APART)
+
+    assert torch.equal(values, expected[0])
+    assert torch.equal(places, expected[1])
+
+
+@pytest.mark.parametrize(("pick", "turns"), [*((pick, True) for pick in PICKING[:2]), (PICKING[-1], False)])
+def test_equal_elements_change_places_where_pytorch_defines_none(pick, turns):
+    expected = pick(TIED)
+
+    with Turned():
+        values, places = pick(TIED)
+
+    assert torch.equal(values, expected[0])
+    assert torch.equal(places, expected[1]) is not turns

@@ -205,3 +205,22 @@ def test_int8_is_held_to_ten_times_its_error_on_samples():
     assert held.limit(0.0) == held.limit(1.0) == pytest.approx(0.1)
     assert quantized(1e-6).limit(0.0) == 0.02
     assert quantized(3.0).limit(0.0) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate", "expected"),
+    [
+        ([1.0, 2.0, 100.0], [1.0, 2.1, 100.0], [False, True, False]),
+        ([1.0, 2.0, 100.0], [1.0, 2.0, 100.001], [False, False, False]),
+        ([np.nan, np.inf, 1.0], [np.nan, np.inf, np.nan], [False, False, True]),
+        ([np.inf, 1.0, 1.0], [-np.inf, np.inf, 1.0], [True, True, False]),
+    ],
+)
+def test_elements_that_differ_are_told_from_those_that_dont(reference, candidate, expected):
+    arrays = [np.array(one, np.float32) for one in (reference, candidate)]
+
+    assert tolerance.differing(*arrays, 1e-3).tolist() == expected
+
+
+def test_whole_numbers_differ_where_they_are_not_equal():
+    assert tolerance.differing(np.array([1, 2]), np.array([1, 3]), 1e-3).tolist() == [False, True]

@@ -259,7 +259,7 @@ class Bench:
             return
         found = errors(expected, answered, tally.held_to)
         ruling = self.judge.rule(found, point.feeds, expected, answered, tally.held_to)
-        if ruling.hidden and not point.values.is_extreme:
+        if ruling.hidden and not (point.values.is_extreme or point.values.is_repeated):
             where = f"{in_sizes(point.sizes)}, {point.values.name} values"
             is_close = self.judge.is_tie(point.feeds, where, is_close=True)
             tally.hidden.append(_Hidden(ruling, where, is_close))
@@ -289,12 +289,19 @@ class Bench:
     def _tells_nothing(self, point: _Point, answered: Tensors, tally: Tally, found: Mapping[str, float]) -> bool:
         """Whether unusual values make a difference that may well be rounding, or a choice among equal elements.
 
-        Of usual values, that is said only where rounding chooses among almost equal elements, and hardly ever.
+        Of usual values, that is said only where rounding chooses among almost equal elements, and hardly ever. Of whole
+        and repeated numbers, where PyTorch itself answers otherwise once it takes others of equal elements.
         """
         where = f"{in_sizes(point.sizes)}, {point.values.name} values"
         if not point.values.is_extreme:
             is_lone = _LONE * (len(tally.failed) + 1) <= len(tally.agreed)
-            return is_lone and self.judge.is_tie(point.feeds, where, is_close=True)
+            if is_lone and self.judge.is_tie(point.feeds, where, is_close=True):
+                return True
+            if point.values.is_repeated and is_negligible(point.expected, answered, point.feeds):
+                return True  # what rows have in common is gone where one is taken from another
+            return not point.values.is_usual and self.judge.is_choice(
+                answered, point.feeds, point.expected, tally.held_to, where
+            )
         return (
             is_negligible(point.expected, answered, point.feeds)
             or self.judge.is_tie(point.feeds, where)

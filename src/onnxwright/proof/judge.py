@@ -93,7 +93,7 @@ class Judge:
         over = [name for name, error in errors.items() if error > limits[name]]
         if not over:
             return Ruling(is_right=True, limits=limits)
-        if any(not _is_comparable(expected[name], answered.get(name)) for name in over) or self._is_unsteady(
+        if any(not is_comparable(expected[name], answered.get(name)) for name in over) or self._is_unsteady(
             feeds, expected
         ):
             return Ruling(is_right=False, limits=limits)
@@ -124,6 +124,23 @@ class Judge:
             told = "elements that differ by rounding alone" if is_close else "equal elements, which it does not define"
             self._notice("ties", f"PyTorch picks among {told}", where, key=str(is_close))
         return is_tie
+
+    def is_choice(self, answered: Tensors, feeds: Tensors, expected: Tensors, of: ToleranceClass, where: str) -> bool:
+        """Whether each element that is wrong is another one of the reference too, once it takes others of equals."""
+        limits, other = self._limits(of, self._floors), self._reference.otherwise(feeds)
+        is_choice = all(
+            is_comparable(array, answered.get(name))
+            and name in other
+            and is_comparable(array, other[name])
+            and not np.any(
+                tolerance.differing(array, answered[name], limits[name])
+                & ~tolerance.differing(array, other[name], limits[name])
+            )
+            for name, array in expected.items()
+        )
+        if is_choice:
+            self._notice("ties", "PyTorch picks among equal elements, which it does not define", where, key="False")
+        return is_choice
 
     def is_steep(self, found: Mapping[str, float], feeds: Tensors, of: ToleranceClass, where: str) -> bool:
         """Whether one rounding of the inputs moves the reference so far that errors may well be nothing else."""
@@ -167,8 +184,8 @@ def _is_hidden(noise: float, expected: Array, answered: Array) -> bool:
     return is_noisy and (is_coarse or not np.isfinite(noise))
 
 
-def _is_comparable(expected: Array, answered: Array | None) -> bool:
-    """Whether noise could explain a difference: the same shape, and NaN and infinity in the same places."""
+def is_comparable(expected: Array, answered: Array | None) -> bool:
+    """Returns whether noise could explain a difference: the same shape, and NaN and infinity in the same places."""
     if answered is None or answered.shape != expected.shape or answered.dtype != expected.dtype:
         return False
     return not is_float(expected.dtype.name) or np.isfinite(tolerance.distance(expected, answered))
@@ -181,7 +198,7 @@ def is_negligible(expected: Tensors, answered: Tensors, feeds: Tensors) -> bool:
     """
     largest_in = max((_greatest(array) for array in feeds.values() if is_float(array.dtype.name)), default=0.0)
     for name, array in expected.items():
-        if not _is_comparable(array, answered.get(name)):
+        if not is_comparable(array, answered.get(name)):
             return False
         difference = _greatest(answered[name].astype(np.float64) - array) if is_float(array.dtype.name) else 0.0
         exact = is_float(array.dtype.name) or np.array_equal(array, answered[name])

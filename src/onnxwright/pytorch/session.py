@@ -16,7 +16,7 @@ from onnxwright.pytorch.devices import whole_mantissas
 from onnxwright.pytorch.lines import user_line_of
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, layers_as_written, setting, tolerated
 from onnxwright.pytorch.reads import ValueReads
-from onnxwright.pytorch.ties import Ties
+from onnxwright.pytorch.ties import Ties, Turned
 from onnxwright.pytorch.tipping import Tipping
 from onnxwright.pytorch.widened import Widening, unwrapped, widen, without_fast_paths
 from onnxwright.samples import TYPICAL, Sampler, Values
@@ -121,6 +121,16 @@ class PyTorchSession:
         with contextlib.suppress(ForwardError), self._from_first_state(), watch:
             self._unguarded.run(feeds)
         return watch.is_close if is_close else watch.is_found
+
+    def run_turned(self, feeds: Tensors) -> dict[str, Array]:
+        """Answers with others taken of equal elements, wherever it picks among such.
+
+        Raises:
+            ForwardError: when the module raises.
+        """
+        turned = Turned()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+        with self._from_first_state(), turned:
+            return self._unguarded.run(feeds, threads=self._threads_for(feeds))
 
     def depends_on_chance(self, feeds: Tensors) -> bool:
         """Whether numbers that torch's random generators give reach an output, or are read by Python."""

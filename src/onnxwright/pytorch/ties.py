@@ -60,6 +60,24 @@ class Ties(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves 
         self.is_close |= is_close
 
 
+class Turned(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+    """Has what picks or orders elements go through them from the other end, so that of equal ones it takes others."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        names = _TURNED.get(func)
+        axis = _given(args, kwargs, names, (-1,) * len(names))[-1] if names else None
+        if axis is None or not args[0].dim():
+            return func(*args, **kwargs)
+        values, places = func(args[0].flip(axis), *args[1:], **kwargs)
+        return values, args[0].shape[axis] - 1 - places
+
+
+_TURNED = {torch.ops.aten.topk.default: ("k", "dim"), torch.ops.aten.sort.default: ("dim",), **_PICKING}
+
+
 def _closest(tensor: Tensor, dim: int, count: int | None, *, is_descending: bool) -> tuple[bool, bool]:
     """Whether two of the first so many elements are equal, and whether two are almost equal."""
     if tensor.dim() == 0 or not tensor.numel():

@@ -26,6 +26,10 @@ UNDEFINED: Final = Undefined()
 Values = tuple[Any, ...]
 
 
+class Prepended(list[Any]):
+    """A list that a round has put elements in front of."""
+
+
 class Stacked:
     """A list with one element, or several, for each round of a loop: its elements stand in one tensor."""
 
@@ -39,8 +43,36 @@ class Stacked:
         """All elements, along the first axis."""
         return torch.cat([torch.stack(self.before), self.rounds]) if self.before else self.rounds
 
-    def __getitem__(self, index: Any) -> Tensor:
-        return self.whole[index]
+    def __getitem__(self, index: Any) -> Any:
+        if not isinstance(index, slice):
+            return self.whole[index]
+        is_reversed = index == slice(None, None, -1)
+        return Stacked((), self.whole.flip(0) if is_reversed else self.whole[index])
+
+    def __add__(self, more: Any) -> Stacked:
+        if not more:
+            return self
+        added = more.whole if isinstance(more, Stacked) else torch.stack(list(more))
+        return Stacked((), torch.cat([self.whole, added]))
+
+    def copy(self) -> Stacked:
+        """Returns a list of its own."""
+        return Stacked(self.before, self.rounds)
+
+    def reverse(self) -> None:
+        """Turns the order round."""
+        self._become(self[::-1])
+
+    def append(self, one: Tensor) -> None:
+        """Adds an element at the end."""
+        self.extend([one])
+
+    def extend(self, more: Any) -> None:
+        """Adds elements at the end."""
+        self._become(self + more)
+
+    def _become(self, other: Stacked) -> None:
+        self.before, self.rounds = other.before, other.rounds
 
 
 @dataclasses.dataclass
@@ -81,6 +113,8 @@ def is_same(one: Any, other: Any) -> bool:
         return False
     if isinstance(one, (SymInt, SymFloat, SymBool)):
         return bool(one.node.expr == other.node.expr)
+    if is_number(one):  # dynamo shows sizes as numbers
+        return statically_known_true(one == other)
     try:
         return bool(one == other)
     except Exception:  # noqa: BLE001 - the user's own classes compare as they like
@@ -108,7 +142,8 @@ def as_tensor(value: Any, kind: Any, other: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value.to(dtype).clone(memory_format=torch.contiguous_format)
     if value is UNDEFINED or value is None:
-        return torch.zeros_like(other, dtype=dtype) if isinstance(other, Tensor) else torch.full((), 0, dtype=dtype)
+        shape = other.shape if isinstance(other, Tensor) else ()  # not of what a loop of no rounds can't compute
+        return torch.zeros(shape, dtype=dtype)
     return torch.full((), value, dtype=dtype)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import SymInt, Tensor
 
-from onnxwright.repairs.control_flow.handed import ControlFlowError, Values
+from onnxwright.repairs.control_flow.handed import ControlFlowError, Prepended, Several, Stacked, Values
 
 
 def taken(argument: Any) -> Any:
@@ -17,9 +17,10 @@ def taken(argument: Any) -> Any:
 
 def changed(owner: Any, method: str, *args: Any, **kwargs: Any) -> Any:
     """What a method makes of its owner in place, as a new one."""
-    if isinstance(owner, list) and method in ("append", "extend"):
-        return [*owner, *(args if method == "append" else args[0])]
+    if isinstance(owner, list) and method == "insert" and args[0] == 0:
+        return Prepended([args[1], *owner])
     copied = owner.clone() if isinstance(owner, Tensor) else owner
+    copied = owner.copy() if isinstance(owner, (list, Stacked)) else copied
     getattr(copied, method)(*args, **kwargs)
     return copied
 
@@ -60,6 +61,9 @@ def _placed(owner: Tensor, parts: Values, value: Any) -> Tensor:
 def picked(owner: Any, index: Any) -> Any:
     """What stands at an index, which may be a tensor where Python would have a number."""
     parts = index if isinstance(index, tuple) else (index,)
+    if isinstance(owner, Several):
+        return owner.item(*(picked(one, index) for one in owner.tensors))
+    owner = owner.whole if isinstance(owner, Stacked) and _varies(index) else owner
     if not isinstance(owner, Tensor) or not any(_varies(part) for part in parts):
         return owner[index]
     if any(isinstance(part, (list, Tensor)) and not _is_scalar(part) for part in parts):

@@ -2,6 +2,8 @@
 
 It follows the strides of each from axis to axis, and stops at `max(size, 1)`, which PyTorch writes where a size might
 be 0. What branches hand on is dense: so is the joint answer, whose sizes are joined axis by axis.
+
+It also refuses inputs that share memory, as views of one tensor do. Branches write into none of them.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from torch import Tensor
 
 @contextlib.contextmanager
 def dense_answers() -> Iterator[None]:
-    """Has `torch.cond` join answers as dense ones while entered."""
+    """Has `torch.cond` join answers as dense ones, and take inputs that share memory, while entered."""
+    from torch._higher_order_ops import utils
+
     conditional: Any = sys.modules["torch._higher_order_ops.cond"]  # the package has a function of that name
     own = conditional._merge_output
 
@@ -29,7 +33,14 @@ def dense_answers() -> Iterator[None]:
         with mode:
             return torch.empty(sizes, dtype=one.dtype, device=one.device)
 
-    with mock.patch.object(conditional, "_merge_output", merge):
+    def shares_or_writes(*args: Any, **kwargs: Any) -> tuple[bool, bool]:
+        (_, *with_answers), written = utils.potential_input_alias_or_mutation(*args, **kwargs)
+        return any(with_answers), bool(written)
+
+    with (
+        mock.patch.object(conditional, "_merge_output", merge),
+        mock.patch.object(utils, "has_potential_input_alias_or_mutation", shares_or_writes),
+    ):
         yield
 
 

@@ -12,9 +12,11 @@ import copy
 import itertools
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from onnxwright.repairs.control_flow.lasting import is_set_at_once, is_set_first, reads
 from onnxwright.repairs.control_flow.twins import TWINS
 
 _FLOW: Final = "__flow__"
@@ -32,6 +34,8 @@ _TELLING: Final = (builtins.print, warnings.warn)
 """Functions that only tell the user something, beside the methods of loggers."""
 _ASKING_KINDS: Final = ("isinstance", "hasattr", "callable", "issubclass")
 _PLACED: Final = ("picked", "stored", "changed")
+_CHANGING: Final = ("append", "extend", "insert", "reverse")
+"""Methods of lists that change them, beside those of tensors that end in an underscore."""
 _MOST_STATEMENTS: Final = 400
 """A statement after a branch that returns is copied into its sides; no function may grow beyond this."""
 
@@ -52,6 +56,7 @@ def rewritten(function: ast.FunctionDef, known: Mapping[str, Any]) -> ast.Functi
     arguments = [*function.args.posonlyargs, *function.args.args]
     names = _Names(function)
     body = _Returns().closed(_Exits(names).lowered(function.body))
+    names.know_reads(body)
     body = _Functional(names, known, arguments[0].arg if arguments else None).block(body)
     head = [_statement(f"from onnxwright.repairs.control_flow import {part} as {name}") for name, part in _USED.items()]
     head += [_statement(f"{one.arg} = {_INDEXING}.taken({one.arg})") for one in (*arguments, *function.args.kwonlyargs)]
@@ -73,20 +78,36 @@ class _Names:
     def __init__(self, function: ast.FunctionDef):
         arguments = function.args
         taken = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-        self._arguments = {one.arg for one in taken if one is not None}
-        self.all = self._arguments | _stored(function.body)
+        self.arguments = {one.arg for one in taken if one is not None}
+        """What the function is given."""
+        self.all = self.arguments | _stored(function.body)
         """Arguments, and what is set."""
         self._count = itertools.count()
+        self._reads: Counter[str] = Counter()
         self.used: set[str] = set()
         """Those that branches and loops hand on, arguments left out."""
 
     def fresh(self, what: str) -> str:
         return f"__{what}_{next(self._count)}"
 
-    def handed_on(self, statements: Iterable[ast.stmt]) -> list[str]:
-        """Returns the names that statements set, in order."""
-        names = sorted(_stored(statements))
-        self.used.update(name for name in names if name not in self._arguments)
+    def know_reads(self, body: Sequence[ast.stmt]) -> None:
+        """Takes in where the function reads which names, before anything in it is rewritten."""
+        self._reads = reads(body)
+
+    def lasting(self, *blocks: Sequence[ast.stmt]) -> list[str]:
+        """Returns the names that blocks set, in order, but for those that matter inside of one alone."""
+        names = _stored(statement for block in blocks for statement in block)
+        inside = reads(statement for block in blocks for statement in block)
+        passing = {
+            name
+            for name in names - self.arguments
+            if inside[name] == self._reads[name] and all(is_set_first(name, block) for block in blocks)
+        }
+        return self._handed_on(names - passing)
+
+    def _handed_on(self, found: Iterable[str]) -> list[str]:
+        names = sorted(found)
+        self.used.update(name for name in names if name not in self.arguments)
         return names
 
 
@@ -165,14 +186,22 @@ def _guarded(block: Sequence[ast.stmt], broken: str, skipped: str) -> list[ast.s
         done.append(statement)
         if exits:
             assert isinstance(statement, ast.If)
-            statement.body = _guarded(statement.body, broken, skipped)
-            statement.orelse = _guarded(statement.orelse, broken, skipped)
-            rest = _guarded(block[place + 1 :], broken, skipped)
-            if rest:
-                asked = _expression(f"not ({broken} or {skipped})", statement)
-                done.append(ast.copy_location(ast.If(asked, rest, []), statement))
+            done += _with_rest_guarded(statement, block[place + 1 :], broken, skipped)
             break
     return done or [ast.Pass()]
+
+
+def _with_rest_guarded(statement: ast.If, rest: Sequence[ast.stmt], broken: str, skipped: str) -> list[ast.stmt]:
+    """Guards the sides of a branch, and returns what follows it; nothing where the other side takes that in."""
+    sides = [statement.body, statement.orelse]
+    leaving = [bool(side) and isinstance(side[-1], (ast.Break, ast.Continue)) for side in sides]
+    if any(leaving):
+        sides[leaving.index(True) - 1] += rest
+        rest = []
+    statement.body, statement.orelse = (_guarded(side, broken, skipped) for side in sides)
+    rest = _guarded(rest, broken, skipped) if rest else []
+    asked = _expression(f"not ({broken} or {skipped})", statement)
+    return [ast.copy_location(ast.If(asked, rest, []), statement)] if rest else []
 
 
 class _Returns:
@@ -246,7 +275,7 @@ class _Functional(ast.NodeTransformer):
         if _is_of_kinds(node.test):
             return ast.copy_location(ast.If(test, self.block(node.body), self.block(node.orelse)), node)
         returns = _returns(node.body)
-        handed = self._names.handed_on([*node.body, *node.orelse])
+        handed = self._names.lasting(node.body, node.orelse)
         then = self._function("then", node.body, handed, node, returns=returns)
         other = self._function("otherwise", node.orelse, handed, node, returns=returns)
         call = _call("branch", [test, _name(then.name), _name(other.name), _line(node), *map(_name, handed)])
@@ -262,7 +291,7 @@ class _Functional(ast.NodeTransformer):
         return [*done, *self.block(rest)]
 
     def visit_While(self, node: ast.While) -> ast.AST | list[ast.stmt]:
-        handed = self._names.handed_on(node.body)
+        handed = self._names.lasting(node.body)
         test = self._function("test", [ast.Return(node.test)], handed, node, returns=True)
         body = self._function("body", node.body, handed, node)
         call = _call("loop", [_name(test.name), _name(body.name), _line(node), *map(_name, handed)])
@@ -272,7 +301,7 @@ class _Functional(ast.NodeTransformer):
         items = self.visit(node.iter)
         item = self._names.fresh("item")
         set_item = ast.copy_location(ast.Assign([node.target], _name(item)), node)
-        handed = self._names.handed_on([set_item, *node.body])
+        handed = self._names.lasting([set_item, *node.body])
         body = self._function("body", [set_item, *node.body], handed, node)
         body.args.args.insert(0, ast.arg(item))
         call = _call("each", [items, _name(body.name), _line(node), *map(_name, handed)])
@@ -329,6 +358,8 @@ class _Functional(ast.NodeTransformer):
             node.args = [_name("__class__"), _name(self._first)]
             return node
         self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "tolist" and not (node.args or node.keywords):
+            return ast.copy_location(ast.Call(_attribute(_TWINS, "tolist"), [node.func.value], []), node)
         twin = self._twin(node.func)
         node.func = _attribute(_TWINS, twin) if twin else node.func
         return node
@@ -405,8 +436,10 @@ class _Functional(ast.NodeTransformer):
         returns: bool = False,
     ) -> ast.FunctionDef:
         """A function of the names that a block sets, which returns them, unless the block itself returns."""
+        passing = sorted(_stored(block) - {*names} - self._names.arguments)
+        unset = [name for name in passing if not is_set_at_once(name, block)]
         self._depth += 1
-        body = self.block(block)
+        body = [_located(f"{name} = {_FLOW}.UNDEFINED", node) for name in unset] + self.block(block)
         self._depth -= 1
         if not returns:
             body.append(ast.Return(_tuple(names)))
@@ -451,7 +484,7 @@ def _changed(call: ast.expr) -> str | None:
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
         return None
     method, owner = call.func.attr, call.func.value
-    is_changing = method in ("append", "extend") or (method.endswith("_") and not method.endswith("__"))
+    is_changing = method in _CHANGING or (method.endswith("_") and not method.endswith("__"))
     return owner.id if is_changing and isinstance(owner, ast.Name) else None
 
 

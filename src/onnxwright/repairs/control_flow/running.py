@@ -18,6 +18,7 @@ from torch import SymBool, Tensor
 from onnxwright.repairs.control_flow.handed import (
     UNDEFINED,
     Carried,
+    Prepended,
     Several,
     Stacked,
     Values,
@@ -143,7 +144,7 @@ def _rounds(several: Several, body: Callable[..., Values], line: int, values: Va
         for place in grown:
             known[place] = list(values[place])
         done = body(several.item(*elements), *known)
-        new = tuple(torch.stack([one.clone() for one in done[place][len(values[place]) :]]) for place in grown)
+        new = tuple(torch.stack([one.clone() for one in _new(done[place], values[place])]) for place in grown)
         return (state[0] + 1, *carried.tensors(_without(done, grown))), new
 
     from torch._higher_order_ops.scan import scan
@@ -152,8 +153,20 @@ def _rounds(several: Several, body: Callable[..., Values], line: int, values: Va
     state, stacked = scan(rounds, (count, *carried.first), several.tensors)
     known = list(carried.values(state[1:]))
     for place, one in zip(grown, stacked, strict=True):
-        known[place] = Stacked(values[place], one.flatten(0, 1))
+        known[place] = _grown(values[place], one, is_in_front=isinstance(after[place], Prepended))
     return tuple(known)
+
+
+def _new(after: list[Any], before: list[Any]) -> list[Any]:
+    """What a round has added to a list, at its end or in front."""
+    return after[: len(after) - len(before)] if isinstance(after, Prepended) else after[len(before) :]
+
+
+def _grown(before: list[Any], rounds: Tensor, *, is_in_front: bool) -> Stacked:
+    """A list with what each round has added to it."""
+    if not is_in_front:
+        return Stacked(before, rounds.flatten(0, 1))
+    return Stacked((), rounds.flip(0).flatten(0, 1)) + before
 
 
 def _counted(several: Several, body: Callable[..., Values], carried: Carried) -> Values:

@@ -79,6 +79,9 @@ def _len(value: Any) -> Any:
 
 
 def _min(*args: Any, **kwargs: Any) -> Any:
+    row = _row(*args, **kwargs)
+    if row is not None:
+        return row.item(row.tensors[0].amin(0))
     if kwargs or len(args) != 2:
         return min(*args, **kwargs)
     if any(isinstance(one, Tensor) for one in args):
@@ -87,11 +90,21 @@ def _min(*args: Any, **kwargs: Any) -> Any:
 
 
 def _max(*args: Any, **kwargs: Any) -> Any:
+    row = _row(*args, **kwargs)
+    if row is not None:
+        return row.item(row.tensors[0].amax(0))
     if kwargs or len(args) != 2:
         return max(*args, **kwargs)
     if any(isinstance(one, Tensor) for one in args):
         return torch.maximum(*map(_tensor_of, args))
     return torch.sym_max(*args) if _are_followed(args) else max(*args)
+
+
+def _row(*args: Any, **kwargs: Any) -> Several | None:
+    """What `min` and `max` go through, where they are given a row of numbers whose length varies."""
+    several = several_of(args[0]) if len(args) == 1 and not kwargs else None
+    is_row = several is not None and len(several.tensors) == 1 and several.tensors[0].dim() == 1
+    return several if is_row else None
 
 
 def _tensor_of(value: Any) -> Tensor:
@@ -135,12 +148,34 @@ def _tensor(values: Any, **named: Any) -> Any:
     return torch.as_tensor(several.tensors[0], **named)
 
 
+def tolist(owner: Any) -> Any:
+    """Returns what `tolist` makes of a tensor: whole numbers as Python has them, others as tensors of no axes."""
+    if not isinstance(owner, Tensor):
+        return owner.tolist()
+    if owner.dim() == 0:
+        return owner if owner.is_floating_point() or owner.dtype == torch.bool else owner.item()
+    if several_of(owner) is not None:
+        return Several((owner,), tolist)
+    return [tolist(one) for one in owner.unbind(0)]
+
+
 def _sqrt(value: Any) -> Any:
     return value**0.5
 
 
 def _ceil(value: Any) -> Any:
     return torch.sym_int(math.ceil(value)) if isinstance(value, SymFloat) else math.ceil(value)
+
+
+def _round(value: Any, digits: int | None = None) -> Any:
+    """Rounds half to even, as Python does, a number that comes from sizes."""
+    if digits is not None or not isinstance(value, SymFloat):
+        return round(value, digits) if digits is not None else round(value)
+    return torch.sym_int(math.floor(value / 2 + 0.25)) + torch.sym_int(math.ceil(value / 2 - 0.25))
+
+
+def _floor(value: Any) -> Any:
+    return torch.sym_int(math.floor(value)) if isinstance(value, SymFloat) else math.floor(value)
 
 
 TWINS: Final[dict[str, tuple[Any, Callable[..., Any]]]] = {
@@ -158,6 +193,8 @@ TWINS: Final[dict[str, tuple[Any, Callable[..., Any]]]] = {
     "min": (min, _min),
     "max": (max, _max),
     "ceil": (math.ceil, _ceil),
+    "floor": (math.floor, _floor),
+    "round": (round, _round),
     "sqrt": (math.sqrt, _sqrt),
     "stack": (torch.stack, _stack),
     "tensor": (torch.tensor, _tensor),

@@ -22,14 +22,17 @@ from onnxwright.routes import Exported
 from onnxwright.source import Source
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 _SEPARATOR: Final = ", "
 
 
 @dataclass(frozen=True)
 class Twin:
-    """An operator by the places from which it is called (`torch.nn.functional.pad`), and what stands in for it."""
+    """An operator by the places from which it is called (`torch.nn.functional.pad`), and what stands in for it.
+
+    A place may be a computed attribute (`torch.Tensor.mT`), of a twin with `told`: it is right for all tensors.
+    """
 
     name: str
     places: tuple[str, ...]
@@ -45,6 +48,8 @@ class Twin:
     """Whether exporters take the operator, and get it wrong at times: where another is refused, it isn't to blame."""
     is_unread: bool = False
     """Whether it answers tensors where the operator reads their values in Python."""
+    is_of_sizes: bool = False
+    """Whether modules compute sizes with it, too, which are tensors only while a module is traced."""
     is_compiled: bool = False
     """Whether TorchScript may compile it in place of the operator; it is right for all arguments then."""
 
@@ -125,14 +130,32 @@ def _called(module: nn.Module, source: Source) -> list[str]:
     watched = [twin for twin in twins().values() if not twin.told]
     pairs = [(place, functools.partial(noting, twin)) for twin in watched for place in twin.places]
     with replaced(*pairs, held_by=module.modules()):
-        taken_by(module, source.sampler, source.traced)
+        sample = taken_by(module, source.sampler, source.traced)
+        if sample and any(twin.is_of_sizes for twin in watched):
+            _trace(module, sample)
     return list(called)
+
+
+def _trace(module: nn.Module, sample: Mapping[str, Tensor]) -> None:
+    """Runs a module while sizes are tensors."""
+    import torch
+
+    from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, tolerated
+    from onnxwright.routes import silence
+
+    function = TensorFunction(module, tuple(sample))
+    with Pristine(module), evaluation(module), silence(), torch.no_grad(), tolerated():
+        torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+            function, tuple(sample.values()), check_trace=False, strict=False
+        )
 
 
 def _stand_in(twin: Twin, own: Callable[..., Any] | None) -> Callable[..., Any]:
     """The twin, or the operator itself for calls that the twin doesn't take."""
     if twin.is_compiled or own is None:
         return twin.compute
+    if inspect.isdatadescriptor(own):
+        return cast(Callable[..., Any], property(twin.compute))
 
     @functools.wraps(own)
     def stand_in(*args: Any, **kwargs: Any) -> Any:

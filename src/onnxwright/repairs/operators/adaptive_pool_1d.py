@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from onnxwright.repairs.operators import Twin
-from onnxwright.repairs.operators.adaptive_pool_2d import is_fixed, pooled
-
-
-def _sizes(output_size: Any) -> Sequence[Any]:
-    return output_size if isinstance(output_size, tuple | list) else (output_size,)
+from onnxwright.repairs.operators.adaptive_pool_2d import is_several, pooled, sizes_of
 
 
 def _pool(input: Tensor, output_size: Any) -> Tensor:  # noqa: A002 - torch's name
-    return pooled(input, _sizes(output_size))
+    return pooled(input, sizes_of(output_size, 1))
 
 
 TWIN = Twin(
     "adaptive_avg_pool1d",
     ("torch.nn.functional.adaptive_avg_pool1d", "torch.adaptive_avg_pool1d"),
     _pool,
-    lambda input, output_size: is_fixed(input, _sizes(output_size)),  # noqa: A006 - torch's name
+    lambda input, output_size: is_several(input, sizes_of(output_size, 1)),  # noqa: A006 - torch's name
 )

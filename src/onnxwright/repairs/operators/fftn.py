@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from onnxwright.repairs.operators import Twin
-from onnxwright.repairs.operators.fft import is_pair_of_floats, of_real, transformed
-from onnxwright.repairs.operators.pairs import Pair
+from onnxwright.repairs.operators.fft import is_pair_of_floats, transformed
+from onnxwright.repairs.operators.pairs import Pair, as_pair
 
 
 def _fftn(input: Any, *, dim: Sequence[int] | None = None) -> Pair:  # noqa: A002
     axes = range(input.dim()) if dim is None else dim
-    return functools.reduce(transformed, axes, of_real(input))
+    return functools.reduce(transformed, axes, as_pair(input))
 
 
 TWIN = Twin("fftn", ("torch.fft.fftn",), _fftn, is_pair_of_floats)

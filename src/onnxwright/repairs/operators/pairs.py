@@ -1,16 +1,19 @@
-"""Complex numbers as pairs of real tensors, for code that only rotates with them."""
+"""Complex numbers as pairs of real tensors, for code that turns, scales and filters with them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from onnxwright.repairs.operators.atan2 import angle
+
 _KEPT = (
     *("unsqueeze", "squeeze", "transpose", "permute", "expand", "contiguous", "clone", "cpu"),
     *("repeat", "movedim", "detach", "index_select", "narrow", "repeat_interleave", "unflatten", "select"),
+    *("roll", "flip", "sum", "mean", "swapaxes", "chunk", "split"),
 )
 """Methods of tensors that do to a complex tensor what they do to its parts; `flatten` and `view` alike."""
 
@@ -75,7 +78,49 @@ class Pair:
         """The absolute value."""
         return torch.sqrt(self.real**2 + self.imag**2)
 
+    def angle(self) -> Tensor:
+        """The angle, from -pi to pi."""
+        return angle(self.imag, self.real)
+
+    def __pow__(self, power: int) -> Pair:
+        if power != 2:
+            raise AttributeError(f"a complex tensor taken as a pair has no power of {power}")
+        return self * self
+
+    pow = __pow__
+
+    def __truediv__(self, other: Any) -> Pair:
+        other = paired(other)
+        if not isinstance(other, Pair):
+            return self.each(lambda part: part / other)
+        return (self * other.conj()).each(lambda part: part / (other.real**2 + other.imag**2))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        value = paired(value)
+        is_pair = isinstance(value, Pair)
+        self.real[index] = value.real if is_pair else value
+        self.imag[index] = value.imag if is_pair else 0.0
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Callable[..., Any], _: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Does what one of PyTorch's functions does to complex tensors, as far as pairs can."""
+        name = function.__name__
+        if name in _JOINING:
+            parts = [as_pair(one) for one in args[0]]
+            each = (function([getattr(one, side) for one in parts], *args[1:], **(kwargs or {})) for side in _SIDES)
+            return cls(*each)
+        if name == "einsum":
+            return _summed(*args)
+        if name in ("real", "imag"):
+            return getattr(as_pair(args[0]), name)
+        if name in ("mul", "multiply", "__mul__", "__rmul__") and not isinstance(args[0], Pair):
+            return args[1] * args[0]
+        return getattr(args[0], _CALLED.get(name, name))(*args[1:], **(kwargs or {}))
+
     def __mul__(self, other: Any) -> Pair:
+        other = paired(other)
         if not isinstance(other, Pair):
             return self.each(lambda part: part * other)
         real = self.real * other.real - self.imag * other.imag
@@ -84,6 +129,7 @@ class Pair:
     __rmul__ = __mul__
 
     def __add__(self, other: Any) -> Pair:
+        other = paired(other)
         is_pair = isinstance(other, Pair)
         return Pair(self.real + (other.real if is_pair else other), self.imag + (other.imag if is_pair else 0.0))
 
@@ -99,7 +145,48 @@ class Pair:
     def __getattr__(self, name: str) -> Any:
         if name not in _KEPT:
             raise AttributeError(f"a complex tensor taken as a pair has no '{name}'")
-        return lambda *args, **kwargs: self.each(lambda part: getattr(part, name)(*args, **kwargs))
+        return lambda *args, **kwargs: _each_of(self, name, args, kwargs)
+
+
+def _each_of(pair: Pair, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What a method makes of both parts: a pair, or several where it gives several."""
+    real, imag = (getattr(part, name)(*args, **kwargs) for part in (pair.real, pair.imag))
+    return tuple(map(Pair, real, imag)) if isinstance(real, tuple) else Pair(real, imag)
+
+
+_SIDES = ("real", "imag")
+_JOINING = ("cat", "concat", "stack")
+_CALLED = {"mul": "__mul__", "multiply": "__mul__", "add": "__add__", "sub": "__sub__", "div": "__truediv__"}
+
+
+def paired(value: Any) -> Any:
+    """Returns a complex tensor or number as a pair, and anything else as it is."""
+    if isinstance(value, Tensor) and value.is_complex():
+        if torch._C._get_tracing_state() is not None:  # of a weight: a graph that is traced can't hold it
+            return Pair(*(torch.from_numpy(part.copy()) for part in _parts(value.detach().resolve_conj().numpy())))
+        parts = torch.view_as_real(value.detach().resolve_conj())
+        return Pair(parts[..., 0], parts[..., 1])
+    return Pair(torch.tensor(value.real), torch.tensor(value.imag)) if isinstance(value, complex) else value
+
+
+def _parts(value: Any) -> tuple[Any, Any]:
+    return value.real, value.imag
+
+
+def as_pair(value: Any) -> Pair:
+    """Returns complex or real numbers as a pair."""
+    value = paired(value)
+    return value if isinstance(value, Pair) else Pair(value, torch.zeros_like(value))
+
+
+def _summed(equation: str, *operands: Any) -> Pair:
+    """`einsum` of two pairs, or of one and a real tensor."""
+    first, second = (as_pair(one) for one in operands)
+    (rr, ii, ri, ir) = (
+        torch.einsum(equation, getattr(first, one), getattr(second, other))
+        for one, other in (("real", "real"), ("imag", "imag"), ("real", "imag"), ("imag", "real"))
+    )
+    return Pair(rr - ii, ri + ir)
 
 
 def is_real(*parts: Any, **_: Any) -> bool:

@@ -1,4 +1,4 @@
-"""`rfft` as products with cosines and sines: exporters have no complex numbers."""
+"""`rfft` as products with cosines and sines: the tracing exporter has none, and engines lose digits."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from typing import Any
 from torch import Tensor
 
 from onnxwright.repairs.operators import Twin
-from onnxwright.repairs.operators.irfft import SCALES, turns
+from onnxwright.repairs.operators.fft import is_pair_of_floats, scale, turns
 from onnxwright.repairs.operators.pairs import Pair
 
 
-def _rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002
-    """`sum x[t] exp(-2 pi i k t / n)` at each `k` up to half of `n`."""
-    size = input.shape[dim] if n is None else n
-    cosines, sines = turns(size, input)
-    x = input.movedim(dim, -1) / size ** (1.0 - SCALES[norm])
-    return Pair((x @ cosines.mT).movedim(-1, dim), -(x @ sines.mT).movedim(-1, dim))
+def half(x: Tensor, dim: int, norm: str | None = None) -> Pair:
+    """Returns the first half of the Fourier transform of real numbers, along an axis; the other half mirrors it."""
+    moved = x.movedim(dim, -1)
+    size = x.shape[dim]
+    factor = scale(size, norm)
+    cosines, sines = (part.transpose(0, 1) * factor for part in turns(size // 2 + 1, size, moved))
+    return Pair((moved @ cosines).movedim(-1, dim), (0.0 - moved @ sines).movedim(-1, dim))  # never -0
 
 
-def _is_whole(input: Any, n: object = None, dim: int = -1, norm: object = None) -> bool:  # noqa: A002
-    """Whether all of an axis of real numbers is transformed."""
-    is_real = isinstance(input, Tensor) and input.is_floating_point() and norm in SCALES
-    return is_real and (n is None or (type(n) is int and int(input.shape[dim]) == n))
+def _rfft(input: Any, *, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002
+    return half(input, dim, norm)
 
 
-TWIN = Twin("rfft", ("torch.fft.rfft",), _rfft, _is_whole)
+TWIN = Twin("rfft", ("torch.fft.rfft",), _rfft, is_pair_of_floats)

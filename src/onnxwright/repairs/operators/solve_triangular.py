@@ -21,13 +21,13 @@ def _solve_triangular(
     unitriangular: bool = False,
 ) -> Tensor:
     lower = input.transpose(-2, -1) if upper else input
-    inverse = _inverse(lower, is_unit=unitriangular)
-    inverse = inverse.transpose(-2, -1) if upper else inverse
-    return inverse @ B if left else B @ inverse
+    inverted = inverse(lower, is_unit=unitriangular)
+    inverted = inverted.transpose(-2, -1) if upper else inverted
+    return inverted @ B if left else B @ inverted
 
 
-def _inverse(lower: Tensor, *, is_unit: bool) -> Tensor:
-    """The inverse of a lower triangular matrix (..., n, n): in two, four, eight ... rows at a time.
+def inverse(lower: Tensor, *, is_unit: bool) -> Tensor:
+    """Returns the inverse of a lower triangular matrix (..., n, n): in two, four, eight ... rows at a time.
 
     Where `[[A, 0], [C, D]]` has the inverses of `A` and `D` on its diagonal, `-D⁻¹ C A⁻¹` stands below (Golub and Van
     Loan, Matrix Computations, 3.1.4).

@@ -8,18 +8,19 @@ from torch import Tensor
 from onnxwright.repairs.operators import Twin
 
 
-def _unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
+def windows(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Returns the windows of an axis, each along a new last axis."""
     axis = dimension % x.dim()
     starts = torch.arange(0, x.shape[axis] - size + 1, step, device=x.device)
     places = (starts[:, None] + torch.arange(size, device=x.device)).reshape(-1)
-    windows = x.index_select(axis, places)
+    taken = x.index_select(axis, places)
     shape = (*x.shape[:axis], -1, size, *x.shape[axis + 1 :])
     axes = [*range(axis + 1), *range(axis + 2, x.dim() + 1), axis + 1]
-    return windows.reshape(shape).permute(axes)
+    return taken.reshape(shape).permute(axes)
 
 
 def _is_fixed(x: Tensor, dimension: object, size: object, step: object) -> bool:
     return all(type(one) is int for one in (dimension, size, step)) and x.dim() > 0
 
 
-TWIN = Twin("unfold", ("torch.Tensor.unfold",), _unfold, _is_fixed)
+TWIN = Twin("unfold", ("torch.Tensor.unfold",), windows, _is_fixed)

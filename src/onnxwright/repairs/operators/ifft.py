@@ -1,0 +1,16 @@
+"""`ifft` as products with cosines and sines: the tracing exporter has none, and engines lose digits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onnxwright.repairs.operators import Twin
+from onnxwright.repairs.operators.fft import is_pair_of_floats, transformed
+from onnxwright.repairs.operators.pairs import Pair, as_pair
+
+
+def _ifft(input: Any, *, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002
+    return transformed(as_pair(input), dim, norm, is_inverse=True)
+
+
+TWIN = Twin("ifft", ("torch.fft.ifft",), _ifft, is_pair_of_floats, counts=lambda *_, **__: True)

@@ -1,0 +1,61 @@
+"""Values at which PyTorch's answer is no more than a choice, or nothing but rounding: they show nothing."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from cases.functions import FunctionModule, FunctionSession
+
+from onnxwright.proof.prove import Plan, prove
+from onnxwright.reference import reference_of
+from onnxwright.stages.load import load
+
+X = torch.randn(2, 6, 2, generator=torch.Generator().manual_seed(0))
+
+
+def nearest(x):
+    apart = (x[:, :, None] - x[:, None]).abs().sum(-1)
+    return x[torch.arange(x.shape[0])[:, None, None], apart.topk(3, largest=False).indices].sum(2)
+
+
+def nearest_from_the_end(x, shift=0):
+    """Takes the last of equal ones, and with a shift, the next after those that are nearest."""
+    apart = np.abs(x[:, :, None] - x[:, None]).sum(-1)
+    order = apart.shape[-1] - 1 - np.argsort(apart[..., ::-1], -1, kind="stable")
+    chosen = order[..., shift : 3 + shift]
+    return x[np.arange(x.shape[0])[:, None, None], chosen].sum(2)
+
+
+def centred(x):
+    return x * 3 - (x * 3).mean(0, keepdim=True)
+
+
+def centred_otherwise(x, off=0.0):
+    return 3 * (x - x.sum(0, keepdims=True, dtype=np.float32) / np.float32(x.shape[0])) + np.float32(off)
+
+
+def proof_of(function, answer):
+    dims, ranges = {"x": {0: "batch", 1: "points"}}, {"batch": (2, 2, 3), "points": (5, 6, 8)}
+    source = load(FunctionModule(function), example_inputs={"x": X}, dims=dims, ranges=ranges)
+    candidate = FunctionSession(lambda feeds: {"output": answer(feeds["x"]).astype(np.float32)})
+    plan = Plan(source.profile, source.traced, seconds=3.0, clock=time.process_time)
+    return prove(reference_of(source, threads=1), {"it": candidate}, source.sampler, plan)["it"]
+
+
+@pytest.mark.parametrize(("function", "answer"), [(nearest, nearest_from_the_end), (centred, centred_otherwise)])
+def test_another_choice_among_equal_elements_and_rounding_of_what_cancels_are_no_failures(function, answer):
+    assert proof_of(function, answer).verdict == "proven"
+
+
+@pytest.mark.parametrize(
+    ("function", "answer"),
+    [
+        (nearest, lambda x: nearest_from_the_end(x, shift=1)),
+        (nearest, lambda x: nearest_from_the_end(x) + (0.5 if (x * 2 == np.round(x * 2)).all() else 0.0)),
+        (centred, lambda x: centred_otherwise(x, off=1e-3)),
+        (centred, lambda x: centred_otherwise(x, off=0.01 if (x[:1] == x).all() else 0.0)),
+    ],
+)
+def test_what_is_wrong_otherwise_fails(function, answer):
+    assert proof_of(function, answer).verdict != "proven"
