@@ -58,3 +58,19 @@ def test_tensors_on_the_gpu_are_not_copied(package):
     answered = torch.as_tensor(session.run_on_device({"x": x})["y"], device="cuda").cpu().numpy()
 
     np.testing.assert_allclose(answered, session.run({"x": x.cpu().numpy()})["y"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime-cuda", "onnxruntime-tensorrt"])
+def test_a_provider_binds_tensors_on_the_gpu(name, tmp_path):
+    torch = pytest.importorskip("torch")
+    reason = backends.engines()[name].available()
+    if reason is not None or not torch.cuda.is_available():
+        pytest.skip(f"{name}: {reason or 'PyTorch sees no GPU'}")
+    onnx.save(onnx.parser.parse_model(TEXT), tmp_path / "model.onnx")
+    session = backends.engine(name).prepare(tmp_path / "model.onnx", backends.Options(1))
+    x = torch.randn(2, 8, 4, device="cuda")
+
+    for _ in range(3):
+        x = x * 2 + 1  # still being computed when it is handed over
+        answered = torch.as_tensor(session.run_on_device({"x": x})["y"], device="cuda").cpu().numpy()
+        np.testing.assert_allclose(answered, session.run({"x": x.cpu().numpy()})["y"], rtol=1e-4, atol=1e-4)
