@@ -56,6 +56,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/proof_cost.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/quantize_cost.py
 	$(BIN)/python benchmarks/optimize.py
 	$(BIN)/python benchmarks/fusion.py
 

@@ -17,6 +17,7 @@ from torch import nn
 from engines import TorchSession
 from onnxwright import environment
 from onnxwright.backends import Array, Options, Ran, Session, Tensors, engine
+from onnxwright.backends.openvino import executed_precision
 from onnxwright.files import digest
 from precision_models import Model
 
@@ -214,7 +215,8 @@ class _OpenVinoFile:
         }
         self._compiled = openvino.Core().compile_model(file, "CPU", settings)
         self._request = self._compiled.create_infer_request()
-        self.ran = Ran("openvino", openvino.__version__, "CPU", precision, threads, digest(file))
+        ran = executed_precision(self._compiled)
+        self.ran = Ran("openvino", openvino.__version__, "CPU", ran, threads, digest(file))
 
     @property
     def inputs(self) -> list[str]:

@@ -187,13 +187,14 @@ def _describe(compiled: Any, file: Path) -> Ran:
         backend=BACKEND.name,
         version=openvino.__version__.partition("-")[0],
         provider=", ".join(compiled.get_property("EXECUTION_DEVICES")),
-        precision=_executed_precision(compiled),
+        precision=executed_precision(compiled),
         threads=compiled.get_property("INFERENCE_NUM_THREADS"),
         sha256=digest(file),
     )
 
 
-def _executed_precision(compiled: Any) -> str:
+def executed_precision(compiled: Any) -> str:
+    """Returns the coarsest type in which a node of a compiled graph runs that computes something."""
     nodes = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
     ran = {(node["layerType"].value, node["runtimePrecision"].value) for node in nodes}
     products = {precision for kind, precision in ran if kind in _PRODUCTS}

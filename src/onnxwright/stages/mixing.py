@@ -136,7 +136,7 @@ def refuse_late(deadline: float) -> None:
         RouteError: after the deadline.
     """
     if time.monotonic() > deadline:
-        raise RouteError("the time for the search was used up before it was known what; --search-time gives more.")
+        raise RouteError("the time for the search was used up before it was known which; --search-time gives more.")
 
 
 def _error(expected: Tensors, answered: Tensors) -> float:
