@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _LONGEST_REASON = 120
 _ROUNDING = 2.0**-24
 _FINER = 64.0
+_ORDERS = 32
+"""In so many orders it goes through equal elements."""
 _LESS = 8.0
 """What moves by a shift moves by so much less, at least, when the shift is so many times finer, unless it jumps."""
 
@@ -56,8 +58,8 @@ class Reference:
 
     tipped: Twin | None = None
     """The reference with each number that rounding puts on either of two steps of a grid on the other."""
-    turned: Twin | None = None
-    """The reference with others taken of equal elements."""
+    turned: Callable[[Tensors, int], dict[str, Array]] | None = None
+    """Answers with others taken of equal elements; which, a number says."""
 
     @property
     def label(self) -> str:
@@ -78,12 +80,18 @@ class Reference:
 
     def swing(self, feeds: Tensors, answered: Tensors) -> dict[str, float]:
         """Returns for each output how far it moves when numbers between two steps of a grid are rounded otherwise."""
-        other = _answers(self.tipped, feeds)
+        other: Tensors = {}
+        with contextlib.suppress(ForwardError):
+            other = self.tipped.run(feeds) if self.tipped is not None else {}
         return {name: _noise(answered[name], other[name]) if name in other else 0.0 for name in answered}
 
-    def otherwise(self, feeds: Tensors) -> Tensors:
-        """Answers with others taken of equal elements, of which it picks one; nothing where it can't."""
-        return _answers(self.turned, feeds)
+    def otherwise(self, feeds: Tensors) -> Iterator[Tensors]:
+        """Answers again and again with others taken of equal elements, of which it picks one; never where it can't."""
+        if self.turned is None or not self.has_ties(feeds):
+            return
+        for number in range(_ORDERS):
+            with contextlib.suppress(ForwardError):
+                yield self.turned(feeds, number)
 
     def movement(self, feeds: Tensors) -> dict[str, float]:
         """Returns for each output how far the reference moves when each number of its inputs moves by one rounding.
@@ -124,14 +132,14 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     module = on_device(source.module, device)
     session = PyTorchSession(module, source.signature, threads=threads, device=device, is_whole=source.is_whole)
     order = _Answering(session.run_reordered)
-    tipped, turned = _Answering(session.run_tipped), _Answering(session.run_turned)
+    tipped = _Answering(session.run_tipped)
     ordered = "float32 on another number of threads and without fused kernels"
     try:
         session.run_widened(source.sampler.draw(source.traced, TYPICAL), mode)
     except ForwardError as problem:
         told = " ".join(str(problem).split())[:_LONGEST_REASON]
         origin = f"{ordered}, since float64 could not run ({told})"
-        return Reference(session, order, origin, has_ties=session.has_ties, tipped=tipped, turned=turned)
+        return Reference(session, order, origin, has_ties=session.has_ties, tipped=tipped, turned=session.run_turned)
     narrow = f" (but for {', '.join(sorted(mode.narrow))})" if mode.narrow else ""
     origin = f"PyTorch in float64{narrow} against float32, or {ordered}, whichever lies farther"
     twin = _Answering(lambda feeds: session.run_widened(feeds, Widening()))
@@ -139,14 +147,7 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     def shifted(feeds: Tensors, part: float) -> dict[str, Array]:
         return session.run_widened(feeds, Widening(), shift=part)
 
-    return Reference(session, twin, origin, order, session.has_ties, shifted, tipped, turned)
-
-
-def _answers(twin: Twin | None, feeds: Tensors) -> Tensors:
-    """What a twin answers, if there is one, and it can."""
-    with contextlib.suppress(ForwardError):
-        return twin.run(feeds) if twin is not None else {}
-    return {}
+    return Reference(session, twin, origin, order, session.has_ties, shifted, tipped, session.run_turned)
 
 
 def _noise(answered: Array, precise: Array) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ _NEGLIGIBLE = 1e-6
 _SWINGS = 1.25
 """How many times as far an answer may lie as the reference moves when all that is a toss-up is rounded otherwise:
 a candidate rounds some of it otherwise, whose changes may have cancelled."""
+
+_MOST_IDLE = 12
+"""So many other choices among equal elements that account for nothing more say that something else is wrong."""
 
 
 class Ruling(NamedTuple):
@@ -127,20 +131,23 @@ class Judge:
 
     def is_choice(self, answered: Tensors, feeds: Tensors, expected: Tensors, of: ToleranceClass, where: str) -> bool:
         """Whether each element that is wrong is another one of the reference too, once it takes others of equals."""
-        limits, other = self._limits(of, self._floors), self._reference.otherwise(feeds)
-        is_choice = all(
-            is_comparable(array, answered.get(name))
-            and name in other
-            and is_comparable(array, other[name])
-            and not np.any(
-                tolerance.differing(array, answered[name], limits[name])
-                & ~tolerance.differing(array, other[name], limits[name])
-            )
-            for name, array in expected.items()
-        )
-        if is_choice:
-            self._notice("ties", "PyTorch picks among equal elements, which it does not define", where, key="False")
-        return is_choice
+        if any(not is_comparable(array, answered.get(name)) for name, array in expected.items()):
+            return False
+        limits = self._limits(of, self._floors)
+        unlike = functools.partial(_differing, expected, limits)
+        wrong, idle = unlike(answered), 0
+        for other in self._reference.otherwise(feeds):
+            moved = unlike({**expected, **other})
+            left = {name: mask & ~moved[name] for name, mask in wrong.items()}
+            if not any(map(np.any, left.values())):
+                told = "PyTorch picks among equal elements, which it does not define"
+                self._notice("ties", told, where, key=str(False))
+                return True
+            idle = idle + 1 if all(np.array_equal(left[name], wrong[name]) for name in left) else 0
+            if idle == _MOST_IDLE:
+                break
+            wrong = left
+        return False
 
     def is_steep(self, found: Mapping[str, float], feeds: Tensors, of: ToleranceClass, where: str) -> bool:
         """Whether one rounding of the inputs moves the reference so far that errors may well be nothing else."""
@@ -189,6 +196,16 @@ def is_comparable(expected: Array, answered: Array | None) -> bool:
     if answered is None or answered.shape != expected.shape or answered.dtype != expected.dtype:
         return False
     return not is_float(expected.dtype.name) or np.isfinite(tolerance.distance(expected, answered))
+
+
+def _differing(expected: Tensors, limits: Mapping[str, float], answered: Tensors) -> dict[str, Array]:
+    """Which elements of each output differ; none of one that can't be compared."""
+    return {
+        name: tolerance.differing(array, answered[name], limits[name])
+        if is_comparable(array, answered[name])
+        else np.zeros(array.shape, bool)
+        for name, array in expected.items()
+    }
 
 
 def is_negligible(expected: Tensors, answered: Tensors, feeds: Tensors) -> bool:

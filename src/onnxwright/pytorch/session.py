@@ -122,14 +122,13 @@ class PyTorchSession:
             self._unguarded.run(feeds)
         return watch.is_close if is_close else watch.is_found
 
-    def run_turned(self, feeds: Tensors) -> dict[str, Array]:
-        """Answers with others taken of equal elements, wherever it picks among such.
+    def run_turned(self, feeds: Tensors, seed: int) -> dict[str, Array]:
+        """Answers with others taken of equal elements, wherever it picks among such: which, the seed says.
 
         Raises:
             ForwardError: when the module raises.
         """
-        turned = Turned()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
-        with self._from_first_state(), turned:
+        with self._from_first_state(), Turned(seed):
             return self._unguarded.run(feeds, threads=self._threads_for(feeds))
 
     def depends_on_chance(self, feeds: Tensors) -> bool:

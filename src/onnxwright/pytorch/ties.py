@@ -61,7 +61,11 @@ class Ties(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves 
 
 
 class Turned(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
-    """Has what picks or orders elements go through them from the other end, so that of equal ones it takes others."""
+    """Has what picks or orders elements go through them in another order, so that of equal ones it takes others."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+        self._draw = torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -71,8 +75,9 @@ class Turned(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         axis = _given(args, kwargs, names, (-1,) * len(names))[-1] if names else None
         if axis is None or not args[0].dim():
             return func(*args, **kwargs)
-        values, places = func(args[0].flip(axis), *args[1:], **kwargs)
-        return values, args[0].shape[axis] - 1 - places
+        order = torch.randperm(args[0].shape[axis], generator=self._draw).to(args[0].device)
+        values, places = func(args[0].index_select(axis, order), *args[1:], **kwargs)
+        return values, order[places]
 
 
 _TURNED = {torch.ops.aten.topk.default: ("k", "dim"), torch.ops.aten.sort.default: ("dim",), **_PICKING}

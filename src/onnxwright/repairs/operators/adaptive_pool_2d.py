@@ -18,7 +18,7 @@ from onnxwright.repairs.operators import Twin
 def stretches(x: Tensor, axis: int, count: Any) -> Tensor:
     """Returns which places of an axis (second) lie in which of `count` stretches of it (first)."""
     places = torch.ones_like(x, dtype=torch.int64).sum(axis, keepdim=True)
-    length = places.amax()
+    length = places.amax(tuple(range(x.dim())))
     count = count.to(torch.int64) if isinstance(count, Tensor) else count
     at = torch.arange(x.shape[axis], device=x.device)
     numbers = torch.arange(count, device=x.device)[:, None]
