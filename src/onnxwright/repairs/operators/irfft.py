@@ -24,7 +24,8 @@ def _irfft(input: Pair, n: int, dim: int = -1, norm: str | None = None) -> Tenso
         twice[-1] = 1.0
     twice = twice / float(n) ** SCALES[norm]
     real, imag = input.real.movedim(dim, -1), input.imag.movedim(dim, -1)
-    return (real @ (twice * cosines) - imag @ (twice * sines)).movedim(-1, dim)
+    answer: Tensor = real @ (twice * cosines) - imag @ (twice * sines)
+    return answer.movedim(-1, dim)
 
 
 def turns(size: Any, like: Tensor) -> tuple[Tensor, Tensor]:
