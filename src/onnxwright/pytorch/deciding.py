@@ -105,7 +105,7 @@ def _is_answered(tensor: Tensor) -> bool:
     """Whether a module is traced, and a tensor computed from values that the trace is given, not from sizes alone."""
     if torch._C._get_tracing_state() is None:
         return False
-    waiting: list[Any] = [torch._C._get_value_trace(tensor)]
+    waiting: list[Any] = [torch._C._get_value_trace(tensor)]  # type: ignore[attr-defined]  # torch's stubs lack it
     seen = set[int]()
     while waiting:
         value = waiting.pop()

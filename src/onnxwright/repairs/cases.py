@@ -44,7 +44,7 @@ class Cases(Repair):
 
     name = "cases"
     summary = "exports each way that Python takes by values by itself, and joins the graphs under an `If`"
-    rank = 4.0
+    rank = 14.0
     depth = 2
     route = "trace"
 
@@ -155,8 +155,8 @@ def _joined(source: Source, pieces: dict[Way, _Piece], before: Way) -> onnx_ir.M
     if len(answers) == 1:
         return _joined(source, pieces, (*before, *answers))
     question = keep_outputs(model, [names[len(before)]])
-    sides = (_joined(source, pieces, (*before, answer)) for answer in (True, False))
-    return joined_by(question, *sides, source.signature)
+    where_true, where_false = (_joined(source, pieces, (*before, answer)) for answer in (True, False))
+    return joined_by(question, where_true, where_false, source.signature)
 
 
 def _noted(pieces: dict[Way, _Piece], known: set[Way]) -> Noted:

@@ -22,7 +22,7 @@ def _linspace(start: Any, end: Any, steps: Any, *, dtype: torch.dtype | None = N
 def _least_one(count: Any) -> Any:
     if isinstance(count, Tensor):
         return count.clamp(min=1)
-    return torch.sym_max(count, 1) if isinstance(count, SymInt) else max(count, 1)
+    return torch.sym_max(count, 1) if isinstance(count, SymInt) else max(count, 1)  # type: ignore[no-untyped-call]  # torch's
 
 
 def _is_of_floats(
