@@ -48,7 +48,9 @@ ELSEWHERE = {
     # Said of graphs and engines that are built: tests/test_tensorrt.py and tests/unit/test_linting.py.
     *("node-refused", "graph-refused", "engine-crashed", "engine-not-executed", "profile-unfit"),
     *("opset-untried", "foreign-operator", "foreign-type", "quantization-unfit", "operator-misread"),
-    # Said of samples and of a lower precision: tests/unit/test_corpus.py, test_losses.py, tests/test_quantize.py.
+    # Said of samples and of a lower precision: tests/unit/test_corpus.py, test_losses.py, test_scoring.py,
+    # tests/test_quantize.py.
+    "samples-left-out",
     *("built-in-samples", "drawn-samples", "few-samples", "samples-cut", "foreign-samples", "constant-output"),
     "precision-kept",
     # Said of what comes quantized: tests/test_fake_quantization.py and tests/unit/test_quantized_checkpoints.py.
