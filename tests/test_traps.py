@@ -121,7 +121,7 @@ def test_a_branch_on_a_value_is_refused_by_tracing_with_its_line(tmp_path):
     module, example, dims = traps.RIGHT_OR_REFUSED["rare-value-branch"]()
 
     with pytest.raises(ow.ProofError, match=r"branches on a value.*traps\.py:\d+") as refusal:
-        ow.convert(module, tmp_path / "out", example_inputs=example, dims=dims, route="trace", **QUICK)
+        ow.convert(module, tmp_path / "out", example_inputs=example, dims=dims, **ONCE)
 
     assert [found.code for found in refusal.value.findings] == ["value-branch-frozen"]
 

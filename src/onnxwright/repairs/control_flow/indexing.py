@@ -61,6 +61,8 @@ def _placed(owner: Tensor, parts: Values, value: Any) -> Tensor:
 def picked(owner: Any, index: Any) -> Any:
     """What stands at an index, which may be a tensor where Python would have a number."""
     parts = index if isinstance(index, tuple) else (index,)
+    if isinstance(owner, Several) and isinstance(index, slice):
+        return owner[index]
     if isinstance(owner, Several):
         return owner.item(*(picked(one, index) for one in owner.tensors))
     owner = owner.whole if isinstance(owner, Stacked) and _varies(index) else owner
