@@ -109,6 +109,7 @@ FROZEN = Finding("shape-branch-frozen", "decided once")
 
 # Of each repair: a module that it must leave alone, the attempt that was made, and what that has shown.
 NEAR = {
+    "cases": (Training, "trace@18", {"findings": (FROZEN,)}),
     "attention": (OneForm, "trace@18", {"message": "attention is wrong"}),
     "control-flow": (Training, "dynamo@18", {"proof": WRONG}),
     "operators": (Plain, "trace@18", {"proof": WRONG}),

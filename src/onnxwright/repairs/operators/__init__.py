@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from onnxwright.discovery import offered
-from onnxwright.errors import UsageError, accepted
+from onnxwright.errors import RouteError, UsageError, accepted
+from onnxwright.isolation import can_isolate, isolated
 from onnxwright.pytorch.replacing import replaced, without_reading
 from onnxwright.repairs import Exporter, Repair, Seen
 from onnxwright.routes import Exported
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _SEPARATOR: Final = ", "
+_MOST_SECONDS: Final = 60.0
+"""For a trace that tells what a module calls."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +135,20 @@ def _called(module: nn.Module, source: Source) -> list[str]:
     with replaced(*pairs, held_by=module.modules()):
         sample = taken_by(module, source.sampler, source.traced)
         if sample and any(twin.is_of_sizes for twin in watched):
-            _trace(module, sample)
+            called.update(dict.fromkeys(_while_traced(module, sample, called)))
     return list(called)
+
+
+def _while_traced(module: nn.Module, sample: Mapping[str, Tensor], called: Mapping[str, None]) -> list[str]:
+    """What has been called once a module was traced, in a process of its own; nothing where that ends or hangs."""
+
+    def step() -> list[str]:
+        _trace(module, sample)
+        return list(called)
+
+    with contextlib.suppress(RouteError):
+        return isolated(step, seconds=_MOST_SECONDS) if can_isolate() else step()
+    return []
 
 
 def _trace(module: nn.Module, sample: Mapping[str, Tensor]) -> None:
