@@ -133,7 +133,8 @@ def wrong_row_at_one_size(model):
     model.graph.outputs[0] = spoiled
 
 
-MUTATIONS = [wrong_constant, swapped_outputs, transposed_weight, flipped_sign, dropped_mask, slice_off_by_one]
+LONG = pytest.param(dropped_mask, marks=pytest.mark.thorough, id="dropped_mask")  # tests/test_prove.py has its like
+MUTATIONS = [wrong_constant, swapped_outputs, transposed_weight, flipped_sign, LONG, slice_off_by_one]
 
 
 @pytest.mark.parametrize("mutate", MUTATIONS)

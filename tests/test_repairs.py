@@ -332,7 +332,7 @@ def test_a_side_left_out_is_not_proven_unless_samples_take_it_and_agree(kind, co
     assert code in {found.code for found in refusal.value.findings}
 
 
-LONG = {"operators, attention"}
+LONG = {"operators, attention", "piecewise on one step"}
 """`make test-thorough` asks for them."""
 
 

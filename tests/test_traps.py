@@ -74,7 +74,7 @@ def assert_right(package, name):
         np.testing.assert_allclose(answered, first.numpy(), rtol=1e-4, atol=rounding, err_msg=sizes)
 
 
-SLOW = {"slow-length-equality"}
+SLOW = {"slow-length-equality", "length-loop", "eager-cleaning"}
 """Half a minute each: `make test-thorough` asks for them."""
 
 
