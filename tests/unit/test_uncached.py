@@ -2,12 +2,21 @@
 
 import functools
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import compile_compatible_method_lru_cache
 
 import onnxwright as ow
+from onnxwright.pytorch import widened
+from onnxwright.pytorch.session import PyTorchSession
 from onnxwright.pytorch.uncached import uncached
+from onnxwright.signature import Signature, TensorSpec
+
+SIGNATURE = Signature(
+    (TensorSpec("x", "float32", ("batch", "sequence")),), (TensorSpec("output", "float32", ("batch", "sequence")),)
+)
 
 
 def spread(shape: torch.Size, scale: float) -> Tensor:
@@ -100,3 +109,36 @@ def test_what_torch_keeps_stays_kept():
     with uncached(Torchs()):
         cell = Torchs.forward.__closure__[0]
         assert cell.cell_contents is kept_by_torch
+
+
+class Embedded(nn.Module):
+    """Has what its class keeps of a size computed in a part."""
+
+    class Table(nn.Module):
+        """Keeps what it computes of a size behind another function, as transformers' position embeddings do."""
+
+        @staticmethod
+        @compile_compatible_method_lru_cache(maxsize=1)
+        def of(shape: torch.Size, dtype: torch.dtype) -> Tensor:
+            return torch.linspace(0.0, 1.0, shape[1], dtype=dtype).cumsum(0)
+
+        def forward(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+            return self.of(shape, dtype).expand(shape)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = self.Table()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + self.table(x.shape, x.dtype).view(-1, x.shape[1])).sin()
+
+
+def test_what_is_computed_in_float64_is_not_kept_for_others(monkeypatch):
+    session = PyTorchSession(Embedded(), SIGNATURE, threads=1)
+    monkeypatch.setattr(session._pristine, "restore", lambda: None)  # it empties caches, but not all that there are
+    feeds = {"x": np.ones((2, 5), np.float32)}
+
+    precise = session.run_widened(feeds, widened.Widening())
+    answered = session.run(feeds)
+
+    np.testing.assert_allclose(answered["output"], precise["output"], rtol=1e-6)

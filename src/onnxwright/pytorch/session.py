@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -18,6 +19,7 @@ from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, lay
 from onnxwright.pytorch.reads import ValueReads
 from onnxwright.pytorch.ties import Ties, Turned
 from onnxwright.pytorch.tipping import Tipping
+from onnxwright.pytorch.uncached import Held, asking_none, held_by
 from onnxwright.pytorch.widened import Widening, unwrapped, widen, without_fast_paths
 from onnxwright.samples import TYPICAL, Sampler, Values
 from onnxwright.signature import Signature
@@ -43,6 +45,11 @@ class PyTorchSession:
     def ran(self) -> Ran:
         """What runs."""
         return self._unguarded.ran
+
+    @functools.cached_property
+    def _caches(self) -> list[Held]:
+        """Functions that would keep what they answer in float64 for calls in float32."""
+        return list(held_by(self._module))
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
         """Answers `{output name: array}` for `{input name: array}`, from the module's first state.
@@ -75,7 +82,7 @@ class PyTorchSession:
         Raises:
             ForwardError: when the module raises, or does what only float32 can.
         """
-        with self._from_first_state():
+        with self._from_first_state(), asking_none(self._caches):
             return self._unguarded.run_widened(feeds, mode, threads=self._threads_for(feeds), shift=shift)
 
     def run_reordered(self, feeds: Tensors) -> dict[str, Array]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from onnxwright.pytorch.replacing import OWN
 _Cache = functools._lru_cache_wrapper
 
 
-class _Held(NamedTuple):
+class Held(NamedTuple):
     """A function with a cache where it is held, the function itself as it is to be held there, and how to put one."""
 
     put: Callable[[Any], None]
@@ -31,7 +31,13 @@ class _Held(NamedTuple):
 @contextlib.contextmanager
 def uncached(module: nn.Module) -> Iterator[None]:
     """Has functions be computed each time while entered that a module's classes cache, or the functions around."""
-    found = list(_held_by(module))
+    with asking_none(list(held_by(module))):
+        yield
+
+
+@contextlib.contextmanager
+def asking_none(found: Sequence[Held]) -> Iterator[None]:
+    """Has functions be computed each time while entered: what they answer meanwhile is in no cache afterwards."""
     try:
         for held in found:
             held.put(held.plain)
@@ -41,7 +47,8 @@ def uncached(module: nn.Module) -> Iterator[None]:
             held.put(held.cached)
 
 
-def _held_by(module: nn.Module) -> Iterator[_Held]:
+def held_by(module: nn.Module) -> Iterator[Held]:
+    """Yields the functions with a cache that a module's classes hold, or the functions around."""
     kinds = {kind for part in module.modules() for kind in type(part).__mro__ if not _is_own(kind.__module__)}
     seen = set[int]()
     for kind in kinds:
@@ -49,12 +56,12 @@ def _held_by(module: nn.Module) -> Iterator[_Held]:
             inner = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
             if isinstance(inner, _Cache):
                 plain = inner.__wrapped__ if inner is value else type(value)(inner.__wrapped__)
-                yield _Held(functools.partial(setattr, kind, name), value, plain)
+                yield Held(functools.partial(setattr, kind, name), value, plain)
             elif isinstance(inner, FunctionType):
                 yield from _around(inner, seen)
 
 
-def _around(function: FunctionType, seen: set[int]) -> Iterator[_Held]:
+def _around(function: FunctionType, seen: set[int]) -> Iterator[Held]:
     """What a function closes over and names, and the functions of its file that it names."""
     if id(function) in seen:
         return
@@ -68,7 +75,7 @@ def _around(function: FunctionType, seen: set[int]) -> Iterator[_Held]:
     ]
     for put, value in puts:
         if isinstance(value, _Cache) and not _is_own(value.__module__):
-            yield _Held(put, value, value.__wrapped__)
+            yield Held(put, value, value.__wrapped__)
     near = [value for _, value in named if getattr(value, "__module__", None) == function.__module__]
     for value in (*near, *(value for _, value in closed)):
         if isinstance(value, FunctionType):
