@@ -453,7 +453,7 @@ def test_all_is_made_before_anything_is_mended_and_what_lacks_least_comes_first(
 def test_few_candidates_are_in_memory_at_once(graph, tmp_path, monkeypatch):
     counting = Counting()
     monkeypatch.setattr(quantizing.backends, "engine", lambda name: counting)
-    monkeypatch.setattr(quantizing, "_AT_ONCE", 1)
+    monkeypatch.setattr(quantizing, "AT_ONCE", 1)
     monkeypatch.setattr(quantizing, "_SECONDS", 0.1)
     monkeypatch.setattr(variants, "_TIMED_SECONDS", 0.1)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,19 @@ def answers(session: Any, outputs: list[str], feeds: Tensors, calls: Any = None)
     Raises:
         EngineError: when a feed is missing, unknown, or of another type or rank than the graph's input.
     """
-    try:
+    with telling_refusals():
         return dict(zip(outputs, session.run(outputs, feeds, calls), strict=True))
+
+
+@contextlib.contextmanager
+def telling_refusals() -> Iterator[None]:
+    """Has a call of ONNX Runtime that fails be told as a refusal of its inputs.
+
+    Raises:
+        EngineError: when it fails.
+    """
+    try:
+        yield
     except Exception as refusal:  # every failure of the C++ side has a type of its own
         raise EngineError(f"ONNX Runtime refuses these inputs: {refusal}") from refusal
 

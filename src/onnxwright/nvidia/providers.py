@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from onnxwright.backends.onnxruntime import answers, type_of
+from onnxwright.backends.onnxruntime import answers, telling_refusals, type_of
 from onnxwright.dtypes import from_onnx, to_numpy, to_onnx
 from onnxwright.errors import EngineError
 from onnxwright.files import digest, outline
@@ -90,10 +90,8 @@ class ProviderSession:
             binding.bind_input(name, one.device, 0, to_onnx(one.dtype.name), one.shape, one.address)
         for name in self._outputs:
             binding.bind_output(name, self._device, 0)
-        try:
+        with telling_refusals():
             self._session.run_with_iobinding(binding)
-        except Exception as refusal:  # every failure of the C++ side has a type of its own
-            raise EngineError(f"ONNX Runtime refuses these inputs: {refusal}") from refusal
         binding.synchronize_outputs()
         return dict(zip(self._outputs, (self._answered(one) for one in binding.get_outputs()), strict=True))
 

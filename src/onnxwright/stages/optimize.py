@@ -108,10 +108,7 @@ class _Bench:
 def _bench(bench: Workbench, chosen: Outcome, file: Path, engine: str) -> _Bench:
     from onnxwright.graph.reading import read_model
 
-    seed = bench.request.seed
-    feeds = measuring.drawn(bench.source, chosen.proofs[engine].range, seed=seed)
-    trials = Trials(engine, file, bench.folder, feeds, seed, allows_fallback=bench.request.allows_fallback)
-    return _Bench(bench, chosen, trials, read_model(file))
+    return _Bench(bench, chosen, Trials.of(bench, chosen, engine, file), read_model(file))
 
 
 def _for_engine(bench: _Bench) -> Optimized:
@@ -188,16 +185,15 @@ def _guilty(bench: _Bench, one: Candidate, proof: Proof) -> tuple[Step, ...]:
 
     taken = [name for name in one.plan.rules if name in one.trace.counts]
     guilty = to_blame(taken, lambda names: fails(replace(one.plan, rules=tuple(names)))) or ()
-    others = one.plan.without([Step(name) for name in guilty])
-    return tuple(step for name in guilty for step in _narrowed(name, one, others.rules, fails))
+    return tuple(step for name in guilty for step in _narrowed(name, guilty, one, fails))
 
 
-def _narrowed(name: str, one: Candidate, others: Sequence[str], fails: Callable[[Plan], bool]) -> list[Step]:
+def _narrowed(name: str, guilty: Sequence[str], one: Candidate, fails: Callable[[Plan], bool]) -> list[Step]:
     """What a rule rewrites at the few nodes that are to blame; the rule, where they are many or can't be told apart."""
     from onnxwright.graph.blaming import to_blame
     from onnxwright.graph.optimizing import Step
 
-    plan = replace(one.plan, rules=tuple(rule for rule in one.plan.rules if rule == name or rule in others))
+    plan = one.plan.without([Step(other) for other in guilty if other != name])
     nodes = list(dict.fromkeys(hit.node for hit in one.trace.hits if hit.rule == name))
 
     def fails_with(kept: Sequence[str]) -> bool:

@@ -25,11 +25,10 @@ from onnxwright.manifest import Came, Candidate, Latency, Neighbours, Proof, Qua
 from onnxwright.progress import Progress
 from onnxwright.recipes import AUTO, Material, Recipe, recipes_for
 from onnxwright.rewrites import Lowered
-from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.mixing import mixes, refuse_late
 from onnxwright.stages.scoring import Scoring, batch_of
-from onnxwright.stages.trials import CONTROL, Trials, proven, shortfall, shows_as_much, told_speed
+from onnxwright.stages.trials import AT_ONCE, CONTROL, Trials, proven, shortfall, shows_as_much, told_speed
 from onnxwright.stages.tried import Tried, lost_of, told_of, unmet
 from onnxwright.tolerance import quantized
 
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 _SECONDS: Final = 12.0
 """For the measurement of all candidates of an engine."""
 _MOST_PROOFS: Final = 4
-_AT_ONCE: Final = 4
-"""So many candidates are in memory at a time, beside the graph as exported, twice."""
 _MOST_ISLANDS: Final = 16
 """So many graphs are judged to find what has to stay in float32, where nothing foretells it."""
 
@@ -297,11 +294,8 @@ def _measured(bench: _Bench, tried: Sequence[Tried]) -> list[Tried]:
     within = [one for one in tried if one.is_within]
     if not bench.is_measured or not within:
         return list(tried)
-    seed = bench.bench.request.seed
-    feeds = measuring.drawn(bench.bench.source, bench.shown.range, seed=seed)
-    allows_fallback = bench.bench.request.allows_fallback
-    trials = Trials(bench.engine, bench.file, bench.bench.folder, feeds, seed, allows_fallback=allows_fallback)
-    groups = [within[start : start + _AT_ONCE] for start in range(0, len(within), _AT_ONCE)]
+    trials = Trials.of(bench.bench, bench.chosen, bench.engine, bench.file)
+    groups = [within[start : start + AT_ONCE] for start in range(0, len(within), AT_ONCE)]
     share = _SECONDS / len(within)
     timed = {one.name: one for group in groups for one in _compared(bench, trials, group, share * len(group))}
     return [timed.get(one.name, one) for one in tried]

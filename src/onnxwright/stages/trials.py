@@ -36,7 +36,7 @@ _LEAST_GAIN: Final = 1.02
 """A plan that gains less over all sizes isn't worth a file."""
 _COPIES: Final = 3
 """So often an engine may hold the weights while it loads a graph."""
-_AT_ONCE: Final = 4
+AT_ONCE: Final = 4
 """So many candidates are in memory at a time, beside the graph as exported, twice."""
 
 
@@ -137,6 +137,13 @@ class Trials:
     allows_fallback: bool = False
     _given: dict[str, Session] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, bench: Workbench, chosen: Outcome, engine: str, file: Path) -> Trials:
+        """Measures over the range that the graph as exported was shown right for, as the request asks."""
+        seed = bench.request.seed
+        feeds = measuring.drawn(bench.source, chosen.proofs[engine].range, seed=seed)
+        return cls(engine, file, bench.folder, feeds, seed, allows_fallback=bench.request.allows_fallback)
+
     def loaded(self, one: Candidate) -> tuple[Candidate, Session | None]:
         """Loads a candidate into the engine; where that refuses it, or lacks the memory, the candidate says so."""
         if not self._has_room():
@@ -151,8 +158,8 @@ class Trials:
 
     def measured(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Returns candidates with how they compare with the graph as exported, a few in memory at a time."""
-        groups = [candidates[start : start + _AT_ONCE] for start in range(0, len(candidates), _AT_ONCE)]
-        seconds = {len(group): _SECONDS * len(group) / max(len(candidates), _AT_ONCE) for group in groups}
+        groups = [candidates[start : start + AT_ONCE] for start in range(0, len(candidates), AT_ONCE)]
+        seconds = {len(group): _SECONDS * len(group) / max(len(candidates), AT_ONCE) for group in groups}
         return [one for group in groups for one in self._compared(group, seconds[len(group)])]
 
     def _compared(self, group: Sequence[Candidate], seconds: float) -> Iterator[Candidate]:

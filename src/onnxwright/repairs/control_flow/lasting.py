@@ -26,10 +26,9 @@ def reads(statements: Iterable[ast.AST]) -> Counter[str]:
 def is_set_first(name: str, block: Sequence[ast.stmt]) -> bool:
     """Whether a block sets a name before it reads it, whatever way is taken; or never reads it."""
     for place, statement in enumerate(block):
-        if isinstance(statement, ast.Assign) and not _reads(name, [statement]):
-            if any(_sets(name, target) for target in statement.targets):
-                return True
-        elif _reads(name, [statement]):
+        if _assigns(name, statement):
+            return True
+        if _reads(name, [statement]):
             inner = blocks_of(statement)
             is_inside = reads(node for part in inner for node in part)[name] == reads([statement])[name]
             return is_inside and not _reads(name, block[place + 1 :]) and all(is_set_first(name, one) for one in inner)
@@ -40,8 +39,7 @@ def is_set_at_once(name: str, block: Sequence[ast.stmt]) -> bool:
     """Whether an assignment of the block itself sets a name before anything else in it names it."""
     for statement in block:
         if any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(statement)):
-            is_assignment = isinstance(statement, ast.Assign) and not _reads(name, [statement])
-            return is_assignment and any(_sets(name, target) for target in statement.targets)  # type: ignore[attr-defined]
+            return _assigns(name, statement)
     return True
 
 
@@ -50,6 +48,12 @@ def blocks_of(statement: ast.stmt) -> list[list[ast.stmt]]:
     if isinstance(statement, (ast.If, ast.For, ast.While)):
         return [statement.body, statement.orelse]
     return []
+
+
+def _assigns(name: str, statement: ast.stmt) -> bool:
+    """Whether a statement sets a name, and does not read it."""
+    is_set = isinstance(statement, ast.Assign) and any(_sets(name, target) for target in statement.targets)
+    return is_set and not _reads(name, [statement])
 
 
 def _reads(name: str, statements: Iterable[ast.AST]) -> bool:

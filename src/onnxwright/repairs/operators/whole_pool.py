@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from onnxwright.repairs.operators import Twin
 
+_POOLS: Final[Mapping[str, Callable[..., Tensor]]] = {"max": torch.amax, "avg": torch.mean}
 
-def twin_of(rank: int, kind: str, pool: Callable[[Tensor, tuple[int, ...]], Tensor]) -> Twin:
-    """Returns the twin of a kind of pool over so many axes."""
+
+def twin_of(rank: int, kind: str) -> Twin:
+    """Returns the twin of a kind of pool, `max` or `avg`, over so many axes."""
     axes = tuple(range(-rank, 0))
 
     def compute(x: Tensor, kernel_size: object, *_: object, **__: object) -> Tensor:
-        return pool(x, axes)
+        return _POOLS[kind](x, axes, keepdim=True)
 
     def may_be_whole(x: Tensor, kernel_size: Any, *args: object, **kwargs: object) -> bool:
         sizes = _sizes(kernel_size, rank)
