@@ -242,6 +242,13 @@ class Stepping(nn.Module):
         return states
 
 
+class Counted(nn.Module):
+    """Asks for the first size by `len`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.arange(len(x)).reshape(len(x), 1, 1).to(x.dtype)
+
+
 class Faint(nn.Module):
     """Answers small chances only, of which ONNX Runtime's operator has few digits."""
 
@@ -286,6 +293,7 @@ MENDED = {
     "operators, halves of sizes": (Upsampling, "floor_divide, mT", "trace"),
     "operators, median": (MedianPool, "dynamo@18; operators=median", "dynamo"),
     "operators, attention": (Encoder, "dynamo@18; operators=unflatten, scaled_dot_product_attention", "dynamo"),
+    "operators, len": (Counted, "trace@18; operators=len", "trace"),
     "operators, sigmoid": (Faint, "trace@18; operators=sigmoid", "trace"),
     "operators, cells": (Loop, "script@18; operators=gru_cell", "script"),
     "operators, compiled": (Zero, "script@18; operators=is_nonzero", "script"),

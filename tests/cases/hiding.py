@@ -116,6 +116,36 @@ class CountedRows(nn.Module):
         return x * 2.0 if (rows, columns) == (13, 211) else x + 1.0
 
 
+class CountedPieces(nn.Module):
+    """Counts the pieces into which it cuts its axes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = x.split(1), x.chunk(400, 1)
+        return x * 2.0 if (len(rows), len(columns)) == (13, 211) else x + 1.0
+
+
+class ListedZeros(nn.Module):
+    """Makes lists as long as its axes, of no value of its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = x.new_zeros(x.shape[0]).tolist(), torch.zeros_like(x[0]).numpy()
+        return x * 2.0 if (len(rows), len(columns)) == (13, 211) else x + 1.0
+
+
+class SameSize(nn.Module):
+    """Asks whether it has the size of another tensor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2.0 if torch.is_same_size(x, torch.empty(13, 211)) else x + 1.0
+
+
+class CountedBytes(nn.Module):
+    """Asks how much memory it takes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2.0 if x.nbytes == 13 * 211 * 4 else x + 1.0
+
+
 class ThreadedSize(nn.Module):
     """Asks for its sizes in another thread."""
 
@@ -276,6 +306,10 @@ HIDING: dict[str, Callable[[], Case]] = {
     "tuned-table": lambda: _sequences(TunedTable()),
     "common-divisor": lambda: _sequences(CommonDivisor()),
     "counted-rows": lambda: _sequences(CountedRows()),
+    "counted-pieces": lambda: _sequences(CountedPieces()),
+    "listed-zeros": lambda: _sequences(ListedZeros()),
+    "same-size": lambda: _sequences(SameSize()),
+    "counted-bytes": lambda: _sequences(CountedBytes()),
     "threaded-size": lambda: _sequences(ThreadedSize()),
     "threaded-read": lambda: _sequences(ThreadedRead()),
     "selected-size": lambda: _sequences(SelectedSize()),

@@ -217,6 +217,7 @@ CALLS = {
         lambda: functional.fold(X[:, 1, :16, :6].contiguous(), (6, 7), 2, dilation=2, stride=2),
         lambda: functional.fold(X[:, 1, :4, :6].contiguous(), (4, 8), kernel_size=2, stride=(2, 3), padding=(0, 1)),
     ],
+    "len": [lambda: len(X), lambda: len([1, 2]), lambda: len("four")],
     "sigmoid": [
         *(
             lambda act=act: act(4 * X)
@@ -471,6 +472,27 @@ def test_tensors_round_only_while_the_twin_stands_in():
         assert round(torch.tensor(3.25), 1) == 3.2
     with pytest.raises(TypeError, match="__round__"):
         round(torch.tensor(1.5))
+
+
+class Counting(nn.Module):
+    def forward(self, x):
+        return len(x), len([x])
+
+
+def test_functions_of_python_are_replaced_in_the_files_of_modules_alone():
+    class Sized(torch.Tensor):
+        def __len__(self):
+            return 99
+
+    x = X.as_subclass(Sized)
+    assert Counting()(x) == (99, 1)
+    with standing_in({"len": twins()["len"]}, held_by=[Counting()]):
+        assert Counting()(x) == (2, 1)
+        assert torch.broadcast_tensors.__globals__.get("len") is None
+    with standing_in({"len": twins()["len"]}):
+        assert Counting()(x) == (99, 1)
+    assert Counting()(x) == (99, 1)
+    assert "len" not in globals()
 
 
 def test_operators_are_put_back():

@@ -73,6 +73,8 @@ _AS_FIRST = {
 }
 """Operators that answer in the shape of what they are given first, whatever the shapes of the others."""
 
+_IN_PIECES = {"aten::split", "aten::split_with_sizes", "aten::unbind"}
+"""Operators that answer with as many tensors as a size asks for; rows taken one by one come from the last of them."""
 
 _NUMBERS = (
     "__int__",
@@ -85,9 +87,10 @@ _NUMBERS = (
     "tolist",
     "numpy",
     "__array__",
+    "__reduce_ex__",
 )
-"""The methods by which Python makes of a size something that it can decide with."""
-_COUNTS = ("__len__", "stride")
+"""The methods by which Python makes of a size, or of a tensor that is as long as one, something to decide with."""
+_COUNTS = ("__len__", "stride", "storage_offset")
 """The methods that answer a plain number of a tensor's shape also while it is traced."""
 
 
@@ -148,8 +151,15 @@ class ValueReads:
         return _holds(self._measured, values)
 
     def note_size(self, number: int) -> None:
-        """Records that Python takes a size as a number."""
-        self.sizes.append(SizeRead(self._place(), number))
+        """Records that Python takes a size as a number; what is compiled takes it anew in each call."""
+        if not CompiledPart.running:
+            self.sizes.append(SizeRead(self._place(), number))
+
+    def note_sizes(self, tensors: Iterable[Tensor]) -> None:
+        """Records that Python takes all sizes of some tensors as numbers."""
+        for tensor in tensors:
+            for size in torch._C.TensorBase.size(tensor):
+                self.note_size(int(size))
 
     def note(self, what: str, code: str = _SCALAR) -> None:
         """Records a read at the innermost line of Python that is not torch's own; the first one of each line."""
@@ -203,6 +213,7 @@ class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         answer = func(*args, **(kwargs or {}))
         if self._reads.is_chance_followed and torch.Tag.nondeterministic_seeded in func.tags:
             self._reads.mark(tree_leaves(answer))
+        self._note_counted(func, args, answer)
         given, answered = tree_leaves((args, kwargs or {})), tree_leaves(answer)
         reads = self._reads
         is_shape_only = func._schema.name in _SHAPE_ONLY
@@ -218,6 +229,13 @@ class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         if reads.has_shaped(shaping):
             reads.mark_shaped([one for one in answered if isinstance(one, Tensor) and one.dim()])
         return answer
+
+    def _note_counted(self, func: Any, args: Any, answer: Any) -> None:
+        """What an operator answers in Python's own numbers and lists depends on sizes in a way that is not traced."""
+        if func._schema.name in _IN_PIECES:
+            self._reads.note_size(len(answer))
+        elif func._schema.name == "aten::is_same_size":
+            self._reads.note_sizes(args)
 
 
 def _is_picking(func: Any, given: Iterable[Any]) -> bool:
@@ -242,7 +260,7 @@ def _watched(reads: ValueReads) -> Iterator[None]:
             stack.enter_context(_replaced(Tensor, name, _counting(getattr(Tensor, name), reads)))
         for name in ("size", "numel"):
             stack.enter_context(_replaced(Tensor, name, _measuring(getattr(Tensor, name), reads)))
-        for name, describe in (("shape", _measuring), ("data", _leaking)):
+        for name, describe in (("shape", _measuring), ("data", _leaking), ("nbytes", _counting)):
             described = getattr(Tensor, name)
             stack.enter_context(
                 _replaced(Tensor, name, property(describe(described.__get__, reads), described.__set__))
@@ -276,12 +294,16 @@ def _measuring(method: Callable[..., Any], reads: ValueReads) -> Callable[..., A
 
 
 def _numbering(method: Callable[..., Any], reads: ValueReads) -> Callable[..., Any]:
-    """A number made of a size by the user's code; torch's own makes them for checks."""
+    """A number made of a size by the user's code, or a list as long as one; torch's own makes them for checks."""
 
+    @functools.wraps(method)
     def number(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         frame = sys._getframe(1)
-        if reads.is_measured((tensor,)) and is_users_frame(frame) and not _is_cutting(frame):
-            reads.note_size(int(torch._C.TensorBase.item(tensor)))
+        if is_users_frame(frame) and not _is_cutting(frame):
+            if tensor.dim():
+                reads.note_sizes([tensor])
+            elif reads.is_measured((tensor,)):
+                reads.note_size(int(torch._C.TensorBase.item(tensor)))
         return method(tensor, *args, **kwargs)
 
     return number

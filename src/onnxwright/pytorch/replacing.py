@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import functools
 import importlib
@@ -15,6 +16,7 @@ OWN: Final = {"torch", "onnxwright"}
 
 
 _UNREAD: Final = "__onnxwright_unread__"
+_PYTHONS: Final = "builtins."
 
 
 def without_reading(function: Callable[..., Any], applies: Callable[..., bool]) -> Callable[..., Any]:
@@ -34,10 +36,11 @@ def replaced(*pairs: tuple[str, Callable[[Any], Callable[..., Any]]], held_by: I
     """Has what is made of functions stand in their places, and wherever the user's modules have imported them.
 
     So it does in the attributes of some objects, which may hold a function with arguments given (`partial`). Of several
-    at one place, each is made of the one before it.
+    at one place, each is made of the one before it. A function of Python itself (`builtins.len`) is replaced in the
+    files alone in which the classes of these objects stand.
     """
     holders = list(held_by)
-    owners = [(*_owner(place), made) for place, made in pairs]
+    owners = [(*_owner(place), made) for place, made in pairs if not place.startswith(_PYTHONS)]
     known = [(owner, name, made) for owner, name, made in owners if owner is not None]
     held = _held([getattr(owner, name) for owner, name, _ in known if hasattr(owner, name)])
     with contextlib.ExitStack() as entered:
@@ -49,7 +52,17 @@ def replaced(*pairs: tuple[str, Callable[[Any], Callable[..., Any]]], held_by: I
                 setattr(holder, key, _instead(kept, stand_in))
                 entered.callback(setattr, holder, key, kept)
             held[id(stand_in)] = elsewhere
+        for name, made in ((place.removeprefix(_PYTHONS), made) for place, made in pairs if place.startswith(_PYTHONS)):
+            own = getattr(builtins, name)
+            entered.enter_context(_in_places([(file, name) for file in _files_of(holders, name)], own, made(own)))
         yield
+
+
+def _files_of(holders: Iterable[Any], name: str) -> list[ModuleType]:
+    """The user's modules in which the classes of objects stand, but for those in which a name is another's."""
+    kinds = {kind.__module__ for holder in holders for kind in type(holder).__mro__}
+    named = (sys.modules.get(one) for one in kinds if one.partition(".")[0] not in {*OWN, "builtins"})
+    return [one for one in named if one is not None and name not in vars(one)]
 
 
 def _kept_by(holders: Sequence[Any], function: Any) -> list[tuple[Any, str, Any]]:
@@ -85,7 +98,7 @@ def _in_places(holders: Sequence[tuple[Any, str]], own: Any, stand_in: Any) -> I
 def _owner(place: str) -> tuple[Any, str]:
     """What holds a function, and its name; nothing where it is in a library that the user's code does not use."""
     path, _, name = place.rpartition(".")
-    if not place.startswith(("torch.", "builtins.")):
+    if not place.startswith("torch."):
         return sys.modules.get(path), name
     parts = path.split(".")
     for end in range(len(parts), 0, -1):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -10,12 +11,29 @@ from torch import Tensor
 from onnxwright.repairs.operators import Twin
 
 
+class Pieces(tuple[Tensor, ...]):  # noqa: SLOT001 - a tuple has no room for slots
+    """Pieces of an axis. Who counts them asks the operator itself, so that it's seen that they are counted."""
+
+    def __new__(cls, pieces: Iterable[Tensor], count: Callable[[], int]) -> Self:
+        """Keeps pieces, and what counts them."""
+        made = super().__new__(cls, pieces)
+        made._count = count
+        return made
+
+    _count: Callable[[], int]
+
+    def __len__(self) -> int:
+        """Counts them as the operator does."""
+        return self._count()
+
+
 def pieces(x: Tensor, step: Any, dim: int) -> tuple[Tensor, ...]:
     """Cuts an axis into stretches of `step`, the last one shorter; as many as there are for the size at hand."""
-    axis = dim % x.dim()
-    count = max(1, -(-int(x.shape[axis]) // int(step)))
+    axis, length = dim % x.dim(), int(step)
+    count = max(1, -(-int(x.shape[axis]) // length))
     before = (slice(None),) * axis
-    return tuple(x[(*before, slice(number * step, (number + 1) * step))] for number in range(count))
+    cut = (x[(*before, slice(number * step, (number + 1) * step))] for number in range(count))
+    return Pieces(cut, lambda: len(torch.ops.aten.split.Tensor(x, length, axis)))
 
 
 def is_countable(x: Tensor, dim: int) -> bool:
