@@ -5,7 +5,8 @@ can't build or run from that is left out, and told; `--build-only` tells no more
 conversion runs in a process of its own, for `--seconds` at the most; a row says its route and repairs, what was proven
 of the profile, and how long it took. `--sample N` takes so many, drawn by `--seed`. `--compare` exports each by
 PyTorch's own exporters too, and compares what they wrote with PyTorch at the ends of the profile, on one input each:
-less than a proof.
+less than a proof. Processes are forked from one that has loaded all libraries; with `--fresh`, each starts anew and
+loads what it needs, as a command does. Seconds from a process's start are told beside those of the conversion alone.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from onnxwright.stages.measure import LEAST_RUNS
 from record import keep, spread
 from tiny import made
 
+Step = Callable[[str], dict[str, Any]]
+"""What is done with a model type, and what was found."""
 RAW = ("trace", "dynamo")
 NARROWING = ("range-narrowed", "outputs-differ", "shape-branch-frozen", "reference-refuses-size", "not-tried")
 
@@ -77,6 +80,7 @@ def one(name: str, *, repair_seconds: float) -> dict[str, Any]:
             "range": package.proof.range,
             "reason": " ".join(narrowed) if package.proof.verdict != "proven" else "",
             "seconds": time.perf_counter() - begun,
+            "ended": time.time(),
         }
 
 
@@ -105,7 +109,7 @@ def raw(name: str, *, dynamo: bool) -> dict[str, Any]:
         torch.onnx.export(
             flat, tuple(inputs.values()), str(file), dynamo=dynamo, input_names=list(inputs), opset_version=18, **how
         )
-        seconds = time.perf_counter() - begun
+        ended = {"seconds": time.perf_counter() - begun, "ended": time.time()}
         session = onnxruntime.InferenceSession(file)
     taken = {one.name for one in session.get_inputs()}
     for corner in itertools.product(*({least, usual, most} for least, usual, most in profile.values())):
@@ -115,8 +119,8 @@ def raw(name: str, *, dynamo: bool) -> dict[str, Any]:
         answered = session.run(None, {key: value.numpy() for key, value in feeds.items() if key in taken})
         for one, other in zip(expected, answered, strict=False):
             if one.shape != other.shape or not np.allclose(one.numpy(), other, rtol=1e-3, atol=1e-3, equal_nan=True):
-                return {"right": False, "seconds": seconds}
-    return {"right": True, "seconds": seconds}
+                return {"right": False, **ended}
+    return {"right": True, **ended}
 
 
 def flattened(model: Any, names: list[str]) -> Any:
@@ -162,7 +166,16 @@ def reason_of(name: str) -> dict[str, Any]:
     return {"name": name, "outcome": "runnable"}
 
 
-STEPS: dict[str, Callable[[str], dict[str, Any]]] = {
+@dataclass(frozen=True)
+class Plan:
+    """How steps are run: for how long at the most, how many at a time, and whether each in a new process."""
+
+    seconds: float
+    workers: int
+    is_fresh: bool = False
+
+
+STEPS: dict[str, Step] = {
     "build": reason_of,
     "onnxwright": functools.partial(one, repair_seconds=150.0),
     "trace": functools.partial(raw, dynamo=False),
@@ -194,6 +207,7 @@ class Running:
     name: str
     how: str
     core: int
+    begun: float
     end: float
     process: Any
     answer: Connection
@@ -205,6 +219,8 @@ class Running:
             found = self.answer.recv() if self.answer.poll() else found
         except EOFError:
             found = {"name": self.name, "outcome": "crashed", "reason": "the process ended"}
+        if "ended" in found:
+            found["seconds_from_its_start"] = found.pop("ended") - self.begun
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.join()
@@ -212,17 +228,18 @@ class Running:
         return found
 
 
-def started(name: str, how: str, core: int, seconds: float) -> Running:
-    """Forks a process for a step, on one core: threads of several conversions would wait for each other."""
-    context = multiprocessing.get_context("fork")
+def started(name: str, how: str, core: int, plan: Plan) -> Running:
+    """Begins a process for a step, on one core: threads of several conversions would wait for each other."""
+    context = multiprocessing.get_context("spawn") if plan.is_fresh else multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=work, args=(name, how, core, there))
+    begun = time.time()
+    process = context.Process(target=work, args=(name, STEPS[how], core, there))
     process.start()
     there.close()
-    return Running(name, how, core, time.monotonic() + seconds, process, here)
+    return Running(name, how, core, begun, time.monotonic() + plan.seconds, process, here)
 
 
-def work(name: str, how: str, core: int, there: Connection) -> None:
+def work(name: str, step: Step, core: int, there: Connection) -> None:
     """Sends what a step finds, from a process group of its own that prints nothing."""
     os.setsid()
     os.sched_setaffinity(0, {core})
@@ -230,7 +247,7 @@ def work(name: str, how: str, core: int, there: Connection) -> None:
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     try:
-        found = STEPS[how](name)
+        found = step(name)
     except BaseException as problem:  # noqa: BLE001 - an exporter raises anything
         found = {"name": name, "outcome": "crashed", "reason": f"{type(problem).__name__}: {problem}"[:500]}
     there.send({key: without_folders(value) if key == "reason" else value for key, value in found.items()})
@@ -241,13 +258,13 @@ def without_folders(text: str) -> str:
     return re.sub(r"/[^\s'\"]*?/site-packages/|/tmp/[^\s'\"]*/", "", text)
 
 
-def done(steps: Iterable[tuple[str, str]], workers: int, seconds: float) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def done(steps: Iterable[tuple[str, str]], plan: Plan) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yields what steps with types find, as they end; without threads, since a fork copies what they hold."""
     waiting, running = deque(steps), list[Running]()
-    cores = deque(itertools.islice(itertools.cycle(sorted(os.sched_getaffinity(0))), workers))
+    cores = deque(itertools.islice(itertools.cycle(sorted(os.sched_getaffinity(0))), plan.workers))
     while waiting or running:
         while waiting and cores:
-            running.append(started(*waiting.popleft(), cores.popleft(), seconds))
+            running.append(started(*waiting.popleft(), cores.popleft(), plan))
         ready = wait([one.answer for one in running], min(one.end for one in running) - time.monotonic())
         for one in [one for one in running if one.answer in ready or time.monotonic() > one.end]:
             running.remove(one)
@@ -255,10 +272,10 @@ def done(steps: Iterable[tuple[str, str]], workers: int, seconds: float) -> Iter
             yield one.name, one.how, one.found()
 
 
-def rows_of(names_of_them: Sequence[str], hows: Sequence[str], workers: int, seconds: float) -> list[dict[str, Any]]:
+def rows_of(names_of_them: Sequence[str], hows: Sequence[str], plan: Plan) -> list[dict[str, Any]]:
     """Returns the rows of types: what the first step found, with what PyTorch's exporters do beside."""
     found: dict[str, dict[str, Any]] = defaultdict(dict)
-    for name, how, one in done(itertools.product(names_of_them, hows), workers, seconds):
+    for name, how, one in done(itertools.product(names_of_them, hows), plan):
         found[name][how] = one
         if len(found[name]) == len(hows):
             tell(found[name], hows)
@@ -289,15 +306,16 @@ def told(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         right["either"] = sum(any(one["raw"][how].get("right") for how in RAW) for one in compared)
     for how, count in right.items():
         print(f"{how} alone: {count} of {len(compared)} right at the ends")
-    beside = [
-        one["seconds"] / min(exported)
-        for one in compared
-        if "seconds" in one and (exported := [found["seconds"] for found in one["raw"].values() if "seconds" in found])
-    ]
     found = {"counts": counts, "runnable": runnable, "right": right}
-    if len(beside) >= LEAST_RUNS:
-        found["seconds_beside_the_faster_raw_route"] = spread(beside)._asdict()
-        print(f"seconds, as a multiple of the faster raw export's: {spread(beside)}")
+    for key, what in (("seconds", "the conversion alone"), ("seconds_from_its_start", "the whole process")):
+        beside = [
+            one[key] / min(exported)
+            for one in compared
+            if key in one and (exported := [found[key] for found in one["raw"].values() if key in found])
+        ]
+        if len(beside) >= LEAST_RUNS:
+            found[f"{key}_beside_the_faster_raw_route"] = spread(beside)._asdict()
+            print(f"{what}: {spread(beside)} times the seconds of the faster raw export")
     return found
 
 
@@ -307,6 +325,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="model types; all that transformers maps, unless some are given")
     parser.add_argument("--compare", action="store_true", help="export by PyTorch's exporters alone beside")
     parser.add_argument("--workers", type=int, default=2, help="processes at a time")
+    parser.add_argument("--fresh", action="store_true", help="start each process anew, as a command is")
     parser.add_argument("--build-only", action="store_true", help="tell which can be built and run; convert none")
     parser.add_argument("--sample", type=int, help="so many types, drawn by the seed")
     parser.add_argument("--seed", type=int, default=0)
@@ -314,14 +333,17 @@ def main() -> None:
     parser.add_argument("--repair-seconds", type=float, default=150.0, help="how long new attempts are begun")
     parser.add_argument("--out", default="coverage", help="what the file in results/ is called")
     given = parser.parse_args()
-    load()
+    plan = Plan(given.seconds, given.workers, given.fresh)
     STEPS["onnxwright"] = functools.partial(one, repair_seconds=given.repair_seconds)
+    if not plan.is_fresh:
+        load()
     known = given.names or names()
     chosen = sorted(random.Random(given.seed).sample(known, given.sample)) if given.sample else known
     hows = ("build",) if given.build_only else ("onnxwright", *(RAW if given.compare else ()))
-    found = told(rows := rows_of(chosen, hows, given.workers, given.seconds))
+    found = told(rows := rows_of(chosen, hows, plan))
     if not given.build_only:
-        keep(given.out, {"sample": given.sample, "seed": given.seed, "of": len(names()), **found, "rows": rows})
+        how = {"fresh": given.fresh, "sample": given.sample, "seed": given.seed, "of": len(names())}
+        keep(given.out, {**how, **found, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -176,7 +176,8 @@ def main() -> None:
         )
         keep("tensorrt_bert_base", {"engine": ENGINE, **large})
         return
-    rows = coverage.rows_of(given.names or [*cases(), *drawn], ("onnxwright", "raw"), given.workers, given.seconds)
+    plan = coverage.Plan(given.seconds, given.workers)
+    rows = coverage.rows_of(given.names or [*cases(), *drawn], ("onnxwright", "raw"), plan)
     found = told(rows)
     keep(
         given.out,
