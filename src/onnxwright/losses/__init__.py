@@ -299,6 +299,16 @@ def numbers(labels: Sequence[Any]) -> Array:
     return np.array([float(label) for label in labels])
 
 
+def check_count(labels: Sequence[Any], samples: int) -> None:
+    """Refuses labels that aren't one for each sample.
+
+    Raises:
+        UsageError: telling how many there are.
+    """
+    if len(labels) != samples:
+        raise UsageError(f"labels: expected one for each of {samples} samples, got {len(labels)}.")
+
+
 def no_metric(kind: Kind, labels: Sequence[Any]) -> UsageError:
     """Returns the refusal of labels where a measure has no use for them."""
     return UsageError(

@@ -31,6 +31,9 @@ DECIDED: Final = {
 }
 """Findings that tell of what Python has decided, at their place."""
 
+SEPARATOR: Final = ", "
+"""Between the things to which one repair is applied at once."""
+
 Exporter = Callable[[Source], Exported]
 
 

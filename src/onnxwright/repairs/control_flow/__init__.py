@@ -16,7 +16,7 @@ from typing import Final
 from onnxwright.errors import RepairError
 from onnxwright.pytorch.functions import functions_at
 from onnxwright.pytorch.lines import Line
-from onnxwright.repairs import DECIDED, Exporter, Repair, Seen
+from onnxwright.repairs import DECIDED, SEPARATOR, Exporter, Repair, Seen
 from onnxwright.repairs.control_flow.leaving_out import noting_sides, watch
 from onnxwright.repairs.control_flow.merging import dense_answers
 from onnxwright.repairs.control_flow.recompiling import exchanged, recompiled
@@ -25,7 +25,6 @@ from onnxwright.repairs.control_flow.syntax.unsupported import UnsupportedError
 from onnxwright.routes import Exported, noting
 from onnxwright.source import Source
 
-_SEPARATOR: Final = ", "
 _MOST_PLACES: Final = 40
 _FRAME: Final = re.compile(r'File "([^"]+)", line (\d+)')
 _CAUSE: Final = re.compile(r"Caused by: \((\S+\.py:\d+) in ")
@@ -53,7 +52,7 @@ class ControlFlow(Repair):
         done = {id(function) for place in rewritten for function in functions.get(place, ())}
         left = {place for function, place in first.items() if function not in done}
         if left and len(rewritten) < _MOST_PLACES:
-            yield _SEPARATOR.join(sorted(left))
+            yield SEPARATOR.join(sorted(left))
 
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export with the functions rewritten that stand at these places."""
@@ -91,7 +90,7 @@ def _pointed_at(seen: Seen) -> list[str]:
 
 
 def _places(argument: str) -> list[str]:
-    return argument.split(_SEPARATOR)
+    return argument.split(SEPARATOR)
 
 
 REPAIR = ControlFlow()

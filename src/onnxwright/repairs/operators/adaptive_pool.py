@@ -1,7 +1,7 @@
 """Adaptive pools as products with matrices of weights, or as maxima over a mask: exporters keep the sample's sizes.
 
-Answer `i` of `n` over a length `L` is that of the places from `floor(i L / n)` to `ceil((i + 1) L / n)`, as in PyTorch's
-`aten/src/ATen/native/AdaptivePooling.h`. For finite numbers.
+Answer `i` of `n` over a length `L` is that of the places from `floor(i L / n)` to `ceil((i + 1) L / n)`, as in
+PyTorch's `aten/src/ATen/native/AdaptivePooling.h`. For finite numbers.
 """
 
 from __future__ import annotations
