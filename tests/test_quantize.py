@@ -241,10 +241,10 @@ def test_not_finite_samples_are_refused(graph, tmp_path):
     ("options", "told"),
     [
         ({"precision": "int7"}, "precision 'int7' is unknown; expected"),
-        ({"max_accuracy_loss": -1.0}, "max accuracy loss -1.0: expected a number from 0"),
-        ({"max_accuracy_loss": float("nan")}, "max accuracy loss nan: expected a number from 0"),
-        ({"precision": "int8", "search_seconds": float("nan")}, "search time nan: expected seconds from 0"),
-        ({"precision": "int8", "search_seconds": -1.0}, "search time -1.0: expected seconds from 0"),
+        ({"max_accuracy_loss": -1.0}, "max accuracy loss -1.0: expected a number of at least 0"),
+        ({"max_accuracy_loss": float("nan")}, "max accuracy loss nan: expected a number of at least 0"),
+        ({"precision": "int8", "search_seconds": float("nan")}, "search time nan: expected seconds, at least 0"),
+        ({"precision": "int8", "search_seconds": -1.0}, "search time -1.0: expected seconds, at least 0"),
     ],
 )
 def test_what_is_no_precision_or_budget_is_refused(graph, options, told, tmp_path):

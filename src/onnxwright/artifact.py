@@ -72,7 +72,7 @@ class PackageSession:
             SignatureError, OutOfRangeError: as `run`.
         """
         if not isinstance(self._session, DeviceSession):
-            raise EngineError(f"{self.ran.backend} reads arrays in main memory alone. Use `run`.")
+            raise EngineError(f"{self.ran.backend} takes arrays in main memory only. Use `run`.")
         self._check(self._signature.bind_tensors(feeds))
         return self._session.run_on_device(feeds)
 

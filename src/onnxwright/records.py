@@ -83,6 +83,8 @@ def read_labels(file: Path) -> list[Any]:
     Raises:
         UsageError: when the file is missing, damaged or empty.
     """
+    if not file.is_file():
+        raise UsageError(f"labels '{file}': no such file. Give a text file with one label a line, or a .jsonl file.")
     labels = [label.strip() if isinstance(label, str) else label for label in read_texts(file)]
     while labels and labels[-1] == "":
         labels.pop()

@@ -111,7 +111,7 @@ def builder(name: str) -> Builder:
     """
     known = builders()
     if name not in known:
-        raise EngineError(f"engine '{name}' is none that is built ahead of time; expected {accepted(name, known)}.")
+        raise EngineError(f"engine '{name}' is not built ahead of time; expected {accepted(name, known)}.")
     reason = known[name].buildable()
     if reason:
         raise EngineError(f"engine '{name}' can't be built here: {reason}")

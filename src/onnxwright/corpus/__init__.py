@@ -104,7 +104,7 @@ def _without(calibrating: Sequence[Sample], judging: Sequence[Sample]) -> Sequen
     single = [Sample((row,)) for sample in calibrating for row in sample.rows]
     left = [sample for sample in single if not judged & {*sample.key}]
     if not left:
-        raise UsageError("samples: all that one half holds is in the other too. Give more, and different ones.")
+        raise UsageError("samples: every sample of one half is in the other, too. Give more, and different ones.")
     return left
 
 

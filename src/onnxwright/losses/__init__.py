@@ -207,7 +207,9 @@ class Loss:
         whole = everything(len(labels))
         best, reached = right[metric](whole), found[metric](whole)
         if not math.isfinite(best):
-            raise UsageError(f"labels: the reference has no {metric}, as where all labels or all answers are the same.")
+            raise UsageError(
+                f"labels: the reference has no {metric}. Check that labels, and its answers, aren't all the same."
+            )
         if not math.isfinite(reached):
             return Accuracy(self.name, self.told, None, None, len(labels), message=f"the variant has no {metric}.")
         return msgspec.structs.replace(
@@ -295,7 +297,7 @@ def numbers(labels: Sequence[Any]) -> Array:
         except (TypeError, ValueError):
             is_number = False
         if not is_number:
-            raise UsageError(f"label {label!r}: expected a number, as '0.75'.")
+            raise UsageError(f"label {label!r}: expected a number, such as 0.75.")
     return np.array([float(label) for label in labels])
 
 

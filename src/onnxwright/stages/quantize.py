@@ -168,7 +168,7 @@ def _material(bench: Workbench, file: Path, scoring: Scoring) -> Material:
 def _refuse_another(session: Session, execution: str) -> Session:
     """Refuses an engine that executes in another type than it was told to."""
     if execution != "float32" and session.ran.precision not in {execution, "int8"}:
-        raise EngineError(f"it was told to execute in {execution}, and does in {session.ran.precision}.")
+        raise EngineError(f"it was told to execute in {execution}, and executes in {session.ran.precision}.")
     return session
 
 
@@ -207,7 +207,7 @@ def _of_recipe(bench: _Bench, recipe: Recipe) -> Iterator[Tried]:
             yield replace(start, came="refused", message=f"it doesn't execute in {execution}.")
         elif time.monotonic() > bench.deadline:
             yield replace(
-                start, came="not measured", message="the time for the search is used up; --search-time gives more."
+                start, came="not measured", message="the time for the search ran out; allow more with --search-time."
             )
         else:
             yield _made(bench, start)
@@ -323,8 +323,8 @@ def _judged(bench: _Bench, one: Tried, session: Session) -> Tried:
         told = f"{lost_of(accuracy, bench.budget)} on the samples that judge it."
         return replace(found, came="over budget", message=accuracy.message or told)
     if near is not None and (near.loss is None or near.loss > bench.budget):
-        told = "answers otherwise than numbers" if near.loss is None else f"loses {near.loss:.2g}"
-        return replace(found, came="over budget", message=f"a row {told} by what else is in its batch.")
+        told = "answers NaN or infinity" if near.loss is None else f"loses {near.loss:.2g}"
+        return replace(found, came="over budget", message=f"a row {told}, depending on what else is in its batch.")
     return found
 
 
