@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from onnxwright.activations import ACTIVATIONS
 from onnxwright.backends import Array
 from onnxwright.errors import UsageError, accepted
 from onnxwright.estimates import Statistic, mean_of, wilson
 from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose, check_count
 from onnxwright.tasks import LOGITS
+from onnxwright.tasks.activations import ACTIVATIONS
 from onnxwright.text import Encoding
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwright.activations import ACTIVATIONS
 from onnxwright.backends import Array
 from onnxwright.estimates import Statistic, bootstrap, spearman
 from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose, check_count, numbers
 from onnxwright.tasks import LOGITS
+from onnxwright.tasks.activations import ACTIVATIONS
 from onnxwright.text import Encoding
 
 
