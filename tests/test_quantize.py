@@ -403,7 +403,7 @@ def test_a_search_without_time_says_so(small, tmp_path):
     with pytest.raises(ProofError, match="nothing of it could be made") as refusal:
         ow.quantize(small(), tmp_path / "out", precision="int8", search_seconds=0.0, **QUICK)
 
-    assert "--search-time gives more" in str(refusal.value)
+    assert "allow more with --search-time" in str(refusal.value)
     assert not (tmp_path / "out").exists()
 
 
@@ -419,7 +419,7 @@ def test_a_search_whose_time_ends_meanwhile_says_so_and_keeps_nothing_unjudged(g
     with pytest.raises(ProofError, match="nothing of it stays within") as refusal:
         quantized(graph(1), tmp_path / "out", precision="int8-min-max", max_accuracy_loss=0.05)
 
-    assert "With more in float32: the time for the search was used up" in str(refusal.value)
+    assert "With more in float32: the time for the search ran out" in str(refusal.value)
 
 
 def test_products_are_asked_of_fewer_samples_where_these_take_long(graph, tmp_path, monkeypatch):

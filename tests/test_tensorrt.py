@@ -26,8 +26,9 @@ from onnxwright.errors import (
 )
 from onnxwright.nvidia.asking import CrashError, ask
 from onnxwright.nvidia.orders import Order
-from onnxwright.stages.build import BuildRequest, build, misreading_of
+from onnxwright.stages.build import BuildRequest, build
 from onnxwright.stages.check import check
+from onnxwright.stages.parsing import misreading_of
 from onnxwright.stages.prove_engine import built_engine, engine_session, keep_proof
 from onnxwright.stages.prove_package import prove_session, read_evidence
 
