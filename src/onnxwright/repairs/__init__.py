@@ -55,6 +55,10 @@ class Seen:
     refusals: tuple[str, ...] = ()
     """Why engines don't load the graph."""
 
+    def applied(self, repair: str) -> list[str]:
+        """Returns the things to which a repair of that name was applied in the attempt."""
+        return [one for fix in self.approach.fixes if fix.repair == repair for one in fix.argument.split(SEPARATOR)]
+
 
 class Repair(Protocol):
     """One way to mend."""
