@@ -28,7 +28,7 @@ class Fitted(GraphRepair):
             return
         from onnxwright.graph.fitting import fits
 
-        made = {name for fix in seen.approach.fixes if fix.repair == self.name for name in _names(fix.argument)}
+        made = seen.applied(self.name)
         answering = [name for name, one in fits().items() if name not in made and one.answers(seen.refusals)]
         if answering:
             yield SEPARATOR.join(answering)
@@ -54,11 +54,7 @@ class Fitted(GraphRepair):
         """
         from onnxwright.graph.fitting import apply_fits
 
-        return apply_fits(model, _names(argument))
-
-
-def _names(argument: str) -> list[str]:
-    return argument.split(SEPARATOR)
+        return apply_fits(model, argument.split(SEPARATOR))
 
 
 REPAIR = Fitted()

@@ -31,9 +31,7 @@ class Widened(GraphRepair):
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Yields the operators that engines say they lack."""
-        done = {
-            name for fix in seen.approach.fixes if fix.repair == self.name for name in fix.argument.split(SEPARATOR)
-        }
+        done = seen.applied(self.name)
         named = dict.fromkeys(
             name for told in seen.refusals for pattern in _LACKING for name in pattern.findall(told) if name not in done
         )

@@ -45,7 +45,7 @@ class ControlFlow(Repair):
         has_decided = any(finding.code in DECIDED for finding in seen.findings)
         if seen.source.module is None or not (has_decided or seen.approach.route == self.route):
             return
-        rewritten = [place for fix in seen.approach.fixes if fix.repair == self.name for place in _places(fix.argument)]
+        rewritten = seen.applied(self.name)
         places = _pointed_at(seen)
         functions = functions_at([*places, *rewritten])
         first = {id(function): place for place in reversed(places) for function in functions.get(place, ())}
@@ -57,7 +57,7 @@ class ControlFlow(Repair):
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export with the functions rewritten that stand at these places."""
         # Found here: in a forked process the garbage collector no longer lists them.
-        functions = {id(one): one for several in functions_at(_places(argument)).values() for one in several}
+        functions = {id(one): one for several in functions_at(argument.split(SEPARATOR)).values() for one in several}
 
         def with_operators(source: Source) -> Exported:
             with contextlib.ExitStack() as replaced:
@@ -87,10 +87,6 @@ def _pointed_at(seen: Seen) -> list[str]:
     asked = [str(one.place.line) for one in conditions if one.place.line.is_users]
     told = [str(Line(file, int(number))) for file, number in _FRAME.findall(seen.message)]
     return list(dict.fromkeys([*found, *asked, *told, *_CAUSE.findall(seen.message)]))
-
-
-def _places(argument: str) -> list[str]:
-    return argument.split(SEPARATOR)
 
 
 REPAIR = ControlFlow()
