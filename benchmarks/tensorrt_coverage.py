@@ -103,7 +103,7 @@ def answered(file: Path, ranges: Mapping[str, tuple[int, int, int]]) -> dict[str
     from onnxwright.nvidia.backend import refusal
     from onnxwright.nvidia.orders import Settings
     from onnxwright.nvidia.profiles import shaped
-    from onnxwright.stages.build import answer_of
+    from onnxwright.stages.parsing import answer_of
 
     signature = signature_of(read_model(file))
     profile = default_profile(signature).replace({dim: one for dim, one in ranges.items() if dim in signature.dims})

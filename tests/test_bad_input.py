@@ -179,7 +179,9 @@ class TestSource:
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         assert time.monotonic() - started < 20
         assert ended.returncode == 2
-        assert "source 'nobody/nothing': no such file or folder, and not to be had as a hub id (" in ended.stderr
+        assert (
+            "'nobody/nothing': no such file or folder, and no model could be fetched by that hub id (" in ended.stderr
+        )
         assert "Check the name and the network" in ended.stderr
         assert sorted(path.name for path in place.iterdir()) == ["models.py"]
 
@@ -292,7 +294,7 @@ class TestFactory:
             (
                 "nonsense",
                 2,
-                "expected it to return (module, example_inputs) or (module, example_inputs, dims), got a str",
+                "expected it to return (module, example_inputs) or (module, example_inputs, dims), got str",
             ),
             ("absent", 2, "factory 'absent': 'models.py' has no such callable; expected for example"),
             ("raises", 1, "the module can't be run on its example inputs: ValueError at"),

@@ -114,8 +114,8 @@ class TestRun:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            ((), "texts: expected either --text or --file, and one of them"),
-            (("--text", "a", "--file", "b"), "texts: expected either --text or --file"),
+            ((), "texts: expected --text or --file, got neither"),
+            (("--text", "a", "--file", "b"), "texts: expected --text or --file, got both"),
             (
                 ("--text", "a", "--text-pair", "b", "--text-pair", "c"),
                 "--text-pair: expected one for each --text, got 2",

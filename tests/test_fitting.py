@@ -18,7 +18,7 @@ from onnxwright.nvidia.backend import refusal
 from onnxwright.nvidia.orders import Settings
 from onnxwright.nvidia.profiles import shaped
 from onnxwright.repairs import Seen, repairs
-from onnxwright.stages.build import answer_of
+from onnxwright.stages.parsing import answer_of
 from onnxwright.tolerance import distance
 
 RTX = "tensorrt-rtx"

@@ -294,7 +294,7 @@ def test_an_output_that_is_not_there_is_a_usage_error(cluttered, tmp_path):
 
 
 def test_outputs_of_a_module_are_not_named(tmp_path):
-    with pytest.raises(ow.UsageError, match=r"outputs: can be named of an \.onnx file only"):
+    with pytest.raises(ow.UsageError, match=r"outputs: can be chosen for an \.onnx file only"):
         ow.optimize("model.py:make", tmp_path / "out", outputs=["y"], **QUICK)
 
 

@@ -241,10 +241,10 @@ def test_not_finite_samples_are_refused(graph, tmp_path):
     ("options", "told"),
     [
         ({"precision": "int7"}, "precision 'int7' is unknown; expected"),
-        ({"max_accuracy_loss": -1.0}, "max accuracy loss -1.0: expected a number from 0"),
-        ({"max_accuracy_loss": float("nan")}, "max accuracy loss nan: expected a number from 0"),
-        ({"precision": "int8", "search_seconds": float("nan")}, "search time nan: expected seconds from 0"),
-        ({"precision": "int8", "search_seconds": -1.0}, "search time -1.0: expected seconds from 0"),
+        ({"max_accuracy_loss": -1.0}, "max accuracy loss -1.0: expected a number of at least 0"),
+        ({"max_accuracy_loss": float("nan")}, "max accuracy loss nan: expected a number of at least 0"),
+        ({"precision": "int8", "search_seconds": float("nan")}, "search time nan: expected seconds, at least 0"),
+        ({"precision": "int8", "search_seconds": -1.0}, "search time -1.0: expected seconds, at least 0"),
     ],
 )
 def test_what_is_no_precision_or_budget_is_refused(graph, options, told, tmp_path):
@@ -403,7 +403,7 @@ def test_a_search_without_time_says_so(small, tmp_path):
     with pytest.raises(ProofError, match="nothing of it could be made") as refusal:
         ow.quantize(small(), tmp_path / "out", precision="int8", search_seconds=0.0, **QUICK)
 
-    assert "--search-time gives more" in str(refusal.value)
+    assert "allow more with --search-time" in str(refusal.value)
     assert not (tmp_path / "out").exists()
 
 
@@ -419,7 +419,7 @@ def test_a_search_whose_time_ends_meanwhile_says_so_and_keeps_nothing_unjudged(g
     with pytest.raises(ProofError, match="nothing of it stays within") as refusal:
         quantized(graph(1), tmp_path / "out", precision="int8-min-max", max_accuracy_loss=0.05)
 
-    assert "With more in float32: the time for the search was used up" in str(refusal.value)
+    assert "With more in float32: the time for the search ran out" in str(refusal.value)
 
 
 def test_products_are_asked_of_fewer_samples_where_these_take_long(graph, tmp_path, monkeypatch):

@@ -441,7 +441,7 @@ def test_a_repair_on_the_wrong_question_is_no_proof(tmp_path):
 @pytest.mark.parametrize(
     ("replay", "words"),
     [
-        ("trace", "expected what the journal of a package says"),
+        ("trace", "expected one as a package's journal writes it"),
         ("walk@18", "route 'walk' is unknown"),
         ("trace@18; glue=x", "repair 'glue' is unknown; expected "),
         ("trace@18; piecewise=colour > 8", "asks about none of the dims"),

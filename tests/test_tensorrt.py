@@ -26,8 +26,9 @@ from onnxwright.errors import (
 )
 from onnxwright.nvidia.asking import CrashError, ask
 from onnxwright.nvidia.orders import Order
-from onnxwright.stages.build import BuildRequest, build, misreading_of
+from onnxwright.stages.build import BuildRequest, build
 from onnxwright.stages.check import check
+from onnxwright.stages.parsing import misreading_of
 from onnxwright.stages.prove_engine import built_engine, engine_session, keep_proof
 from onnxwright.stages.prove_package import prove_session, read_evidence
 
@@ -127,7 +128,7 @@ def test_an_engine_that_is_not_built_is_a_usage_error(graph):
 
     with pytest.raises(UsageError, match="expected one of tensorrt, tensorrt-rtx"):
         check(file, "onnxruntime")
-    with pytest.raises(EngineError, match="none that is built ahead of time"):
+    with pytest.raises(EngineError, match="is not built ahead of time"):
         build(BuildRequest(file, "openvino", file.with_name("out")))
 
 

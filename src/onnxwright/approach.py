@@ -51,5 +51,5 @@ def parse(text: str) -> Approach:
     route, *fixes = (part.strip() for part in text.split(";"))
     found = _ROUTE.fullmatch(route)
     if found is None:
-        raise UsageError(f"attempt '{text}': expected what the journal of a package says, as '{_EXAMPLE}'.")
+        raise UsageError(f"attempt '{text}': expected one as a package's journal writes it, such as '{_EXAMPLE}'.")
     return Approach(found["route"], int(found["opset"]), tuple(Fix(*fix.split("=", 1)) for fix in fixes if fix))

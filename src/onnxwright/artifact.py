@@ -18,9 +18,7 @@ from onnxwright.manifest import FILE_NAME, SCHEMA, Manifest, Proof, Variant, fro
 from onnxwright.nvidia.placed import Placed
 from onnxwright.profile import Profile
 from onnxwright.signature import Signature
-from onnxwright.staging import staged, sync, sync_folder
-
-__all__ = ["Package", "PackageSession", "member", "staged", "write_manifest"]
+from onnxwright.staging import write_last
 
 _REMEDY = "`onnxwright convert SOURCE -o DIR` writes a package."
 
@@ -74,7 +72,7 @@ class PackageSession:
             SignatureError, OutOfRangeError: as `run`.
         """
         if not isinstance(self._session, DeviceSession):
-            raise EngineError(f"{self.ran.backend} reads arrays in main memory alone. Use `run`.")
+            raise EngineError(f"{self.ran.backend} takes arrays in main memory only. Use `run`.")
         self._check(self._signature.bind_tensors(feeds))
         return self._session.run_on_device(feeds)
 
@@ -229,13 +227,8 @@ def is_package(folder: Path) -> bool:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Writes `onnxwright.json`: after everything else in the folder has reached the disk, and in one step."""
-    sync_folder(folder)
-    partial = folder / f".{FILE_NAME}.partial"
-    partial.write_bytes(to_json(manifest))
-    sync(partial)
-    partial.replace(folder / FILE_NAME)
-    sync(folder)
+    """Writes `onnxwright.json`, by which a folder is a package: last of all."""
+    write_last(folder / FILE_NAME, to_json(manifest))
 
 
 def member(folder: Path, name: str) -> Path:

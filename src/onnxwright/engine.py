@@ -13,7 +13,7 @@ from onnxwright.errors import EngineError, SourceError
 from onnxwright.files import digest
 from onnxwright.manifest import Proof
 from onnxwright.nvidia.orders import Settings, Tensor
-from onnxwright.staging import sync, sync_folder
+from onnxwright.staging import write_last
 
 if TYPE_CHECKING:
     from onnxwright.nvidia.session import EngineSession
@@ -106,10 +106,5 @@ class Engine:
 
 
 def write_engine_manifest(folder: Path, manifest: EngineManifest) -> None:
-    """Writes `engine.json`: after everything else in the folder has reached the disk, and in one step."""
-    sync_folder(folder)
-    partial = folder / f".{MANIFEST}.partial"
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
-    sync(partial)
-    partial.replace(folder / MANIFEST)
-    sync(folder)
+    """Writes `engine.json`, by which a folder holds an engine: last of all."""
+    write_last(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))

@@ -14,7 +14,8 @@ OnnxwrightError
     ├── CheckpointError       weights that don't fit the architecture
     ├── ForwardError          the module raises
     ├── RouteError            a route can't export the module
-    │   └── RepairError       a repair finds nothing that it could mend
+    │   ├── RepairError       a repair finds nothing that it could mend
+    │   └── FutileError       nothing of a graph can be lowered in precision
     ├── BuildError            no engine can be built of the graph
     └── ProofError            nothing could be shown equal to the reference
 ```
@@ -96,7 +97,7 @@ class RepairError(RouteError):
 
 
 class FutileError(RouteError):
-    """Nothing of a graph can be lowered: it would stay as it is."""
+    """Nothing of a graph can be lowered in precision: it would stay as it is."""
 
 
 class BuildError(ModelError):

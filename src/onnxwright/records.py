@@ -36,14 +36,32 @@ class Record:
     words: tuple[str, ...] = ()
 
 
+def check_samples(file: Path) -> None:
+    """Refuses a file of samples that isn't there.
+
+    Raises:
+        UsageError: saying which file would do.
+    """
+    if not file.is_file():
+        raise UsageError(f"samples '{file}': no such file. Give texts, one a line, or an .npz with one array an input.")
+
+
+def without_tokenizer(file: Path, name: str) -> UsageError:
+    """Returns the refusal of texts for a model, of that name, that has no tokenizer to read them with."""
+    return UsageError(f"samples '{file}': texts need a tokenizer, and '{name}' has none. Give an .npz file.")
+
+
 def read_records(file: Path) -> list[Record]:
     """Returns the samples of a file; lines without text are left out.
 
     Raises:
-        UsageError: when the file is missing, damaged, or a line is no text, pair or mapping with such.
+        UsageError: when the file is missing, damaged or empty, or a line is no text, pair or mapping with such.
     """
     records = [to_record(given, f"file '{file}', sample {number}") for number, given in enumerate(read_texts(file))]
-    return [record for record in records if any(text.strip() for text in record.texts)]
+    found = [record for record in records if any(text.strip() for text in record.texts)]
+    if not found:
+        raise UsageError(f"samples '{file}': no text in it; expected one a line.")
+    return found
 
 
 def read_arrays(file: Path) -> dict[str, Array]:
@@ -65,6 +83,8 @@ def read_labels(file: Path) -> list[Any]:
     Raises:
         UsageError: when the file is missing, damaged or empty.
     """
+    if not file.is_file():
+        raise UsageError(f"labels '{file}': no such file. Give a text file with one label a line, or a .jsonl file.")
     labels = [label.strip() if isinstance(label, str) else label for label in read_texts(file)]
     while labels and labels[-1] == "":
         labels.pop()

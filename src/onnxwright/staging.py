@@ -72,6 +72,16 @@ def staged_file(out: Path, *, is_forced: bool) -> Iterator[Path]:
         raise
 
 
+def write_last(file: Path, content: bytes) -> None:
+    """Writes a file after everything else in its folder has reached the disk, and in one step."""
+    sync_folder(file.parent)
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_bytes(content)
+    sync(partial)
+    partial.replace(file)
+    sync(file.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Waits until every file in a folder, and the folder itself, has reached the disk."""
     for path in (*sorted(folder.rglob("*")), folder):

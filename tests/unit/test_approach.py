@@ -27,7 +27,7 @@ def test_is_written_as_a_person_would():
 
 @pytest.mark.parametrize("text", ["", "trace", "trace@x", "18@trace", "; piecewise=1"])
 def test_what_is_no_attempt_is_refused(text):
-    with pytest.raises(UsageError, match=r"expected what the journal of a package says"):
+    with pytest.raises(UsageError, match=r"expected one as a package's journal writes it"):
         parse(text)
 
 

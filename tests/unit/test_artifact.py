@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxwright import artifact, staging
-from onnxwright.artifact import Package, member, staged, write_manifest
+from onnxwright import staging
+from onnxwright.artifact import Package, member, write_manifest
 from onnxwright.errors import (
     EngineError,
     OutOfRangeError,
@@ -23,6 +23,7 @@ from onnxwright.errors import (
     UsageError,
 )
 from onnxwright.manifest import FILE_NAME, Default, EngineProof, Evidence
+from onnxwright.staging import staged
 
 
 def feeds(batch=2, sequence=3):
@@ -165,7 +166,7 @@ class TestStaged:
         out = tmp_path / "out"
         code = (
             "import sys, time, pathlib\n"
-            "from onnxwright.artifact import staged\n"
+            "from onnxwright.staging import staged\n"
             "with staged(pathlib.Path(sys.argv[1]), is_forced=False) as folder:\n"
             "    (folder / 'half').write_text('half'); print('ready', flush=True); time.sleep(60)\n"
         )
@@ -194,7 +195,7 @@ class TestStaged:
     def test_interrupt_in_another_process_removes_everything(self, tmp_path):
         code = (
             "import sys, time, pathlib\n"
-            "from onnxwright.artifact import staged\n"
+            "from onnxwright.staging import staged\n"
             "with staged(pathlib.Path(sys.argv[1]), is_forced=False):\n"
             "    print('ready', flush=True); time.sleep(60)\n"
         )
@@ -218,10 +219,11 @@ class TestWriteManifest:
         folder = counting()
         before = (folder / FILE_NAME).read_bytes()
 
-        def fail(_path):
-            raise OSError(errno.ENOSPC, "No space left on device")
+        def fail(path):
+            if path.suffix == ".partial":
+                raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(artifact, "sync", fail)
+        monkeypatch.setattr(staging, "sync", fail)
         with pytest.raises(OSError, match="No space"):
             write_manifest(folder, Package.open(folder).manifest)
         assert (folder / FILE_NAME).read_bytes() == before

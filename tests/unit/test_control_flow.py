@@ -18,10 +18,10 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 from onnxwright.approach import Approach
 from onnxwright.profile import Profile
 from onnxwright.repairs import Seen, repair
-from onnxwright.repairs.control_flow import exchanged, recompiled
 from onnxwright.repairs.control_flow.merging import dense_answers
-from onnxwright.repairs.control_flow.rewriting import UnsupportedError
+from onnxwright.repairs.control_flow.recompiling import exchanged, recompiled
 from onnxwright.repairs.control_flow.settled import is_settled, over_profile
+from onnxwright.repairs.control_flow.syntax.unsupported import UnsupportedError
 from onnxwright.routes import silence
 
 SIZES = [(2, 16), (1, 1), (3, 7), (5, 33), (1, 9), (4, 2)]

@@ -437,7 +437,7 @@ def test_a_text_of_two_pairs_does_not_calibrate_where_it_judges(folder, tmp_path
 
     assert (len(corpus.calibration), len(corpus.judged)) == (5, 10)
     assert not set(keys(corpus.calibration)) & set(keys(corpus.judged))
-    with pytest.raises(UsageError, match="all that one half holds is in the other too"):
+    with pytest.raises(UsageError, match="every sample of one half is in the other, too"):
         corpus_of(text_source(folder), lines(tmp_path, "both.jsonl", [["cat", "dog"], ["dog", "cat"]]))
 
 

@@ -1,6 +1,7 @@
 """Imports point one way, heavy libraries stay inside functions, one module prints, one reads the environment."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ import onnxwright
 
 PACKAGE = "onnxwright"
 ROOT = Path(onnxwright.__path__[0])
+PICTURE = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
 # Low to high. A module imports from its own layer and from those below; a package counts as one entry.
 LAYERS = {
@@ -20,8 +22,7 @@ LAYERS = {
     "backends": "backends nvidia",
     "modules": "pytorch",
     "graphs": "graph",
-    "artefacts and sources": "artifact engine text activations tasks losses source loaders given reference evidence "
-    "proof",
+    "artefacts and sources": "artifact engine text tasks losses source loaders given reference evidence proof",
     "steps": "pipelines records corpus watching routes repairs recipes",
     "verbs": "stages reports",
     "surface": "api cli __init__",
@@ -131,6 +132,13 @@ def test_imports_point_one_way(package):
 @pytest.mark.parametrize("start", [PACKAGE, f"{PACKAGE}.cli"])
 def test_nothing_heavy_is_imported_with_the_package(package, start):
     assert list(heavy_at_import(package, start)) == []
+
+
+def test_the_picture_of_the_rooms_shows_every_entry():
+    rows = {row.split("|")[1].strip(): row for row in PICTURE.splitlines() if row.startswith("| ")}
+    shown = {layer: {name.rstrip("/") for name in re.findall(r"[\w/]+", rows[layer])} for layer in LAYERS}
+
+    assert [name for name, layer in LAYER.items() if name not in shown[layer]] == []
 
 
 def test_nothing_heavy_is_imported_with_plugins(package):

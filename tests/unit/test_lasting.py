@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from onnxwright.repairs.control_flow.lasting import is_set_at_once, is_set_first, reads
+from onnxwright.repairs.control_flow.syntax.lasting import is_set_at_once, is_set_first, reads
 
 
 def block(text):

@@ -73,11 +73,11 @@ def test_may_have_a_name_that_is_no_identifier(write):
     [
         ("def make(): raise ValueError('no luck')", r"own.py:make' raised ValueError at .*own.py:9: no luck"),
         ("def make(): raise SystemExit(0)", r"own.py:make' raised SystemExit at .*own.py:9: 0"),
-        ("def make(): return Double()", r"expected it to return \(module, example_inputs\) or .*, got a Double"),
-        ("def make(): return None", r"got a NoneType"),
+        ("def make(): return Double()", r"expected it to return \(module, example_inputs\) or .*, got Double"),
+        ("def make(): return None", r"got NoneType"),
         ("def make(): return ()", r"got a tuple of 0"),
         ("def make(): return 1, 2, 3, 4", r"got a tuple of 4"),
-        ("def make(): return [Double(), torch.ones(2)]", r"got a list"),
+        ("def make(): return [Double(), torch.ones(2)]", r"got list"),
         ("def make(): return Double, torch.ones(2)", r"expected an nn.Module, got type"),
         (
             "def make(size): return None",

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from onnxwright.activations import identity, sigmoid, softmax
 from onnxwright.errors import SourceError, UsageError
 from onnxwright.tasks import labels, task, tasks
+from onnxwright.tasks.activations import identity, sigmoid, softmax
 from onnxwright.text import Tokenizer
 
 TEXTS = [

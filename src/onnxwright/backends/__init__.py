@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -111,7 +111,7 @@ def builder(name: str) -> Builder:
     """
     known = builders()
     if name not in known:
-        raise EngineError(f"engine '{name}' is none that is built ahead of time; expected {accepted(name, known)}.")
+        raise EngineError(f"engine '{name}' is not built ahead of time; expected {accepted(name, known)}.")
     reason = known[name].buildable()
     if reason:
         raise EngineError(f"engine '{name}' can't be built here: {reason}")
@@ -136,6 +136,16 @@ def engine(name: str) -> Backend:
     if reason:
         raise EngineError(f"engine '{name}' is not available: {reason}")
     return known[name]
+
+
+def check_names(label: str, expected: Iterable[str], feeds: Mapping[str, Any]) -> None:
+    """Refuses feeds that aren't one for each input of a graph.
+
+    Raises:
+        EngineError: naming both, and the runtime by its `label`.
+    """
+    if feeds.keys() != set(expected):
+        raise EngineError(f"{label}: expected inputs {', '.join(expected)}, got {', '.join(feeds)}.")
 
 
 def check_precision(backend: Backend, precision: str) -> None:

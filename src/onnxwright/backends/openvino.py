@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from onnxwright.backends import Array, Backend, Options, Ran, Session, Tensors, check_precision
+from onnxwright.backends import Array, Backend, Options, Ran, Session, Tensors, check_names, check_precision
 from onnxwright.errors import EngineError
 from onnxwright.files import digest, outline
 
@@ -54,8 +54,7 @@ class OpenVinoSession:
         Raises:
             EngineError: when a feed is missing, unknown, or of another type or shape than the graph's input.
         """
-        if feeds.keys() != self._inputs.keys():
-            raise EngineError(f"OpenVINO: expected inputs {', '.join(self._inputs)}, got {', '.join(feeds)}.")
+        check_names("OpenVINO", self._inputs, feeds)
         try:
             with self._lock:
                 for name, tensor in self._inputs.items():

@@ -60,16 +60,17 @@ def prove(
     trust_remote_code: Trust = False,
     fail_under: Annotated[
         float,
-        typer.Option(metavar="PERCENT", help="Exit with 1 when an engine is shown right for less of the sizes."),
+        typer.Option(metavar="PERCENT", help="Exit with 1 where less of the sizes is shown right."),
     ] = 100.0,
     junit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a JUnit report too, for continuous integration.")
+        Path | None, typer.Option(metavar="FILE", help="Write a JUnit report, too, for continuous integration.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Prove a package again on this machine, or a candidate against the model that it is said to be.
+    """Prove a package again, or a candidate against a model.
 
-    A package alone is proven from the answers that it carries, and needs no PyTorch.
+    A package alone is proven on this machine, from the answers that it carries; that needs no PyTorch. With
+    --candidate, a graph is held against the model that it is said to be, whoever exported it.
 
     For example: onnxwright prove ./my-model --candidate model.onnx --sequence 1 64 256 --junit report.xml
     """
@@ -114,17 +115,17 @@ def prove(
 
 def check(
     source: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A .onnx file, or a package's graph.")],
-    target: Annotated[str, typer.Option(help="tensorrt or tensorrt-rtx.")],
-    build: Annotated[bool, typer.Option("--build", help="Ask the builder too: what parses may not build.")] = False,
+    target: Annotated[str, typer.Option(metavar="NAME", help="tensorrt or tensorrt-rtx.")],
+    build: Annotated[bool, typer.Option("--build", help="Ask the builder, too: what parses may not build.")] = False,
     batch: BatchRange = None,
     sequence: SequenceRange = None,
     dim: DimRanges = None,
     timeout: BuildTimeout = 300.0,
     as_json: Json = False,
 ) -> None:
-    """Say what an engine that is built ahead of time won't take of a graph, node by node.
+    """Say which nodes of a graph TensorRT refuses.
 
-    Exit code 0 taken, 1 refused, 2 when the engine's parser isn't installed here to be asked.
+    Exit codes: 0 taken; 1 refused; 2 the library isn't installed here to be asked.
 
     For example: onnxwright check model.onnx --target tensorrt-rtx --build
     """
@@ -143,9 +144,10 @@ def diff(
     second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
     as_json: Json = False,
 ) -> None:
-    """Tell two graphs apart: inputs and outputs, operators, opsets, and weights by their numbers.
+    """Tell what two graphs differ in.
 
-    Exit code 0 whether they differ or not; `onnxwright prove A --candidate B` says whether they compute the same.
+    Inputs and outputs, operators, opsets, and the numbers of weights are compared. The exit code is 0 whether they
+    differ or not; `onnxwright prove A --candidate B` says whether they compute the same.
     """
     from onnxwright import environment
     from onnxwright.stages.diff import diff as tell

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,6 +31,9 @@ from onnxwright.cli.words import (
     ranges_of,
 )
 
+if TYPE_CHECKING:
+    from onnxwright.artifact import Package
+
 
 def convert(
     source: Annotated[
@@ -47,10 +50,10 @@ def convert(
     sequence: SequenceRange = None,
     dim: DimRanges = None,
     route: Annotated[
-        str, typer.Option(help="auto, trace, dynamo or script; auto tries them until one is proven.")
+        str, typer.Option(metavar="NAME", help="auto, trace, dynamo or script; auto tries them until one is proven.")
     ] = "auto",
     opset: Annotated[
-        int | None, typer.Option(help="ONNX opset to write; 18 unless given; a .onnx file keeps its own.")
+        int | None, typer.Option(metavar="N", help="ONNX opset to write; 18 unless given; a .onnx file keeps its own.")
     ] = None,
     device: Device = "cpu",
     engine: Engines = None,
@@ -67,10 +70,11 @@ def convert(
     ] = False,
     save_repro: Repro = None,
     replay: Annotated[
-        str | None, typer.Option(metavar="ATTEMPT", help="Make one attempt only, as a journal says it.")
+        str | None,
+        typer.Option(metavar="ATTEMPT", help="Make one attempt alone, as a journal writes it."),
     ] = None,
     repair_time: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="No new attempt is begun after so long.")
+        float, typer.Option(min=0, metavar="SECONDS", help="Begin no further attempt after this time.")
     ] = 300.0,
     allow_fallback: Fallback = False,
     trust_remote_code: Trust = False,
@@ -81,10 +85,9 @@ def convert(
 
     For example: onnxwright convert ./my-model -o ./my-package --sequence 1 64 256
     """
-    from onnxwright.api import convert as run
-    from onnxwright.stages.inspect import inspect as look
+    from onnxwright.api import convert as work
 
-    package = with_journal(run)(
+    package = with_journal(work)(
         source,
         out,
         profile=ranges_of(batch, sequence, dim or []),
@@ -110,8 +113,7 @@ def convert(
         force=force,
         progress=Stages(),
     )
-    report = look(package.folder)
-    show(report.text, {"package": str(out), **builtins_of(package.manifest)}, as_json=as_json)
+    _show_package(package, out, as_json=as_json)
 
 
 def optimize(
@@ -123,7 +125,7 @@ def optimize(
     engine: Engines = None,
     outputs: Annotated[
         list[str] | None,
-        typer.Option("--outputs", metavar="NAME", help="An output of a .onnx file to keep."),
+        typer.Option("--outputs", metavar="NAME", help="An output of a .onnx file to keep; several times."),
     ] = None,
     batch: BatchRange = None,
     sequence: SequenceRange = None,
@@ -137,12 +139,13 @@ def optimize(
     force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Rewrite a graph for each engine, and keep what is shown right and measured to be faster.
+    """Rewrite a graph where that is proven and faster.
+
+    A plan of rewrites is kept, engine by engine, if it is shown right and measured to be faster.
 
     For example: onnxwright optimize model.onnx -o ./my-package --engine onnxruntime
     """
     from onnxwright.api import optimize as work
-    from onnxwright.stages.inspect import inspect as look
 
     package = with_journal(work)(
         source,
@@ -157,7 +160,7 @@ def optimize(
         force=force,
         progress=Stages(),
     )
-    show(look(package.folder).text, {"package": str(out), **builtins_of(package.manifest)}, as_json=as_json)
+    _show_package(package, out, as_json=as_json)
 
 
 def quantize(
@@ -186,12 +189,13 @@ def quantize(
     force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Lower the precision of a model for each engine: the fastest that stays within an accuracy budget.
+    """Lower the precision within an accuracy budget.
+
+    For each engine, the fastest of what stays within the budget, and is proven, is kept.
 
     For example: onnxwright quantize model.onnx -o ./my-package --precision int8 --max-accuracy-loss 0.01
     """
     from onnxwright.api import quantize as work
-    from onnxwright.stages.inspect import inspect as look
 
     package = with_journal(work)(
         source,
@@ -210,29 +214,33 @@ def quantize(
         force=force,
         progress=Stages(),
     )
-    show(look(package.folder).text, {"package": str(out), **builtins_of(package.manifest)}, as_json=as_json)
+    _show_package(package, out, as_json=as_json)
 
 
 def build(
     source: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A .onnx file, or a package.")],
-    engine: Annotated[str, typer.Option(help="tensorrt or tensorrt-rtx.")],
+    engine: Annotated[str, typer.Option(metavar="NAME", help="tensorrt or tensorrt-rtx.")],
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="The engine folder to write; a package has engines/NAME."),
+        typer.Option("-o", "--output", metavar="DIR", help="The folder to write; for a package, its engines/NAME."),
     ] = None,
-    variant: Annotated[str | None, typer.Option(help="A variant of the package; its default one unless given.")] = None,
+    variant: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A variant of the package, if not the default one.")
+    ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(help="sm80, sm86 … ; may be given several times. Without: any GPU, or the one at hand."),
+        typer.Option(metavar="SM", help="sm80, sm86 …, may be given several times; else any GPU, or the one at hand."),
     ] = None,
     batch: BatchRange = None,
     sequence: SequenceRange = None,
     dim: DimRanges = None,
     bucket: Annotated[
-        list[int] | None, typer.Option(metavar="N", help="Ends a profile at this sequence length; several times.")
+        list[int] | None,
+        typer.Option(metavar="N", help="End a profile at this sequence length; several times."),
     ] = None,
     lengths: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Your lengths, one a line: profiles for equal shares of them.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Sequence lengths, one a line: profiles for equal shares."),
     ] = None,
     tf32: Annotated[bool, typer.Option("--tf32/--no-tf32", help="Allow products with 10 bits of mantissa.")] = False,
     workspace: Annotated[int | None, typer.Option(metavar="MIB", help="The most memory that a layer may use.")] = None,
@@ -241,10 +249,13 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Replace the engine that lies there.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Build an engine of a graph, in its precision and for its range; a GPU is needed to run it, not always to build.
+    """Build a TensorRT engine of a graph.
+
+    It has the precision of the graph, and its range. A GPU is needed to run it, and for tensorrt-rtx not to build it.
 
     For example: onnxwright build ./my-package --engine tensorrt-rtx --target sm89
     """
+    from onnxwright import environment
     from onnxwright.reports.summary import engine_text
     from onnxwright.stages.build import BuildRequest
     from onnxwright.stages.build import build as work
@@ -252,14 +263,14 @@ def build(
     request = BuildRequest(
         source=source,
         engine=engine,
-        out=out,
+        out=None if out is None else environment.at_home(out),
         variant=variant,
         ranges=ranges_of(batch, sequence, dim or []),
         targets=tuple(target or ()),
         is_tf32=tf32,
         workspace_mib=workspace,
         buckets=tuple(bucket or ()),
-        lengths=lengths,
+        lengths=None if lengths is None else environment.at_home(lengths),
         is_forced=force,
         seconds=timeout,
         is_rebuilt=rebuild,
@@ -267,3 +278,10 @@ def build(
     built = work(request, Stages())
     document = {"engine": str(built.folder), **builtins_of(built.manifest)}
     show(engine_text(built), document, as_json=as_json)
+
+
+def _show_package(package: Package, out: Path, *, as_json: bool) -> None:
+    from onnxwright.stages.inspect import inspect
+
+    text = inspect(package.folder).text
+    show(text, {"package": str(out), **builtins_of(package.manifest)}, as_json=as_json)

@@ -15,25 +15,35 @@ from onnxwright.errors import UsageError
 
 def run(
     package: Annotated[Path, typer.Argument(metavar="DIR", help="A package that convert wrote.")],
-    text: Annotated[list[str] | None, typer.Option(help="A text; may be given several times.")] = None,
+    text: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A text; may be given several times.")] = None,
     pair: Annotated[
-        list[str] | None, typer.Option("--text-pair", help="The second text of each --text: passage or context.")
+        list[str] | None,
+        typer.Option("--text-pair", metavar="TEXT", help="The second text of a --text: a passage, or a context."),
     ] = None,
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Texts, one a line; pairs as JSON lines in a .jsonl file.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, or an engine that the package was proven with.")] = "auto",
-    batch_size: Annotated[int | None, typer.Option(help="Rows in one call; within the proven range.")] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, or an engine that the package was proven with.")
+    ] = "auto",
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Texts in one call.")] = None,
     allow_fallback: Fallback = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list of all answers, not lines.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON list of all answers instead of lines.")
+    ] = False,
 ) -> None:
-    """Answer texts with a package: one JSON line each, in order. Needs no PyTorch."""
+    """Answer texts with a package.
+
+    Prints one JSON line for each text, in order. Needs no PyTorch.
+
+    For example: onnxwright run ./my-package --text "How do I reset my password?"
+    """
     from onnxwright import environment
     from onnxwright.records import read_texts
     from onnxwright.stages.run import run as answer
 
     if (file is None) == (not text):
-        raise UsageError("texts: expected either --text or --file, and one of them.")
+        raise UsageError(f"texts: expected --text or --file, got {'both' if text else 'neither'}. Give one of the two.")
     if pair and len(pair) != len(text or []):
         raise UsageError(f"--text-pair: expected one for each --text, got {len(pair)} for {len(text or [])}.")
     texts: Any = (
@@ -64,7 +74,10 @@ def inspect(
     force: Annotated[bool, typer.Option("--force", help="Replace the files at --picture and --frontier.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a package or an ONNX file is, what was proven of it, and what was measured."""
+    """Show what a package or an ONNX file is.
+
+    Of a package, that is what was proven, found, tried and measured, too.
+    """
     from onnxwright.stages.inspect import inspect as look
 
     if picture is not None:
@@ -84,10 +97,21 @@ def inspect(
 
 
 def explain(
-    word: Annotated[str, typer.Argument(metavar="CODE", help="The code of a finding, the name of a repair, or trt10.")],
+    word: Annotated[
+        str,
+        typer.Argument(
+            metavar="CODE",
+            help="The code of a finding, the name of a repair, or trt10: what replaces the flags of TensorRT up to 10.",
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
-    """Say what a finding or a repair is, and what to do about it."""
+    """Say what a finding or a repair is.
+
+    Of a finding, that is what to do about it, too.
+
+    For example: onnxwright explain shape-branch-frozen
+    """
     from onnxwright.stages.glossary import explained
 
     text = explained(word)

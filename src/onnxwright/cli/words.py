@@ -14,22 +14,24 @@ Triple = tuple[int, int, int]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output; text goes to stderr.")]
 Engines = Annotated[
     list[str] | None,
-    typer.Option("--engine", help="auto, onnxruntime, openvino, tensorrt-rtx …; may be given several times."),
+    typer.Option(
+        "--engine", metavar="NAME", help="auto, onnxruntime, openvino, tensorrt-rtx …; may be given several times."
+    ),
 ]
-
-
-Task = Annotated[str, typer.Option(help="What the model is for; found from its config unless given.")]
+Task = Annotated[str, typer.Option(metavar="NAME", help="What the model is for; found from its config unless given.")]
 BatchRange = Annotated[Triple | None, typer.Option(metavar="MIN OPT MAX", help="Range of the dim `batch`.")]
 SequenceRange = Annotated[Triple | None, typer.Option(metavar="MIN OPT MAX", help="Range of the dim `sequence`.")]
 DimRanges = Annotated[list[str] | None, typer.Option(metavar="NAME=MIN:OPT:MAX", help="Range of any named dim.")]
 Samples = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Your own inputs: texts, one a line, or an .npz file.")
+    Path | None,
+    typer.Option(metavar="FILE", help="Your own inputs: texts, one a line, or an .npz file, one array an input."),
 ]
 Precision = Annotated[
     str,
     typer.Option(
-        help="auto, fp32, bf16, fp16, int8, weights, tables, or one recipe of these, as int8-dynamic; `convert` lowers "
-        "the precision for auto only within a --max-accuracy-loss."
+        metavar="NAME",
+        help="auto, fp32, bf16, fp16, int8, weights, tables, or one recipe of these, such as int8-dynamic; with auto, "
+        "`convert` lowers the precision only where --max-accuracy-loss is given.",
     ),
 ]
 MostLoss = Annotated[
@@ -37,30 +39,36 @@ MostLoss = Annotated[
     typer.Option(
         "--max-accuracy-loss",
         metavar="LOSS",
-        help="How much accuracy a lower precision may lose on the samples, as 0.001; what it is depends on the task.",
+        help="How much accuracy a lower precision may lose on the samples, such as 0.001, as the task measures it.",
     ),
 ]
 Labels = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="The label of each sample, one a line: loss is in the task's metric."),
+    typer.Option(metavar="FILE", help="The label of each sample, one a line: loss is then in the task's metric."),
 ]
 SearchTime = Annotated[
-    float, typer.Option(min=0, metavar="SECONDS", help="After so long no more recipe is tried for an engine.")
+    float, typer.Option(min=0, metavar="SECONDS", help="Try no further recipe for an engine after this time.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of the samples; the same seed, the same proof.")]
-Proving = Annotated[str, typer.Option(help="How long to prove: quick, normal or thorough.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the samples; the same seed gives the same proof.")]
+Proving = Annotated[
+    str, typer.Option(metavar="BUDGET", help="How much time the proof may take: quick, normal or thorough.")
+]
 Repro = Annotated[
     Path | None,
     typer.Option(
-        "--save-repro", metavar="DIR", help="Where outputs differ, write a folder that shows the first node that does."
+        "--save-repro",
+        metavar="DIR",
+        help="Where outputs differ, write a folder that shows the first node that does.",
     ),
 ]
-BuildTimeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Parsing and building end after so long.")]
-Device = Annotated[str, typer.Option(help="Where PyTorch runs: cpu or cuda.")]
-Fallback = Annotated[
-    bool, typer.Option("--allow-fallback", help="Let an engine for GPUs leave to the CPU what it can't compute.")
+BuildTimeout = Annotated[
+    float, typer.Option(min=1, metavar="SECONDS", help="Stop parsing or building after this time.")
 ]
-Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code from the model folder.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Where PyTorch runs: cpu or cuda.")]
+Fallback = Annotated[
+    bool, typer.Option("--allow-fallback", help="Let an engine for GPUs compute on the CPU what it has no kernel for.")
+]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run Python code from the model folder.")]
 
 
 def ranges_of(batch: Triple | None, sequence: Triple | None, dims: list[str]) -> dict[str, Triple]:

@@ -16,7 +16,7 @@ from onnxwright.corpus.stock import Sample, Stock, counted
 from onnxwright.corpus.texts import of_built_in, of_file, tokenizer_of
 from onnxwright.errors import UsageError
 from onnxwright.findings import Finding
-from onnxwright.records import ARRAYS, read_labels
+from onnxwright.records import ARRAYS, check_samples, read_labels, without_tokenizer
 from onnxwright.signature import TensorSpec
 from onnxwright.source import Source
 
@@ -72,15 +72,15 @@ def corpus_of(
 
 
 def _gather(source: Source, file: Path | None, labels: Sequence[Any] | None, seed: int) -> Stock:
-    if file is not None and not file.is_file():
-        raise UsageError(f"samples '{file}': no such file. Give texts, one a line, or an .npz with one array an input.")
-    if file is not None and file.suffix == ARRAYS:
+    if file is None:
+        tokenizer = tokenizer_of(source)
+        return drawn(source, seed=seed) if tokenizer is None else of_built_in(source, tokenizer)
+    check_samples(file)
+    if file.suffix == ARRAYS:
         return of_arrays(source, file, labels)
     tokenizer = tokenizer_of(source)
-    if file is None:
-        return drawn(source, seed=seed) if tokenizer is None else of_built_in(source, tokenizer)
     if tokenizer is None:
-        raise UsageError(f"samples '{file}': texts need a tokenizer, and '{source.name}' has none. Give an .npz file.")
+        raise without_tokenizer(file, source.name)
     return of_file(source, tokenizer, file, labels)
 
 
@@ -104,7 +104,7 @@ def _without(calibrating: Sequence[Sample], judging: Sequence[Sample]) -> Sequen
     single = [Sample((row,)) for sample in calibrating for row in sample.rows]
     left = [sample for sample in single if not judged & {*sample.key}]
     if not left:
-        raise UsageError("samples: all that one half holds is in the other too. Give more, and different ones.")
+        raise UsageError("samples: every sample of one half is in the other, too. Give more, and different ones.")
     return left
 
 

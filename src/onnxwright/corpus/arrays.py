@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from onnxwright.backends import Array, Tensors
-from onnxwright.corpus.stock import Sample, Stock, check_count, counted, rows_at_once
+from onnxwright.corpus.stock import Sample, Stock, counted, rows_at_once
 from onnxwright.dtypes import is_float
 from onnxwright.errors import UsageError
 from onnxwright.findings import Finding
+from onnxwright.losses import check_count
 from onnxwright.records import read_arrays
 from onnxwright.signature import TensorSpec
 from onnxwright.source import Source

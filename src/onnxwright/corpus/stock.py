@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxwright.backends import Tensors
-from onnxwright.errors import UsageError
 from onnxwright.findings import Finding
 from onnxwright.signature import Dim, TensorSpec
 from onnxwright.source import Source
@@ -53,16 +52,6 @@ def rows_at_once(source: Source) -> int:
 def counted(inputs: Sequence[TensorSpec]) -> list[str]:
     """Names the inputs whose axis 0 counts rows; the others are there once for all rows."""
     return [spec.name for spec in inputs if spec.shape and spec.shape[:1] == inputs[0].shape[:1]]
-
-
-def check_count(labels: Sequence[Any], samples: int) -> None:
-    """Refuses labels that aren't one for each sample.
-
-    Raises:
-        UsageError: telling how many there are.
-    """
-    if len(labels) != samples:
-        raise UsageError(f"labels: expected one for each of {samples} samples, got {len(labels)}.")
 
 
 def _digest(row: Tensors) -> str:

@@ -12,11 +12,11 @@ from typing import Any, Final
 import numpy as np
 
 from onnxwright.backends import Tensors
-from onnxwright.corpus.stock import Sample, Stock, check_count, extent, rows_at_once
+from onnxwright.corpus.stock import Sample, Stock, extent, rows_at_once
 from onnxwright.dtypes import to_numpy
 from onnxwright.errors import UsageError
 from onnxwright.findings import Finding
-from onnxwright.losses import Given, Loss, loss_of
+from onnxwright.losses import Given, Loss, check_count, loss_of
 from onnxwright.pipelines import prepare
 from onnxwright.records import Record, read_records
 from onnxwright.signature import TensorSpec
@@ -38,8 +38,6 @@ def of_file(source: Source, tokenizer: Tokenizer, file: Path, labels: Sequence[A
         UsageError: when the file is damaged or empty, or texts or labels aren't what the task takes.
     """
     records = read_records(file)
-    if not records:
-        raise UsageError(f"samples '{file}': no text in it; expected one a line.")
     return _encoded(source, tokenizer, _labelled(records, labels), f"{len(records)} texts of '{file.name}'")
 
 

@@ -75,7 +75,7 @@ def _imported(file: Path) -> Any:
         place = f"{Path(problem.filename or file).name}:{problem.lineno}"
         raise SourceError(f"'{file.name}' is not valid Python: {problem.msg} at {place}.") from problem
     except (Exception, SystemExit) as problem:  # a user's file may raise anything
-        raise SourceError(f"'{file.name}' can't be imported: {_told(problem)}") from problem
+        raise SourceError(f"'{file.name}' can't be imported: {_told(problem)}. Mend the file.") from problem
     return loaded
 
 
@@ -85,7 +85,7 @@ def _called(factory: Callable[[], Any], source: Path) -> Any:
     except OnnxwrightError:
         raise
     except (Exception, SystemExit) as problem:  # a user's factory may raise anything
-        raise SourceError(f"factory '{source}' raised {_told(problem)}") from problem
+        raise SourceError(f"factory '{source}' raised {_told(problem)}. Mend the factory.") from problem
 
 
 def _told(problem: BaseException) -> str:
@@ -93,4 +93,4 @@ def _told(problem: BaseException) -> str:
 
 
 def _described(made: object) -> str:
-    return f"a tuple of {len(made)}" if isinstance(made, tuple) else f"a {type(made).__name__}"
+    return f"a tuple of {len(made)}" if isinstance(made, tuple) else type(made).__name__

@@ -92,7 +92,8 @@ def download(hub_id: str) -> Path:
             folder = Path(snapshot_download(hub_id, allow_patterns=[*_DOWNLOADED, *checkpoint.PICKLED]))
     except Exception as problem:  # the hub client raises many types, for names, networks and rights
         raise SourceError(
-            f"source '{hub_id}': no such file or folder, and not to be had as a hub id ({_first_lines(problem, 1)}). "
+            f"source '{hub_id}': no such file or folder, and no model could be fetched by that hub id "
+            f"({_first_lines(problem, 1)}). "
             "Check the name and the network, or give a folder, path/to/file.py:factory, or a .onnx file."
         ) from problem
     return folder

@@ -96,6 +96,8 @@ def read(file: Path) -> onnx_ir.Model:
 
     from onnxwright.graph.reading import read_model, read_structure
 
+    if not file.is_file():
+        raise SourceError(f"'{file}': expected an .onnx file, {'got a folder' if file.is_dir() else 'no such file'}.")
     try:
         for place in sorted(places(file)):
             _check_place(file, place)
@@ -105,7 +107,7 @@ def read(file: Path) -> onnx_ir.Model:
     except SourceError:
         raise
     except Exception as problem:  # the parsers raise types of their own
-        raise SourceError(f"'{file}' is not a valid ONNX model: {problem}") from problem
+        raise SourceError(f"'{file}' is not a valid ONNX model: {problem}. Export it again.") from problem
     return model
 
 

@@ -207,7 +207,9 @@ class Loss:
         whole = everything(len(labels))
         best, reached = right[metric](whole), found[metric](whole)
         if not math.isfinite(best):
-            raise UsageError(f"labels: the reference has no {metric}, as where all labels or all answers are the same.")
+            raise UsageError(
+                f"labels: the reference has no {metric}. Check that labels, and its answers, aren't all the same."
+            )
         if not math.isfinite(reached):
             return Accuracy(self.name, self.told, None, None, len(labels), message=f"the variant has no {metric}.")
         return msgspec.structs.replace(
@@ -295,8 +297,18 @@ def numbers(labels: Sequence[Any]) -> Array:
         except (TypeError, ValueError):
             is_number = False
         if not is_number:
-            raise UsageError(f"label {label!r}: expected a number, as '0.75'.")
+            raise UsageError(f"label {label!r}: expected a number, such as 0.75.")
     return np.array([float(label) for label in labels])
+
+
+def check_count(labels: Sequence[Any], samples: int) -> None:
+    """Refuses labels that aren't one for each sample.
+
+    Raises:
+        UsageError: telling how many there are.
+    """
+    if len(labels) != samples:
+        raise UsageError(f"labels: expected one for each of {samples} samples, got {len(labels)}.")
 
 
 def no_metric(kind: Kind, labels: Sequence[Any]) -> UsageError:

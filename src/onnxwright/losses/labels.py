@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from onnxwright.activations import ACTIVATIONS
 from onnxwright.backends import Array
 from onnxwright.errors import UsageError, accepted
 from onnxwright.estimates import Statistic, mean_of, wilson
-from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose
+from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose, check_count
 from onnxwright.tasks import LOGITS
+from onnxwright.tasks.activations import ACTIVATIONS
 from onnxwright.text import Encoding
 
 
@@ -52,8 +52,7 @@ class Labels:
     def scores(self, answers: Answers, labels: Sequence[Any]) -> Mapping[str, Statistic]:
         """Returns the accuracy; a label is a name or a number, or a list of them where labels don't exclude others."""
         found = _chosen(_probabilities(answers), answers)
-        if len(found) != len(labels):
-            raise UsageError(f"labels: expected one for each of {len(found)} samples, got {len(labels)}.")
+        check_count(labels, len(found))
         wanted = _wanted(labels, answers)
         return {"accuracy": mean_of((found == wanted).all(axis=-1).astype(np.float64))}
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwright.activations import ACTIVATIONS
 from onnxwright.backends import Array
-from onnxwright.errors import UsageError
 from onnxwright.estimates import Statistic, bootstrap, spearman
-from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose, numbers
+from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose, check_count, numbers
 from onnxwright.tasks import LOGITS
+from onnxwright.tasks.activations import ACTIVATIONS
 from onnxwright.text import Encoding
 
 
@@ -55,8 +54,7 @@ class Ranking:
     def scores(self, answers: Answers, labels: Sequence[Any]) -> Mapping[str, Statistic]:
         """Returns Spearman's correlation of the scores with their labels."""
         found = _scores(answers)
-        if len(found) != len(labels):
-            raise UsageError(f"labels: expected one for each of {len(found)} samples, got {len(labels)}.")
+        check_count(labels, len(found))
         wanted = numbers(labels)
         return {"Spearman correlation": lambda chosen: spearman(found[chosen], wanted[chosen])}
 

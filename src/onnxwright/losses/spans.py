@@ -13,7 +13,7 @@ import numpy as np
 from onnxwright.backends import Array
 from onnxwright.errors import UsageError
 from onnxwright.estimates import Statistic, mean_of, wilson
-from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose
+from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose, check_count
 from onnxwright.tasks import SEGMENT, task
 from onnxwright.text import Encoding
 
@@ -64,8 +64,7 @@ class Spans:
     def scores(self, answers: Answers, labels: Sequence[Any]) -> Mapping[str, Statistic]:
         """Returns exact match and F1 of tokens; a label is the list of spans of which each is right."""
         found = list(_spans(answers))
-        if len(found) != len(labels):
-            raise UsageError(f"labels: expected one for each of {len(found)} samples, got {len(labels)}.")
+        check_count(labels, len(found))
         wanted = [[(int(first), int(last)) for first, last in spans] for spans in labels]
         pairs = list(zip(found, wanted, strict=True))
         exact = np.array([span in spans for span, spans in pairs], np.float64)

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from onnxwright.activations import softmax
 from onnxwright.backends import Array
 from onnxwright.errors import UsageError
 from onnxwright.estimates import Statistic, bootstrap, everything, ratio_of, widest, wilson
 from onnxwright.losses import Answers, Estimate, Given, Kind, Purpose
 from onnxwright.losses.labels import names_of, number_of
 from onnxwright.tasks import LOGITS
+from onnxwright.tasks.activations import softmax
 from onnxwright.text import Encoding
 
 UNLABELLED: Final = -100

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from onnxwright.backends import Ran, check_names, check_precision
 from onnxwright.backends.onnxruntime import answers, telling_refusals, type_of
 from onnxwright.dtypes import from_onnx, to_numpy, to_onnx
 from onnxwright.errors import EngineError
@@ -19,7 +20,7 @@ from onnxwright.nvidia.driver import Driver, missing_driver
 from onnxwright.nvidia.placed import Device, Placed, Stream, placed
 
 if TYPE_CHECKING:
-    from onnxwright.backends import Array, Options, Ran, Session, Tensors
+    from onnxwright.backends import Array, Options, Session, Tensors
 
 CPU: Final = "CPUExecutionProvider"
 _OF_SIZES: Final = frozenset(
@@ -78,10 +79,7 @@ class ProviderSession:
             EngineError: when a feed is missing or unknown, or of another shape than the graph's input.
             SignatureError: when a tensor has another type, lies on another GPU, or isn't contiguous.
         """
-        if feeds.keys() != self._inputs.keys():
-            raise EngineError(
-                f"{self._ran.backend}: expected inputs {', '.join(self._inputs)}, got {', '.join(feeds)}."
-            )
+        check_names(self._ran.backend, self._inputs, feeds)
         given = {name: placed(name, feeds[name], dtype, self._stream) for name, dtype in self._inputs.items()}
         if self._stream is not None:
             self._stream.wait()  # ONNX Runtime has a stream of its own
@@ -125,8 +123,6 @@ class ProviderBackend:
         Raises:
             EngineError: when ONNX Runtime refuses the graph, or a part of it would run on the CPU.
         """
-        from onnxwright.backends import check_precision
-
         check_precision(self, options.precision)
         return ProviderSession(file, self._provider, options)
 
@@ -178,8 +174,6 @@ def misplaced(found: Mapping[str, Counter[str]], provider: str) -> Counter[str]:
 
 def _described(file: Path, provider: str, found: Mapping[str, Counter[str]]) -> Ran:
     import onnxruntime
-
-    from onnxwright.backends import Ran
 
     counts = ", ".join(f"{name} {nodes.total()} nodes" for name, nodes in found.items())
     return Ran(

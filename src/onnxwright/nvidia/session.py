@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from onnxwright.backends import Array, Ran, Tensors
+from onnxwright.backends import Array, Ran, Tensors, check_names
 from onnxwright.errors import EngineError
 from onnxwright.nvidia.buffers import Buffers
 from onnxwright.nvidia.driver import Driver
@@ -93,10 +93,7 @@ class EngineSession:
         return given
 
     def _enqueue(self, feeds: Mapping[str, Any]) -> dict[str, Placed]:
-        if feeds.keys() != self._inputs.keys():
-            raise EngineError(
-                f"{self._ran.backend}: expected inputs {', '.join(self._inputs)}, got {', '.join(feeds)}."
-            )
+        check_names(self._ran.backend, self._inputs, feeds)
         self._driver.enter()
         self._read = {name: self._there(name, feeds[name]) for name in self._inputs}
         self._choose({name: one.shape for name, one in self._read.items()})

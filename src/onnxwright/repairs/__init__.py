@@ -31,6 +31,9 @@ DECIDED: Final = {
 }
 """Findings that tell of what Python has decided, at their place."""
 
+SEPARATOR: Final = ", "
+"""Between the things to which one repair is applied at once."""
+
 Exporter = Callable[[Source], Exported]
 
 
@@ -51,6 +54,10 @@ class Seen:
     """What was shown in other engines than the one with the most."""
     refusals: tuple[str, ...] = ()
     """Why engines don't load the graph."""
+
+    def applied(self, repair: str) -> list[str]:
+        """Returns the things to which a repair of that name was applied in the attempt."""
+        return [one for fix in self.approach.fixes if fix.repair == repair for one in fix.argument.split(SEPARATOR)]
 
 
 class Repair(Protocol):

@@ -10,12 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from onnxwright.repairs import GraphRepair, Seen
+from onnxwright.repairs import SEPARATOR, GraphRepair, Seen
 
 if TYPE_CHECKING:
     import onnx_ir
 
-_SEPARATOR: Final = ", "
 _LACKING: Final = (
     re.compile(r"Could not find an implementation for (\w+)"),
     re.compile(r"No Op registered for (\w+)"),
@@ -39,7 +38,7 @@ class Expanded(GraphRepair):
             return
         lacking = dict.fromkeys(name for told in seen.refusals for name in (*_lacking(told), *_refused(told)))
         if lacking:
-            yield _SEPARATOR.join(lacking)
+            yield SEPARATOR.join(lacking)
         # What another engine gets right is this one's fault, not the graph's.
         wrong = seen.others if seen.proof is not None and not seen.proof.failures else ()
         blamed = dict.fromkeys(proof.divergence.operator for proof in wrong if proof.divergence is not None)
@@ -49,7 +48,7 @@ class Expanded(GraphRepair):
         """Expands the nodes of these operators."""
         from onnxwright.graph.expanding import expand
 
-        return expand(model, argument.split(_SEPARATOR))
+        return expand(model, argument.split(SEPARATOR))
 
 
 def _refused(told: str) -> Iterator[str]:

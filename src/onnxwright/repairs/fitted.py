@@ -7,14 +7,12 @@ refuses a graph. One attempt takes all that answer at once: an engine that is bu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from onnxwright.repairs import GraphRepair, Seen
+from onnxwright.repairs import SEPARATOR, GraphRepair, Seen
 
 if TYPE_CHECKING:
     import onnx_ir
-
-_SEPARATOR: Final = ", "
 
 
 class Fitted(GraphRepair):
@@ -30,10 +28,10 @@ class Fitted(GraphRepair):
             return
         from onnxwright.graph.fitting import fits
 
-        made = {name for fix in seen.approach.fixes if fix.repair == self.name for name in _names(fix.argument)}
+        made = seen.applied(self.name)
         answering = [name for name, one in fits().items() if name not in made and one.answers(seen.refusals)]
         if answering:
-            yield _SEPARATOR.join(answering)
+            yield SEPARATOR.join(answering)
 
     def details(self) -> Iterator[str]:
         """Lists the rewrites."""
@@ -56,11 +54,7 @@ class Fitted(GraphRepair):
         """
         from onnxwright.graph.fitting import apply_fits
 
-        return apply_fits(model, _names(argument))
-
-
-def _names(argument: str) -> list[str]:
-    return argument.split(_SEPARATOR)
+        return apply_fits(model, argument.split(SEPARATOR))
 
 
 REPAIR = Fitted()

@@ -178,7 +178,7 @@ def _answered(source: Source) -> Sizes | None:
         if source.module is None or taken_by(source.module, source.sampler, sizes):
             return sizes
     if found:
-        raise RouteError(f"the module refuses every size that was tried of a piece, as {in_sizes(found[0])}.")
+        raise RouteError(f"the module refuses every size of a piece that was tried, such as {in_sizes(found[0])}.")
     return None
 
 

@@ -11,19 +11,17 @@ import functools
 import sys
 from collections.abc import Iterator
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from onnxwright.errors import RepairError
 from onnxwright.pytorch.functions import functions_at
 from onnxwright.pytorch.replacing import replaced
-from onnxwright.repairs import DECIDED, Exporter, Repair, Seen
+from onnxwright.repairs import DECIDED, SEPARATOR, Exporter, Repair, Seen
 from onnxwright.routes import Exported, told
 from onnxwright.source import Source
 
 if TYPE_CHECKING:
     from torch import nn
-
-_SEPARATOR: Final = ", "
 
 
 class Scripting(Repair):
@@ -44,15 +42,15 @@ class Scripting(Repair):
         functions = functions_at(found.where for found in decided if found.where)
         places = [place for place, several in functions.items() if all(map(_is_alone, several))]
         if places and len(places) == len({found.where for found in decided}):
-            yield _SEPARATOR.join(places)
+            yield SEPARATOR.join(places)
         named = dict.fromkeys(found.module for found in decided if found.module)
         outermost = [path for path in named if not any(path.startswith(f"{other}.") for other in named)]
         if outermost:
-            yield _SEPARATOR.join(outermost)
+            yield SEPARATOR.join(outermost)
 
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export of the module with these parts compiled."""
-        parts = argument.split(_SEPARATOR)
+        parts = argument.split(SEPARATOR)
         # Found here: in a forked process the garbage collector no longer lists them.
         found = functions_at(part for part in parts if _is_place(part))
         functions = {id(one): one for several in found.values() for one in several}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from onnxwright.errors import UsageError, accepted
 from onnxwright.pytorch.replacing import OWN, replaced
-from onnxwright.repairs import Exporter, Repair, Seen
+from onnxwright.repairs import SEPARATOR, Exporter, Repair, Seen
 from onnxwright.routes import Exported
 from onnxwright.source import Source
 
@@ -29,7 +29,6 @@ _QUESTIONS: Final = {
     ),
 }
 """What code asks whether it is being done, and where it asks."""
-_SEPARATOR: Final = ", "
 _ENDLESS: Final = "takes longer than"
 
 
@@ -50,7 +49,7 @@ class Untold(Repair):
         asked = _asked(module, seen.source)
         yield from asked[:1]
         if len(asked) > 1:
-            yield _SEPARATOR.join(asked)
+            yield SEPARATOR.join(asked)
 
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export that the module's code doesn't notice.
@@ -60,7 +59,7 @@ class Untold(Repair):
         """
         import torch
 
-        kinds = argument.split(_SEPARATOR)
+        kinds = argument.split(SEPARATOR)
         for kind in kinds:
             if kind not in _QUESTIONS:
                 raise UsageError(f"repair 'untold': '{kind}' is unknown; expected {accepted(kind, _QUESTIONS)}.")

@@ -10,12 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from onnxwright.repairs import GraphRepair, Seen
+from onnxwright.repairs import SEPARATOR, GraphRepair, Seen
 
 if TYPE_CHECKING:
     import onnx_ir
 
-_SEPARATOR: Final = ", "
 _LACKING: Final = (
     re.compile(r"Could not find an implementation for (\w+)"),
     re.compile(r"of operator \((\w+)\) in node .* is invalid"),
@@ -32,18 +31,18 @@ class Widened(GraphRepair):
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Yields the operators that engines say they lack."""
-        done = {name for fix in seen.approach.fixes if fix.repair == self.name for name in fix.argument.split(", ")}
+        done = seen.applied(self.name)
         named = dict.fromkeys(
             name for told in seen.refusals for pattern in _LACKING for name in pattern.findall(told) if name not in done
         )
         if named:
-            yield _SEPARATOR.join(named)
+            yield SEPARATOR.join(named)
 
     def mend(self, model: onnx_ir.Model, argument: str) -> int:
         """Inserts the casts."""
         from onnxwright.graph.element_types import widen
 
-        return widen(model, argument.split(_SEPARATOR))
+        return widen(model, argument.split(SEPARATOR))
 
 
 REPAIR = Widened()

@@ -49,7 +49,7 @@ def in_details(details: Mapping[str, Any]) -> str:
 def _in_words(value: Any) -> str:
     if isinstance(value, Mapping):
         return in_sizes(value)
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
 
 
 def in_comparison(latency: Latency, baseline: str) -> str:

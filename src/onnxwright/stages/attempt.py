@@ -26,11 +26,12 @@ from onnxwright.reference import Reference
 from onnxwright.repairs import mended
 from onnxwright.routes import Exported, Noted, routes
 from onnxwright.source import Source
-from onnxwright.stages.build import misreading_of, try_build
+from onnxwright.stages.build import try_build
 from onnxwright.stages.examine import looked_into, plan_of
 from onnxwright.stages.explain import Origin, merged, with_evidence
 from onnxwright.stages.export import export
 from onnxwright.stages.locate import located
+from onnxwright.stages.parsing import misreading_of
 from onnxwright.stages.request import Request
 from onnxwright.words import in_sizes
 

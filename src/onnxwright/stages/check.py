@@ -19,6 +19,7 @@ from onnxwright.nvidia.asking import SECONDS
 from onnxwright.nvidia.orders import Answer, Settings, Shaped
 from onnxwright.nvidia.profiles import shaped
 from onnxwright.profile import Profile
+from onnxwright.stages.parsing import answer_of
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -101,8 +102,6 @@ def _asked(  # noqa: PLR0913 - what was found so far, and what to ask
     is_built: bool,
     seconds: float,
 ) -> CheckReport:
-    from onnxwright.stages.build import answer_of
-
     try:
         answer = answer_of(target, file, Settings(), seconds=seconds)
     except BuildError as crash:
@@ -118,8 +117,6 @@ def _tried(
     file: Path, model: onnx_ir.Model, report: CheckReport, ranges: dict[str, tuple[int, int, int]], seconds: float
 ) -> CheckReport:
     """What the builder says of a graph that the parser takes."""
-    from onnxwright.stages.build import answer_of
-
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(profiles=_profiles(model, ranges))
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from onnxwright import environment, tasks
 from onnxwright.artifact import is_package
 from onnxwright.errors import MissingExtraError, SourceError, UsageError
-from onnxwright.records import ARRAYS, read_arrays, read_records
+from onnxwright.records import ARRAYS, check_samples, read_arrays, read_records, without_tokenizer
 from onnxwright.source import Source
 
 if TYPE_CHECKING:
@@ -55,10 +55,8 @@ def load(  # noqa: PLR0913 - the words that users give, as in `onnxwright.conver
         loaded = _load_named(str(source), ranges or {}, task, texts, is_code_trusted=is_code_trusted)
     if task not in ("auto", loaded.task):
         raise UsageError(f"task '{task}': expected with a Hugging Face model; '{loaded.name}' is none. Leave it out.")
-    if texts and loaded.sampler.text is None:
-        raise UsageError(
-            f"samples '{samples}': texts need a tokenizer, and '{loaded.name}' has none. Give an .npz file."
-        )
+    if samples is not None and texts and loaded.sampler.text is None:
+        raise without_tokenizer(samples, loaded.name)
     if tensors:
         loaded.signature.bind(tensors)
         sampler = replace(loaded.sampler, given=(*loaded.sampler.given, tensors))
@@ -74,14 +72,10 @@ def read_samples(file: Path | None) -> tuple[list[str], dict[str, Any]]:
     """
     if file is None:
         return [], {}
-    if not file.is_file():
-        raise UsageError(f"samples '{file}': no such file. Give texts, one a line, or an .npz with one array an input.")
+    check_samples(file)
     if file.suffix == ARRAYS:
         return [], read_arrays(file)
-    texts = [" ".join(record.texts).strip() for record in read_records(file)]
-    if not texts:
-        raise UsageError(f"samples '{file}': no text in it; expected one a line.")
-    return texts, {}
+    return [" ".join(record.texts).strip() for record in read_records(file)], {}
 
 
 def _load_named(text: str, ranges: Ranges, task: str, texts: Sequence[str], *, is_code_trusted: bool) -> Source:

@@ -136,7 +136,7 @@ def refuse_late(deadline: float) -> None:
         RouteError: after the deadline.
     """
     if time.monotonic() > deadline:
-        raise RouteError("the time for the search was used up before it was known which; --search-time gives more.")
+        raise RouteError("the time for the search ran out before the nodes were found; allow more with --search-time.")
 
 
 def _error(expected: Tensors, answered: Tensors) -> float:

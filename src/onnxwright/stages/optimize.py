@@ -57,13 +57,13 @@ def optimize(bench: Workbench, chosen: Outcome, file: Path, progress: Progress) 
     found = []
     for name in shown:
         with progress.stage(f"optimize for {name}"):
-            found.append(_for_engine(_bench(bench, chosen, file, name)))
+            found.append(_for_engine(_search(bench, chosen, file, name)))
             progress.note(f"{name}: {found[-1].record.told}")
     return found
 
 
 @dataclass
-class _Bench:
+class _Search:
     """An engine, what plans are held against, and the candidates by the names of their plans."""
 
     bench: Workbench
@@ -105,82 +105,82 @@ class _Bench:
         return one.is_worth_it if self.is_measured else one.plan.is_simple
 
 
-def _bench(bench: Workbench, chosen: Outcome, file: Path, engine: str) -> _Bench:
+def _search(bench: Workbench, chosen: Outcome, file: Path, engine: str) -> _Search:
     from onnxwright.graph.reading import read_model
 
-    return _Bench(bench, chosen, Trials.of(bench, chosen, engine, file), read_model(file))
+    return _Search(bench, chosen, Trials.of(bench, chosen, engine, file), read_model(file))
 
 
-def _for_engine(bench: _Bench) -> Optimized:
-    made = list(_distinct(bench))
-    bench.take_in(*(bench.trials.measured(made) if bench.is_measured else made))
-    worth = [one for one in bench.candidates.values() if bench.is_worth_a_proof(one)]
+def _for_engine(search: _Search) -> Optimized:
+    made = list(_distinct(search))
+    search.take_in(*(search.trials.measured(made) if search.is_measured else made))
+    worth = [one for one in search.candidates.values() if search.is_worth_a_proof(one)]
     for one in sorted(worth, key=lambda one: -one.gain)[:_MOST_PROOFS]:
-        kept, proof = (None, None) if bench.candidates[one.plan.name].wrong else _shown(bench, one)
+        kept, proof = (None, None) if search.candidates[one.plan.name].wrong else _shown(search, one)
         if kept is not None:
-            return Optimized(bench.trials.engine, _record(bench, kept), kept.model, proof)
-    return Optimized(bench.trials.engine, _record(bench, None))
+            return Optimized(search.trials.engine, _record(search, kept), kept.model, proof)
+    return Optimized(search.trials.engine, _record(search, None))
 
 
-def _distinct(bench: _Bench) -> Iterator[Candidate]:
+def _distinct(search: _Search) -> Iterator[Candidate]:
     """What the plans make of a graph, each graph once."""
     from onnxwright.graph.optimizing import apply_all, plans
     from onnxwright.graph.targets import target
 
     seen: list[dict[str, int]] = []
-    engine = target(bench.trials.engine)
-    for each in apply_all(bench.model, plans(bench.model, engine), engine):
+    engine = target(search.trials.engine)
+    for each in apply_all(search.model, plans(search.model, engine), engine):
         made = Candidate(*each)
         if made.trace.after not in seen and (made.trace.hits or made.trace.steps):
             seen.append(made.trace.after)
             yield made
 
 
-def _shown(bench: _Bench, one: Candidate) -> tuple[Candidate | None, Proof | None]:
+def _shown(search: _Search, one: Candidate) -> tuple[Candidate | None, Proof | None]:
     """A candidate with its proof, or what is left of it without the rules that are to blame; None where none holds."""
     tried: Candidate | None = one
     for _ in range(1 + _MOST_ROLLBACKS):
         if tried is None:
             break
-        tried, session = bench.trials.loaded(tried)
-        bench.take_in(tried)
+        tried, session = search.trials.loaded(tried)
+        search.take_in(tried)
         if session is None:
             break
-        proof = bench.proven(session)
-        if bench.holds(proof):
+        proof = search.proven(session)
+        if search.holds(proof):
             return tried, proof
-        tried = _rolled_back(bench, tried, proof)
+        tried = _rolled_back(search, tried, proof)
     return None, None
 
 
-def _rolled_back(bench: _Bench, one: Candidate, proof: Proof) -> Candidate | None:
+def _rolled_back(search: _Search, one: Candidate, proof: Proof) -> Candidate | None:
     """What a plan makes without what is to blame, or the plan that makes the same; None if not faster."""
-    guilty = _guilty(bench, one, proof)
+    guilty = _guilty(search, one, proof)
     told = tuple(map(str, guilty))
-    bench.take_in(replace(one, wrong=shortfall(proof), rolled_back=told))
+    search.take_in(replace(one, wrong=shortfall(proof), rolled_back=told))
     if not guilty:
         return None
-    made = replace(bench.made(one.plan.without(guilty)), rolled_back=(*one.rolled_back, *told))
-    same = next((other for other in bench.candidates.values() if other.trace.after == made.trace.after), None)
+    made = replace(search.made(one.plan.without(guilty)), rolled_back=(*one.rolled_back, *told))
+    same = next((other for other in search.candidates.values() if other.trace.after == made.trace.after), None)
     if same is not None:
-        return same if bench.is_worth_a_proof(same) and not same.wrong else None
-    (tried,) = bench.trials.measured([made]) if bench.is_measured else [made]
-    bench.take_in(tried)
-    return tried if bench.is_worth_a_proof(tried) else None
+        return same if search.is_worth_a_proof(same) and not same.wrong else None
+    (tried,) = search.trials.measured([made]) if search.is_measured else [made]
+    search.take_in(tried)
+    return tried if search.is_worth_a_proof(tried) else None
 
 
-def _guilty(bench: _Bench, one: Candidate, proof: Proof) -> tuple[Step, ...]:
+def _guilty(search: _Search, one: Candidate, proof: Proof) -> tuple[Step, ...]:
     """The rules of a plan, or what they rewrite at a node, without which the others are right at the wrong points."""
     from onnxwright.graph.blaming import to_blame
     from onnxwright.graph.optimizing import Step
 
-    source = bench.chosen.source or bench.bench.source
-    replay = Replay(bench.bench.reference, source.sampler, source.profile, proof.failures)
+    source = search.chosen.source or search.bench.source
+    replay = Replay(search.bench.reference, source.sampler, source.profile, proof.failures)
     if replay.is_empty:
         return tuple(Step(name) for name in one.plan.doubtful if name in one.trace.counts)
 
     def fails(plan: Plan) -> bool:
-        _, session = bench.trials.loaded(bench.made(plan))
+        _, session = search.trials.loaded(search.made(plan))
         return session is None or replay.fails(session)
 
     taken = [name for name in one.plan.rules if name in one.trace.counts]
@@ -203,15 +203,15 @@ def _narrowed(name: str, guilty: Sequence[str], one: Candidate, fails: Callable[
     return [Step(name)] if not found or len(found) == len(nodes) else [Step(name, node) for node in found]
 
 
-def _record(bench: _Bench, kept: Candidate | None) -> Optimization:
-    candidates = list(bench.candidates.values())
+def _record(search: _Search, kept: Candidate | None) -> Optimization:
+    candidates = list(search.candidates.values())
     nearest = kept or max(candidates, key=lambda one: one.gain, default=None)
     told = [one for one in candidates if kept is None or one.plan.name != kept.plan.name]
-    rows = [_row(one, kept, is_measured=bench.is_measured) for one in ([kept, *told] if kept else told)]
+    rows = [_row(one, kept, is_measured=search.is_measured) for one in ([kept, *told] if kept else told)]
     return Optimization(
-        told=_told(kept, len(candidates), is_measured=bench.is_measured),
+        told=_told(kept, len(candidates), is_measured=search.is_measured),
         variant=None,
-        is_measured=bench.is_measured,
+        is_measured=search.is_measured,
         plans=tuple(rows),
         trace=nearest.trace if nearest is not None else Trace(),
     )

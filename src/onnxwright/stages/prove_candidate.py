@@ -14,7 +14,6 @@ from onnxwright.errors import SignatureError
 from onnxwright.findings import Finding
 from onnxwright.loaders.onnxfile import element_types
 from onnxwright.manifest import Proof, Tolerance
-from onnxwright.profile import Profile
 from onnxwright.progress import Progress
 from onnxwright.proof.prove import prove
 from onnxwright.reference import Reference, reference_of
@@ -80,7 +79,7 @@ def _load(question: Question) -> Source:
     if question.package is not None:
         package = Package.open(question.package)
         source = package.file()
-        ranges = {**_declared(package), **ranges}
+        ranges = {**package.profile.within(package.proof.range), **ranges}
     return load(
         source,
         example_inputs=question.example_inputs,
@@ -90,11 +89,6 @@ def _load(question: Question) -> Source:
         samples=question.samples,
         is_code_trusted=question.is_code_trusted,
     )
-
-
-def _declared(package: Package) -> dict[str, tuple[int, int, int]]:
-    usual = Profile(package.manifest.profile).usual
-    return {dim: (low, min(max(usual[dim], low), high), high) for dim, (low, high) in package.proof.range.items()}
 
 
 def _check(kind: str, given: Mapping[str, str], specs: tuple[TensorSpec, ...], file: Path) -> None:

@@ -62,7 +62,7 @@ class Quantized:
 
 
 @dataclass(frozen=True)
-class _Bench:
+class _Search:
     """An engine, the graph as exported, the samples, and the budget."""
 
     bench: Workbench
@@ -140,7 +140,7 @@ def quantize(
     for name in [name for name, proof in chosen.proofs.items() if proof.verdict != "failed"]:
         deadline = time.monotonic() + request.search_seconds
         with progress.stage(f"lower precision for {name}"):
-            found.append(_for_engine(_Bench(bench, chosen, file, name, scoring, budget, deadline, material), progress))
+            found.append(_for_engine(_Search(bench, chosen, file, name, scoring, budget, deadline, material), progress))
             progress.note(f"{name}: {found[-1].record.told}")
     if all(one.is_futile for one in found):
         reasons = dict.fromkeys(row.message for one in found for row in one.record.candidates)
@@ -168,72 +168,72 @@ def _material(bench: Workbench, file: Path, scoring: Scoring) -> Material:
 def _refuse_another(session: Session, execution: str) -> Session:
     """Refuses an engine that executes in another type than it was told to."""
     if execution != "float32" and session.ran.precision not in {execution, "int8"}:
-        raise EngineError(f"it was told to execute in {execution}, and does in {session.ran.precision}.")
+        raise EngineError(f"it was told to execute in {execution}, and executes in {session.ran.precision}.")
     return session
 
 
-def _for_engine(bench: _Bench, progress: Progress) -> Quantized:
+def _for_engine(search: _Search, progress: Progress) -> Quantized:
     # Those with islands last: they are judged node by node, which takes the longest.
-    recipes = sorted(recipes_for(bench.bench.request.precision), key=lambda recipe: recipe.has_islands)
-    made = [one for recipe in recipes for one in _of_recipe(bench, recipe)]
-    tried = _mended(bench, made)
+    recipes = sorted(recipes_for(search.bench.request.precision), key=lambda recipe: recipe.has_islands)
+    made = [one for recipe in recipes for one in _of_recipe(search, recipe)]
+    tried = _mended(search, made)
     for one in tried:
-        progress.note(f"{bench.engine}: {one.name}: {one.told}")
-    tried = _measured(bench, tried)
+        progress.note(f"{search.engine}: {one.name}: {one.told}")
+    tried = _measured(search, tried)
     ready = [one for one in tried if one.is_within and one.came == "not the fastest"]
     for one in sorted(ready, key=lambda one: -one.gain)[:_MOST_PROOFS]:
-        session = bench.loaded(one)
-        verdict = _judged(bench, one, session)
-        proof = None if verdict.message else _proven(bench, verdict, session)
-        is_shown = proof is not None and shows_as_much(proof, bench.shown)
+        session = search.loaded(one)
+        verdict = _judged(search, one, session)
+        proof = None if verdict.message else _proven(search, verdict, session)
+        is_shown = proof is not None and shows_as_much(proof, search.shown)
         if proof is not None and not is_shown:
             verdict = replace(verdict, came="not shown right", message=shortfall(proof))
         tried = [verdict if other is one else other for other in tried]
         if is_shown:
-            return _concluded(bench, tried, verdict, proof)
-    return _concluded(bench, tried, None, None)
+            return _concluded(search, tried, verdict, proof)
+    return _concluded(search, tried, None, None)
 
 
-def _of_recipe(bench: _Bench, recipe: Recipe) -> Iterator[Tried]:
+def _of_recipe(search: _Search, recipe: Recipe) -> Iterator[Tried]:
     """Yields what a recipe makes for the engine, once for each type that this may execute the rest in."""
-    refusal = recipe.refusal(bench.engine)
+    refusal = recipe.refusal(search.engine)
     if refusal is not None:
         yield Tried(recipe, recipe.executions[0], came="refused", message=refusal)
         return
-    offered = backends.engine(bench.engine).precisions
+    offered = backends.engine(search.engine).precisions
     for execution in (one for one in recipe.executions if one in offered or one == "float32"):
         start = Tried(recipe, execution)
         if execution not in offered:
             yield replace(start, came="refused", message=f"it doesn't execute in {execution}.")
-        elif time.monotonic() > bench.deadline:
+        elif time.monotonic() > search.deadline:
             yield replace(
-                start, came="not measured", message="the time for the search is used up; --search-time gives more."
+                start, came="not measured", message="the time for the search ran out; allow more with --search-time."
             )
         else:
-            yield _made(bench, start)
+            yield _made(search, start)
 
 
-def _made(bench: _Bench, start: Tried) -> Tried:
+def _made(search: _Search, start: Tried) -> Tried:
     """Makes a graph of all that a recipe lowers, and judges it by the samples that calibrate it."""
     try:
-        found = _loaded(bench, start, {})
+        found = _loaded(search, start, {})
     except (EngineError, RouteError, UsageError) as refusal:
         is_futile = isinstance(refusal, FutileError)
         return replace(start, came="refused", message=str(refusal), is_futile=is_futile)
     assert found.calibrated is not None, "it was loaded"
-    if found.calibrated.amount <= bench.budget:
+    if found.calibrated.amount <= search.budget:
         return found
-    told = f"{lost_of(found.calibrated, bench.budget)} on the samples that it is made with."
+    told = f"{lost_of(found.calibrated, search.budget)} on the samples that it is made with."
     return replace(found, came="over budget", message=found.calibrated.message or told)
 
 
-def _mended(bench: _Bench, made: Sequence[Tried]) -> list[Tried]:
+def _mended(search: _Search, made: Sequence[Tried]) -> list[Tried]:
     """What was made, and in the place of what loses too much the same with more in float32, where there is such.
 
     All is made before anything is mended, and what lacks least is mended first: that takes long, and the time may end.
     """
     over = [one for one in made if one.calibrated is not None and one.came == "over budget"]
-    mended = {one.name: _with_more_kept(bench, one) for one in sorted(over, key=_lost)}
+    mended = {one.name: _with_more_kept(search, one) for one in sorted(over, key=_lost)}
     return [mended.get(one.name, one) for one in made]
 
 
@@ -242,123 +242,123 @@ def _lost(one: Tried) -> float:
     return one.calibrated.amount
 
 
-def _with_more_kept(bench: _Bench, over: Tried) -> Tried:
+def _with_more_kept(search: _Search, over: Tried) -> Tried:
     try:
-        return next(_within(bench, over), over)
+        return next(_within(search, over), over)
     except (EngineError, RouteError) as refusal:
         return replace(over, message=f"{over.message} With more in float32: {refusal}")
 
 
-def _loaded(bench: _Bench, start: Tried, kept: Mapping[str, str]) -> Tried:
-    return _calibrated(bench, start, bench.material.lowered_by(start.recipe, kept))
+def _loaded(search: _Search, start: Tried, kept: Mapping[str, str]) -> Tried:
+    return _calibrated(search, start, search.material.lowered_by(start.recipe, kept))
 
 
-def _calibrated(bench: _Bench, start: Tried, lowered: Lowered) -> Tried:
-    session, size = bench.prepared(lowered.model, start.execution)
-    scores = [bench.scoring.calibrate(one) for one in (session, *bench.witnesses(start.recipe, lowered.model))]
+def _calibrated(search: _Search, start: Tried, lowered: Lowered) -> Tried:
+    session, size = search.prepared(lowered.model, start.execution)
+    scores = [search.scoring.calibrate(one) for one in (session, *search.witnesses(start.recipe, lowered.model))]
     accuracy, _ = max(scores, key=lambda score: score[0].amount)
     _, error = scores[-1]
     return replace(start, lowered=lowered, size=size, calibrated=accuracy, error=error)
 
 
-def _within(bench: _Bench, found: Tried) -> Iterator[Tried]:
+def _within(search: _Search, found: Tried) -> Iterator[Tried]:
     """Yields what stays within the budget once some nodes are left in float32."""
-    for kept in mixes(bench.material, found.recipe, bench.loss, bench.budget, deadline=bench.deadline):
-        refuse_late(bench.deadline)
-        tried = _loaded(bench, Tried(found.recipe, found.execution), kept)
-        if tried.calibrated is not None and tried.calibrated.amount <= bench.budget:
+    for kept in mixes(search.material, found.recipe, search.loss, search.budget, deadline=search.deadline):
+        refuse_late(search.deadline)
+        tried = _loaded(search, Tried(found.recipe, found.execution), kept)
+        if tried.calibrated is not None and tried.calibrated.amount <= search.budget:
             yield tried
     if found.recipe.has_islands:
-        yield from _with_islands(bench, found)
+        yield from _with_islands(search, found)
 
 
-def _with_islands(bench: _Bench, found: Tried) -> Iterator[Tried]:
+def _with_islands(search: _Search, found: Tried) -> Iterator[Tried]:
     from onnxwright.graph.precision.islands import grown
 
-    if found.lowered is None or found.lowered.model is bench.material.model:
+    if found.lowered is None or found.lowered.model is search.material.model:
         return
 
     def is_right(model: onnx_ir.Model) -> bool:
-        if time.monotonic() > bench.deadline:
+        if time.monotonic() > search.deadline:
             return False
-        own, _ = bench.prepared(model, found.execution)
-        return all(bench.loss(one) <= bench.budget for one in (*bench.witnesses(found.recipe, model), own))
+        own, _ = search.prepared(model, found.execution)
+        return all(search.loss(one) <= search.budget for one in (*search.witnesses(found.recipe, model), own))
 
-    made = grown(lambda kept: found.recipe.make(bench.material, kept), is_right, most_trials=_MOST_ISLANDS)
+    made = grown(lambda kept: found.recipe.make(search.material, kept), is_right, most_trials=_MOST_ISLANDS)
     if made.is_right:
-        yield _calibrated(bench, Tried(found.recipe, found.execution), made.lowered)
+        yield _calibrated(search, Tried(found.recipe, found.execution), made.lowered)
 
 
-def _measured(bench: _Bench, tried: Sequence[Tried]) -> list[Tried]:
+def _measured(search: _Search, tried: Sequence[Tried]) -> list[Tried]:
     """The candidates with how they compare with the graph as exported, unless nothing is to be measured."""
     within = [one for one in tried if one.is_within]
-    if not bench.is_measured or not within:
+    if not search.is_measured or not within:
         return list(tried)
-    trials = Trials.of(bench.bench, bench.chosen, bench.engine, bench.file)
+    trials = Trials.of(search.bench, search.chosen, search.engine, search.file)
     groups = [within[start : start + AT_ONCE] for start in range(0, len(within), AT_ONCE)]
     share = _SECONDS / len(within)
-    timed = {one.name: one for group in groups for one in _compared(bench, trials, group, share * len(group))}
+    timed = {one.name: one for group in groups for one in _compared(search, trials, group, share * len(group))}
     return [timed.get(one.name, one) for one in tried]
 
 
-def _compared(bench: _Bench, trials: Trials, group: Sequence[Tried], seconds: float) -> Iterator[Tried]:
+def _compared(search: _Search, trials: Trials, group: Sequence[Tried], seconds: float) -> Iterator[Tried]:
     """Candidates that are in memory together for as long as they are measured."""
-    found = trials.latencies({one.name: bench.loaded(one) for one in group}, seconds)
-    return (_timed(bench, one, found[one.name], found[CONTROL]) for one in group)
+    found = trials.latencies({one.name: search.loaded(one) for one in group}, seconds)
+    return (_timed(search, one, found[one.name], found[CONTROL]) for one in group)
 
 
-def _timed(bench: _Bench, one: Tried, latencies: tuple[Latency, ...], control: tuple[Latency, ...]) -> Tried:
-    came: Came = told_speed(latencies, control) if bench.is_auto else "not the fastest"
+def _timed(search: _Search, one: Tried, latencies: tuple[Latency, ...], control: tuple[Latency, ...]) -> Tried:
+    came: Came = told_speed(latencies, control) if search.is_auto else "not the fastest"
     return replace(one, latencies=latencies, came=came)
 
 
-def _judged(bench: _Bench, one: Tried, session: Session) -> Tried:
+def _judged(search: _Search, one: Tried, session: Session) -> Tried:
     """A candidate with what it loses on the samples that it wasn't made with, and to its neighbours."""
     assert one.lowered is not None, "chosen among those that were made"
-    sessions = (session, *bench.witnesses(one.recipe, one.lowered.model))
-    accuracy = max(map(bench.scoring.judge, sessions), key=lambda found: found.amount)
-    near = _beside_others(bench, session)
+    sessions = (session, *search.witnesses(one.recipe, one.lowered.model))
+    accuracy = max(map(search.scoring.judge, sessions), key=lambda found: found.amount)
+    near = _beside_others(search, session)
     found = replace(one, judged=accuracy, neighbours=near)
-    if accuracy.amount > bench.budget:
-        told = f"{lost_of(accuracy, bench.budget)} on the samples that judge it."
+    if accuracy.amount > search.budget:
+        told = f"{lost_of(accuracy, search.budget)} on the samples that judge it."
         return replace(found, came="over budget", message=accuracy.message or told)
-    if near is not None and (near.loss is None or near.loss > bench.budget):
-        told = "answers otherwise than numbers" if near.loss is None else f"loses {near.loss:.2g}"
-        return replace(found, came="over budget", message=f"a row {told} by what else is in its batch.")
+    if near is not None and (near.loss is None or near.loss > search.budget):
+        told = "answers NaN or infinity" if near.loss is None else f"loses {near.loss:.2g}"
+        return replace(found, came="over budget", message=f"a row {told}, depending on what else is in its batch.")
     return found
 
 
-def _beside_others(bench: _Bench, session: Session) -> Neighbours | None:
-    source, request = bench.bench.source, bench.bench.request
-    batch = batch_of(source, source.profile.within(bench.shown.range), seed=request.seed)
+def _beside_others(search: _Search, session: Session) -> Neighbours | None:
+    source, request = search.bench.source, search.bench.request
+    batch = batch_of(source, source.profile.within(search.shown.range), seed=request.seed)
     if batch is None:
         return None
-    return bench.scoring.neighbours(session, bench.bench.reference.session, batch, bench.budget)
+    return search.scoring.neighbours(session, search.bench.reference.session, batch, search.budget)
 
 
-def _proven(bench: _Bench, one: Tried, session: Session) -> Proof:
-    return proven(bench.bench, bench.chosen, bench.engine, session, quantized(one.error))
+def _proven(search: _Search, one: Tried, session: Session) -> Proof:
+    return proven(search.bench, search.chosen, search.engine, session, quantized(one.error))
 
 
-def _concluded(bench: _Bench, tried: Sequence[Tried], kept: Tried | None, proof: Proof | None) -> Quantized:
-    rows = [one.concluded(kept, is_measured=bench.is_measured) for one in tried]
-    told = told_of(tried, kept, bench.budget)
-    scoring = bench.scoring
+def _concluded(search: _Search, tried: Sequence[Tried], kept: Tried | None, proof: Proof | None) -> Quantized:
+    rows = [one.concluded(kept, is_measured=search.is_measured) for one in tried]
+    told = told_of(tried, kept, search.budget)
+    scoring = search.scoring
     record = Quantization(
         told=told,
         variant=None,
-        asked=bench.bench.request.precision,
-        budget=bench.budget,
+        asked=search.bench.request.precision,
+        budget=search.budget,
         measure=scoring.loss.told,
         samples=scoring.corpus.origin,
         calibrating=len(scoring.calibration),
         judging=len(scoring.corpus.judged),
-        is_measured=bench.is_measured,
+        is_measured=search.is_measured,
         candidates=tuple(rows),
         instructions=environment.instructions(),
     )
     if kept is None or kept.lowered is None:
         made = [one for one in tried if one.came != "refused" or one.is_futile]
-        return Quantized(bench.engine, record, is_futile=bool(made) and all(one.is_futile for one in made))
+        return Quantized(search.engine, record, is_futile=bool(made) and all(one.is_futile for one in made))
     row = next(row for row, one in zip(rows, tried, strict=True) if one is kept)
-    return Quantized(bench.engine, record, row, kept.lowered.model, proof, kept.recipe.precision)
+    return Quantized(search.engine, record, row, kept.lowered.model, proof, kept.recipe.precision)

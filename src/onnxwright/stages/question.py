@@ -12,13 +12,13 @@ from onnxwright.artifact import Package
 from onnxwright.errors import SourceError, UsageError
 from onnxwright.manifest import FILE_NAME
 from onnxwright.proof.prove import BUDGETS
-from onnxwright.stages.request import check_device, check_empty, check_word
+from onnxwright.stages.request import check_device, check_empty, check_word, place_of
 
 if TYPE_CHECKING:
     from torch import nn
 
 _GIVE: Final = "Give an .onnx file, or a package, whose graph it then is."
-_LONELY: Final = "Give a folder that `onnxwright convert` wrote, or a candidate beside the source."
+_LONELY: Final = "Give a folder that `onnxwright convert` wrote, or name a candidate with --candidate."
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class Question:
         if self.candidate is not None:
             return
         if self.package is None:
-            raise SourceError(f"{self._named()} is no package that can be proven alone. {_LONELY}")
+            raise SourceError(f"{self._named()} is not a package, and only a package is proven alone. {_LONELY}")
         idle = [word for word, is_given in self._words_for_a_candidate().items() if is_given]
         if idle:
             raise UsageError(
-                f"{', '.join(idle)}: a package alone is proven from the answers that it carries, so this would do "
-                "nothing. Leave it out, or give --candidate."
+                f"{', '.join(idle)}: a package alone is proven from the answers that it carries, so this has no "
+                "effect. Leave it out, or give --candidate."
             )
 
     def graph(self) -> Path:
@@ -98,9 +98,9 @@ class Question:
 
     def _named(self) -> str:
         if not isinstance(self.source, (str, Path)):
-            return f"a {type(self.source).__name__}"
-        is_there = environment.at_home(self.source).exists()
-        return f"source '{self.source}'" if is_there else f"source '{self.source}': no such file or folder here, and it"
+            return f"a module ({type(self.source).__name__})"
+        is_there = place_of(self.source).exists()
+        return f"source '{self.source}'" + ("" if is_there else ", where there is no such file or folder,")
 
     def _words_for_a_candidate(self) -> dict[str, bool]:
         """What a user may say only with a candidate, and whether it was said."""

@@ -14,6 +14,7 @@ from onnxwright.artifact import is_package
 from onnxwright.errors import EngineError, OutputError, UsageError, accepted
 from onnxwright.proof.prove import BUDGETS
 from onnxwright.recipes import AUTO, UNCHANGED, recipes_for
+from onnxwright.records import read_labels
 from onnxwright.repairs import repair
 from onnxwright.routes import route, routes
 from onnxwright.stages.export import DEFAULT_OPSET
@@ -86,11 +87,11 @@ class Request:
             _check_opset(self.wanted_opset)
             return
         if self.outputs:
-            raise UsageError("outputs: can be named of an .onnx file only. Have the module return those alone.")
+            raise UsageError("outputs: can be chosen for an .onnx file only. Have the module return just those.")
         require_torch()
         if self.replay is not None:
             if self.route != "auto" or self.wanted_opset is not None:
-                raise UsageError("--replay: says the route and the opset itself. Leave --route and --opset out.")
+                raise UsageError("--replay: names the route and the opset itself. Leave --route and --opset out.")
             _check_replay(self.replay)
         elif self.route != "auto":
             route(self.route, opset=self.opset)
@@ -116,13 +117,15 @@ def _check_budget(request: Request) -> None:
     """Refuses a budget that is none, and what is said of a search where there is none."""
     loss = request.max_loss
     if loss is not None and not 0 <= loss < math.inf:
-        raise UsageError(f"max accuracy loss {loss}: expected a number from 0, as 0.001.")
+        raise UsageError(f"max accuracy loss {loss}: expected a number of at least 0, such as 0.001.")
     if not 0 <= request.search_seconds < math.inf:
-        raise UsageError(f"search time {request.search_seconds}: expected seconds from 0, as 300.")
+        raise UsageError(f"search time {request.search_seconds}: expected seconds, at least 0, such as 300.")
     if request.labels is not None and not request.lowers_precision:
         raise UsageError(
             "labels: judge a lower precision, and none is asked for. Give --precision or --max-accuracy-loss."
         )
+    if request.labels is not None:
+        read_labels(request.labels)
 
 
 def _check_replay(text: str) -> None:
@@ -169,12 +172,17 @@ def _check_place(source: str | Path | nn.Module, out: Path) -> None:
     """Refuses to write over the source, or into its folder."""
     if not isinstance(source, (str, Path)) or not str(source).strip():
         return
-    path, colon, _ = str(source).partition(".py:")
-    given, place = environment.at_home(path + colon.rstrip(":")).resolve(), out.resolve()
+    given, place = place_of(source).resolve(), out.resolve()
     if given.is_dir() and place.is_relative_to(given):
         raise OutputError(f"output '{out}': lies in the source '{source}', which stays as it is. Choose another place.")
     if given.is_relative_to(place):
         raise OutputError(f"output '{out}': holds the source '{source}', which stays as it is. Choose another place.")
+
+
+def place_of(source: str | Path) -> Path:
+    """Returns the file or folder that a source names; of a factory, its file."""
+    path, colon, _ = str(source).partition(".py:")
+    return environment.at_home(path + colon.rstrip(":"))
 
 
 def _is_graph(source: str | Path | nn.Module) -> bool:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from onnxwright.activations import ACTIVATIONS
 from onnxwright.backends import Tensors
 from onnxwright.tasks import LOGITS, Task, labels
+from onnxwright.tasks.activations import ACTIVATIONS
 from onnxwright.tasks.reranking import HEAD, is_reranker
 from onnxwright.text import Cut, Encoding
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from onnxwright.activations import ACTIVATIONS
 from onnxwright.backends import Tensors
 from onnxwright.errors import SourceError, accepted
 from onnxwright.settings import read_settings
 from onnxwright.tasks import LOGITS, Task, labels
+from onnxwright.tasks.activations import ACTIVATIONS
 from onnxwright.text import Cut, Encoding
 
 HEAD: Final = "ForSequenceClassification"

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from onnxwright.activations import softmax
 from onnxwright.backends import Tensors
 from onnxwright.tasks import LOGITS, Task
+from onnxwright.tasks.activations import softmax
 from onnxwright.text import Cut, Encoding
 
 _LIKELIEST: Final = 5

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from onnxwright.activations import softmax
 from onnxwright.backends import Array, Tensors
 from onnxwright.tasks import LOGITS, Task, labels
+from onnxwright.tasks.activations import softmax
 from onnxwright.text import Cut, Encoding
 
 _OUTSIDE: Final = "O"

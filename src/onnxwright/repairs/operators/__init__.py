@@ -18,14 +18,13 @@ from onnxwright.discovery import offered
 from onnxwright.errors import RouteError, UsageError, accepted
 from onnxwright.isolation import can_isolate, isolated
 from onnxwright.pytorch.replacing import replaced, without_reading
-from onnxwright.repairs import Exporter, Repair, Seen
+from onnxwright.repairs import SEPARATOR, Exporter, Repair, Seen
 from onnxwright.routes import Exported
 from onnxwright.source import Source
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_SEPARATOR: Final = ", "
 _MOST_SECONDS: Final = 60.0
 """For a trace that tells what a module calls."""
 
@@ -73,9 +72,9 @@ class Operators(Repair):
         called = [*_called(seen.source.module, seen.source), *blamed]
         refused = [name for name in called if not twins()[name].is_taken]
         if refused and seen.proof is None:
-            yield _SEPARATOR.join(refused)
+            yield SEPARATOR.join(refused)
         if called:
-            yield _SEPARATOR.join(called)
+            yield SEPARATOR.join(called)
 
     def details(self) -> Iterator[str]:
         """Yields what each twin is."""
@@ -89,7 +88,7 @@ class Operators(Repair):
             UsageError: for a name of none.
         """
         known = twins()
-        names = argument.split(_SEPARATOR)
+        names = argument.split(SEPARATOR)
         for name in names:
             if name not in known:
                 raise UsageError(f"operator '{name}' has no twin; expected {accepted(name, known)}.")

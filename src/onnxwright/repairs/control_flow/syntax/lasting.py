@@ -29,7 +29,7 @@ def is_set_first(name: str, block: Sequence[ast.stmt]) -> bool:
         if _assigns(name, statement):
             return True
         if _reads(name, [statement]):
-            inner = blocks_of(statement)
+            inner = _blocks_of(statement)
             is_inside = reads(node for part in inner for node in part)[name] == reads([statement])[name]
             return is_inside and not _reads(name, block[place + 1 :]) and all(is_set_first(name, one) for one in inner)
     return True
@@ -43,7 +43,7 @@ def is_set_at_once(name: str, block: Sequence[ast.stmt]) -> bool:
     return True
 
 
-def blocks_of(statement: ast.stmt) -> list[list[ast.stmt]]:
+def _blocks_of(statement: ast.stmt) -> list[list[ast.stmt]]:
     """Returns the blocks of a branch or loop; none of a statement whose blocks may be left halfway."""
     if isinstance(statement, (ast.If, ast.For, ast.While)):
         return [statement.body, statement.orelse]
