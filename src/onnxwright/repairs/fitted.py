@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from onnxwright.repairs import GraphRepair, Seen
+from onnxwright.routes import silence
 
 if TYPE_CHECKING:
     import onnx_ir
 
 _SEPARATOR: Final = ", "
+_WRITTEN_IN: Final = 18
+"""The opset of what the rewrites write."""
 
 
 class Fitted(GraphRepair):
@@ -48,14 +51,18 @@ class Fitted(GraphRepair):
         )
 
     def mend(self, model: onnx_ir.Model, argument: str) -> int:
-        """Applies the rewrites named.
+        """Applies the rewrites named; a graph of an earlier opset than they are written in is converted first.
 
         Raises:
             UsageError: for one that is unknown.
-            RouteError: when one breaks the graph.
+            RouteError: when one breaks the graph, or it can't be converted.
         """
         from onnxwright.graph.fitting import apply_fits
+        from onnxwright.graph.versions import convert_opset
 
+        if model.opset_imports.get("", _WRITTEN_IN) < _WRITTEN_IN:
+            with silence():
+                convert_opset(model, _WRITTEN_IN)
         return apply_fits(model, _names(argument))
 
 
