@@ -151,7 +151,17 @@ KEPT = """g (float[n, 2, 8, 6] x) => (float[n, 2, 7, 5] y) <int64[2] s = {7, 8}>
 CUT = """g (float[n, 2, 8, 6] x) => (float[n, 2, 5, 9] y) <int64[2] s = {5, 9}, float[4] r = {0.1, -0.2, 1.3, 0.8}> {
     y = Resize <mode = "linear", coordinate_transformation_mode = "tf_crop_and_resize", axes = [2, 3],
         extrapolation_value = 7.5> (x, r, , s) }"""
+PIXELS = """g (uint8[n, 2, 4] x) => (uint8[n, 4, 2] y) <uint8[1] o = {250}> {
+    a = Add (x, o) y = Transpose <perm = [0, 2, 1]> (a) }"""
+SAMPLED = (
+    """g (int16[n, 4] x) => (int16[n, 4] y) <int16[1] o = {30000}> { a = Add (x, o) b = Mul (a, x) y = Identity (b) }"""
+)
+WIDE = """g (double[n, 4] x) => (float[n, 4] y) <double o = {0.1}> {
+    a = Constant <value = double {2.5}> () b = Mul (x, a) c = Add (b, o) d = Exp (c) y = Cast <to = 1> (d) }"""
 FIXTURES = {
+    "bytes that go in and come out": (PIXELS, "wide_numbers"),
+    "short numbers that go in and come out": (SAMPLED, "wide_numbers"),
+    "doubles": (WIDE, "single_numbers"),
     "rows that a mask chooses": (CHOICE, "true_places"),
     "columns that a mask chooses": (PICKED, "true_places"),
     "rows that are unlike": (DISTINCT, "unique_rows"),
@@ -241,8 +251,8 @@ def drawn(model, seed=0):
     numbers = np.random.default_rng(seed)
     sizes = {value.name: [dim if isinstance(dim, int) else 5 for dim in value.shape] for value in model.graph.inputs}
     return {
-        value.name: numbers.standard_normal(sizes[value.name]).astype(np.float32)
-        if value.dtype == ir.DataType.FLOAT
+        value.name: numbers.standard_normal(sizes[value.name]).astype(value.dtype.numpy())
+        if value.dtype in {ir.DataType.FLOAT, ir.DataType.DOUBLE}
         else numbers.integers(*((0, 5) if value.name == "i" else (-9, 99)), sizes[value.name]).astype(
             value.dtype.numpy()
         )
@@ -257,7 +267,7 @@ def error(before, after, feeds):
 
 def spoilt(array):
     """Returns other numbers in the place of these."""
-    if array.dtype == np.float32:
+    if array.dtype.kind == "f":
         return 1.5 * array + array**2
     return ~array if array.dtype == bool else (array + 1) % 5
 
@@ -281,10 +291,11 @@ def test_what_is_refused_is_rewritten_and_built(text, name, tmp_path):
 
 
 NEAR: dict[str, tuple[str, str]] = {
-    "bytes that go in": (
-        "g (uint8[n] x) => (float[n] y) { a = Cast <to = 5> (x) y = Cast <to = 1> (a) }",
-        "wide_numbers",
+    "doubles that are rounded at once": (
+        "g (double[n] x) => (double[n] y) { a = Cast <to = 1> (x) b = Exp (a) y = Cast <to = 11> (b) }",
+        "single_numbers",
     ),
+    "quantized bytes": (UNSIGNED, "wide_numbers"),
     "numbers of a usual type": (BYTES.replace("TYPE", "6"), "wide_numbers"),
     "scales of two axes": (SCALED, "whole_sizes"),
     "floats that are enlarged": (AXIS_SIZES, "resized_numbers"),

@@ -24,6 +24,7 @@ from onnxwright.errors import (
     SourceError,
     UsageError,
 )
+from onnxwright.files import digest
 from onnxwright.nvidia.asking import CrashError, ask
 from onnxwright.nvidia.orders import Order
 from onnxwright.stages.build import BuildRequest, build, misreading_of
@@ -245,11 +246,47 @@ def test_two_graphs_that_crash_a_parser_are_both_told(graph):
     assert [one.findings[0].code for one in reports] == ["node-refused", "node-refused"]
 
 
-def test_types_that_the_library_would_change_are_not_built(graph, tmp_path):
-    doubles = "wide (double[n, 4] x) => (double[n, 4] y) { y = Relu (x) }"
+def test_what_is_computed_in_doubles_is_not_built(graph, tmp_path):
+    doubles = "wide (double[n, 4] x) => (double[n, 4] y) { [relu] y = Relu (x) }"
+    inside = (
+        """wide (float[n, 4] x) => (float[n, 4] y) { a = Cast <to = 11> (x) [exp] b = Exp (a) y = Cast <to = 1> (b) }"""
+    )
 
-    with pytest.raises(BuildError, match="computes 'x' in float, and the graph declares double"):
+    with pytest.raises(BuildError, match=r"'relu' \(Relu\): what it computes in float64 would be computed in float32"):
         built(graph(doubles), tmp_path, ranges={})
+    with pytest.raises(BuildError, match=r"'exp' \(Exp\): what it computes in float64 would be"):
+        built(graph(inside), tmp_path, ranges={})
+
+
+def test_types_that_the_library_lacks_are_declared_where_only_a_cast_takes_or_gives_them(graph, tmp_path):
+    text = """narrow (int16[n, 4] x, double[n, 4] z) => (double[n, 4] y, uint16[n, 4] w) {
+        a = Cast <to = 1> (x) b = Cast <to = 1> (z) c = Mul (a, b) y = Cast <to = 11> (c)
+        d = Cast <to = 6> (x) w = Cast <to = 4> (d) }"""
+
+    found = built(graph(text), tmp_path, ranges={}).manifest
+
+    assert [(one.name, one.dtype, one.declared) for one in found.inputs] == [
+        ("x", "int32", "int16"),
+        ("z", "float", "float64"),
+    ]
+    assert [(one.name, one.dtype, one.declared) for one in found.outputs] == [
+        ("y", "float", "float64"),
+        ("w", "int32", "uint16"),
+    ]
+    assert found.onnx_sha256 == digest(tmp_path / "model.onnx"), "the graph that was shown, with its own types"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("g (double[n] x) => (int64[n] y) { y = Cast <to = 7> (x) }", "what it computes in float64"),
+        ("g (int16[n] x) => (int16[n] y) { y = Neg (x) }", "refuses"),
+        ("g (float[n] x) => (int16[n] y) { y = Cast <to = 5> (x) }", "refuses"),
+    ],
+)
+def test_types_that_more_than_a_cast_takes_or_gives_are_not_changed(text, words, graph, tmp_path):
+    with pytest.raises(BuildError, match=words):
+        built(graph(text), tmp_path, ranges={})
 
 
 def test_what_would_be_taken_for_something_else_is_not_built(graph, tmp_path):

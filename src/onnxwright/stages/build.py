@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from onnxwright import backends, environment
+from onnxwright import backends, dtypes, environment
 from onnxwright.artifact import Package, is_package
 from onnxwright.engine import ENGINE, LOG, MANIFEST, Engine, EngineManifest, write_engine_manifest
 from onnxwright.errors import BuildError, EngineError, OutOfRangeError, ProfileError, UsageError
@@ -22,7 +22,7 @@ from onnxwright.files import digest
 from onnxwright.manifest import Proof
 from onnxwright.nvidia.asking import SECONDS, CrashError
 from onnxwright.nvidia.backend import TensorRt, precision_of, refusal
-from onnxwright.nvidia.orders import Answer, Refusal, Settings
+from onnxwright.nvidia.orders import Answer, Refusal, Settings, Tensor
 from onnxwright.nvidia.profiles import buckets, edges_of, shaped
 from onnxwright.profile import Profile
 from onnxwright.progress import Progress, Silence
@@ -157,7 +157,8 @@ def answer_of(
 ) -> Answer:
     """Asks a library to parse a graph and to build it; every node of an operator that it lacks is told, too.
 
-    It isn't asked to build what it would take for something else.
+    It isn't asked to build what it would take for something else. Inputs and outputs of types that it lacks are handed
+    to it in wider ones, where nothing but a cast takes or gives them.
 
     Raises:
         BuildError: when it crashes, or takes longer than `seconds`.
@@ -172,11 +173,28 @@ def answer_of(
     if wrong:
         return Answer("", refused=wrong)
     operators = tuple(sorted({node.op_type for node in model.graph.all_nodes()}))
-    try:
-        answer = builder.build(file, settings, engine, operators=operators, seconds=seconds)
-    except CrashError as crash:
-        raise BuildError(f"{name}, with this graph, {crash}") from crash
-    return _with_same_types(answer, model)
+    with _widened(file, model) as (taken, changed):
+        try:
+            answer = builder.build(taken, settings, engine, operators=operators, seconds=seconds)
+        except CrashError as crash:
+            raise BuildError(f"{name}, with this graph, {crash}") from crash
+    return _with_same_types(answer, model, changed)
+
+
+@contextlib.contextmanager
+def _widened(file: Path, model: onnx_ir.Model) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The file to hand to a library, and by name the types that the graph declares for what has others there."""
+    from onnxwright.graph.bounding import widen_boundary
+    from onnxwright.graph.saving import save_model
+
+    changed = {name: dtypes.from_onnx(int(declared)) for name, (declared, _) in widen_boundary(model).items()}
+    if not changed:
+        yield file, {}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        taken = Path(folder) / file.name
+        save_model(model, taken)
+        yield taken, changed
 
 
 def misreading_of(name: str, file: Path) -> str:
@@ -195,15 +213,21 @@ def _misread(name: str, model: onnx_ir.Model) -> tuple[Refusal, ...]:
     return tuple(Refusal(-1, named(node), node.op_type, why) for node, why in misread(model, TARGETS[name]))
 
 
-def _with_same_types(answer: Answer, model: onnx_ir.Model) -> Answer:
-    """Refuses an engine whose inputs or outputs have other types than the graph's: it makes floats of doubles."""
+def _with_same_types(answer: Answer, model: onnx_ir.Model, changed: Mapping[str, str]) -> Answer:
+    """Refuses an engine whose inputs or outputs have other types than it was handed: it makes floats of doubles."""
     values = {value.name: value for value in (*model.graph.inputs, *model.graph.outputs)}
     for tensor in (*answer.inputs, *answer.outputs):
         kind = values[tensor.name].dtype if tensor.name in values else None
         if kind is not None and kind.name.lower() != _NAMES.get(tensor.dtype, tensor.dtype):
             told = f"it computes '{tensor.name}' in {tensor.dtype}, and the graph declares {kind.name.lower()}."
             return msgspec.structs.replace(answer, is_built=False, problem=told)
-    return answer
+    return msgspec.structs.replace(
+        answer, inputs=_declared(answer.inputs, changed), outputs=_declared(answer.outputs, changed)
+    )
+
+
+def _declared(tensors: tuple[Tensor, ...], changed: Mapping[str, str]) -> tuple[Tensor, ...]:
+    return tuple(msgspec.structs.replace(one, declared=changed.get(one.name, "")) for one in tensors)
 
 
 def build_for(  # noqa: PLR0913 - an engine is made of these
