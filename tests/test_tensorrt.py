@@ -227,6 +227,41 @@ def test_broken_external_data_is_told_before_anything_is_built(tmp_path):
     assert not (tmp_path / "engine").exists()
 
 
+def test_a_range_beyond_a_table_of_positions_is_refused_though_the_library_builds_it(graph, tmp_path):
+    table = """table (float[batch, sequence] x) => (float[batch, sequence] y)
+        <float[4] t = {1, 2, 3, 4}, int64 z = {0}, int64 one = {1}> {
+        s = Shape <start = 1> (x) n = Squeeze (s) p = Range (z, n, one) e = Gather (t, p) y = Add (x, e) }"""
+    file = graph(table)
+
+    with pytest.raises(ProfileError, match=r"dim 'sequence': the graph itself refuses size 5: .*out of data bounds"):
+        built(file, tmp_path, ranges={"sequence": (1, 2, 5)})
+    assert not (tmp_path / "engine").exists()
+    beyond, within = (check(file, RTX, {"sequence": (1, 2, most)}, is_built=True) for most in (5, 4))
+    assert (beyond.builder, [one.code for one in beyond.findings]) == ("taken", ["profile-unfit"])
+    assert (within.builder, within.findings) == ("taken", ())
+
+
+def test_a_target_without_a_kernel_is_told_with_the_option(graph, tmp_path):
+    with pytest.raises(BuildError, match=r"\(SM75\).*Leave out --target sm75, or build a variant in a lower precision"):
+        built(graph(DENSE), tmp_path, targets=("sm75",))
+    assert not (tmp_path / "engine").exists()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "ranges"), [("float[n, 4] x, int64[2] s", {"n": (1, 2, 4)}), ("float[2, 4] x, int64[2] s", {})]
+)
+def test_an_input_whose_values_are_sizes_is_told(inputs, ranges, graph, tmp_path):
+    with pytest.raises(BuildError, match=r"values of an input are sizes there.*make it a constant"):
+        built(graph(f"g ({inputs}) => (float[a, b] y) {{ y = Reshape (x, s) }}"), tmp_path, ranges=ranges)
+
+
+def test_a_type_that_the_library_lacks_is_told_with_the_input(graph, tmp_path):
+    with pytest.raises(BuildError, match="'x' is of type UINT64, which it lacks"):
+        built(graph("g (uint64[n] x) => (float[n] y) { y = Cast <to = 1> (x) }"), tmp_path, ranges={})
+    short = graph("g (int16[n] x) => (float[n] y) { a = Cast <to = 1> (x) y = Exp (a) }")
+    assert check(short, RTX).findings == (), "it goes in as another"
+
+
 def test_a_file_that_is_no_graph_is_a_usage_error(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"nothing of the kind")
 

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from onnxwright.findings import Finding
+from onnxwright.graph.bounding import widen_boundary
 from onnxwright.graph.misreadings import misreadings
-from onnxwright.graph.passes import named
+from onnxwright.graph.passes import cloned, named
 from onnxwright.graph.provenance import provenance_of
-from onnxwright.graph.targets import Target
+from onnxwright.graph.targets import TYPES, Target
 
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 
@@ -84,13 +85,28 @@ def _domains(model: ir.Model, target: Target) -> Iterator[Finding]:
             yield found_at("foreign-operator", told, node)
 
 
+def lacked(model: ir.Model, types: frozenset[str] | None = None) -> Iterator[str]:
+    """Says of inputs and outputs that are of types which TensorRT, or another engine, lacks."""
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        kind = _spelled(value)
+        if kind not in (TYPES if types is None else types):
+            yield f"'{value.name}' is of type {kind}, which it lacks"
+
+
+def _spelled(value: ir.Value) -> str:
+    is_tensor = isinstance(value.type, ir.TensorType) and value.dtype is not None
+    return value.dtype.name if is_tensor and value.dtype is not None else str(value.type)
+
+
 def _types(model: ir.Model, target: Target) -> Iterator[Finding]:
+    """Types that the engine lacks, but for those of inputs and outputs that it is handed in others."""
     if not target.types:
         return
-    for value in (*model.graph.inputs, *model.graph.outputs):
-        if value.dtype is not None and value.dtype.name not in target.types:
-            yield Finding("foreign-type", f"'{value.name}' is of type {value.dtype.name}, which {target.name} lacks.")
-    for node in model.graph.all_nodes():
+    handed = cloned(model)
+    widen_boundary(handed)
+    for told in lacked(handed, target.types):
+        yield Finding("foreign-type", f"{told.removesuffix('it lacks')}{target.name} lacks.")
+    for node in handed.graph.all_nodes():
         kinds = {value.dtype.name for value in (*node.inputs, *node.outputs) if value is not None and value.dtype}
         for kind in sorted(kinds - target.types):
             yield found_at("foreign-type", f"{node.op_type} has type {kind}, which {target.name} lacks.", node)

@@ -37,6 +37,8 @@ ENGINES: Final = "engines"
 _NAMES: Final = {"half": "float16", "bf16": "bfloat16", "fp8": "float8e4m3fn", "fp4": "float4e2m1"}
 """ONNX's names of TensorRT's types, where they are others."""
 _MIB: Final = 1 << 20
+_OF_TYPES: Final = "Failed to convert ONNX date type"
+_SIZES_BY_VALUES: Final = ("missing values for shape input", "no optimization profile has been defined")
 _SHORT_OF_MEMORY: Final = ("OutOfMemory", "workspace limit")
 """What the library calls it, its own memory and that of a layer alike."""
 
@@ -147,9 +149,14 @@ def write_engine(  # noqa: PLR0913, PLR0917 - an engine is made of these
 
 
 def _remedy(answer: Answer, settings: Settings) -> str:
-    if settings.workspace is None or not any(one in answer.problem for one in _SHORT_OF_MEMORY):
-        return ""
-    return f" A layer may use {settings.workspace // _MIB} MiB: give --workspace more, or narrow the profile."
+    if settings.workspace is not None and any(one in answer.problem for one in _SHORT_OF_MEMORY):
+        return f" A layer may use {settings.workspace // _MIB} MiB: give --workspace more, or narrow the profile."
+    target = next((one for one in settings.targets if f"({one.upper()})" in answer.problem), None)
+    if target is not None:
+        return f" Leave out --target {target}, or build a variant in a lower precision for it."
+    if any(one in answer.problem for one in _SIZES_BY_VALUES):
+        return " The values of an input are sizes there, of which a profile says nothing: make it a constant."
+    return ""
 
 
 def answer_of(
@@ -178,7 +185,21 @@ def answer_of(
             answer = builder.build(taken, settings, engine, operators=operators, seconds=seconds)
         except CrashError as crash:
             raise BuildError(f"{name}, with this graph, {crash}") from crash
-    return _with_same_types(answer, model, changed)
+    return _with_same_types(_with_types_told(answer, model), model, changed)
+
+
+def _with_types_told(answer: Answer, model: onnx_ir.Model) -> Answer:
+    """Names the inputs and outputs for whose types the parser refuses a graph, which it doesn't."""
+    from onnxwright.graph.linting import lacked
+
+    told = "; ".join(lacked(model))
+    if not told:
+        return answer
+    refused = tuple(
+        msgspec.structs.replace(one, reason=f"{told}. {one.reason}") if _OF_TYPES in one.reason else one
+        for one in answer.refused
+    )
+    return msgspec.structs.replace(answer, refused=refused)
 
 
 @contextlib.contextmanager
@@ -274,6 +295,8 @@ def _graph_of(request: BuildRequest) -> Graph:
 
         _refuse_unparsed(request, source)
         loaded = load(source, ranges=request.ranges)
+        for dim, size, reason in refused_sizes(loaded, request.ranges):
+            raise ProfileError(f"range of dim '{dim}': the graph itself refuses size {size}: {reason}")
         return Graph(source, loaded.signature, loaded.profile)
     package = Package.open(source)
     asked = Profile(request.ranges)
@@ -300,6 +323,20 @@ def _refuse_unparsed(request: BuildRequest, file: Path) -> None:
     answer = answer_of(request.engine, file, Settings(), seconds=request.seconds)
     if not answer.is_parsed:
         raise BuildError(refusal(request.engine, answer))
+
+
+def refused_sizes(source: Source, ranges: Mapping[str, tuple[int, int, int]]) -> Iterator[tuple[str, int, str]]:
+    """Yields the ends of ranges that a graph itself refuses, as beyond its table of positions, which no parser sees."""
+    from onnxwright.given import GivenSession
+    from onnxwright.loaders.probe import Probe
+
+    assert source.graph is not None, "the graph itself is asked"
+    probe = Probe(GivenSession(source.graph, threads=environment.cores()).run, source.sampler)
+    for dim, (least, _, most) in ranges.items():
+        for size in dict.fromkeys((least, most)):
+            reason = probe.refusal({**source.traced, dim: size})
+            if reason is not None:
+                yield dim, size, reason
 
 
 def _check_within(shown: Mapping[str, tuple[int, int]], ranges: Mapping[str, tuple[int, int, int]]) -> None:
