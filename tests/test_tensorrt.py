@@ -24,6 +24,7 @@ from onnxwright.errors import (
     SourceError,
     UsageError,
 )
+from onnxwright.files import digest
 from onnxwright.nvidia.asking import CrashError, ask
 from onnxwright.nvidia.orders import Order
 from onnxwright.stages.build import BuildRequest, build
@@ -227,6 +228,41 @@ def test_broken_external_data_is_told_before_anything_is_built(tmp_path):
     assert not (tmp_path / "engine").exists()
 
 
+def test_a_range_beyond_a_table_of_positions_is_refused_though_the_library_builds_it(graph, tmp_path):
+    table = """table (float[batch, sequence] x) => (float[batch, sequence] y)
+        <float[4] t = {1, 2, 3, 4}, int64 z = {0}, int64 one = {1}> {
+        s = Shape <start = 1> (x) n = Squeeze (s) p = Range (z, n, one) e = Gather (t, p) y = Add (x, e) }"""
+    file = graph(table)
+
+    with pytest.raises(ProfileError, match=r"dim 'sequence': the graph itself refuses size 5: .*out of data bounds"):
+        built(file, tmp_path, ranges={"sequence": (1, 2, 5)})
+    assert not (tmp_path / "engine").exists()
+    beyond, within = (check(file, RTX, {"sequence": (1, 2, most)}, is_built=True) for most in (5, 4))
+    assert (beyond.builder, [one.code for one in beyond.findings]) == ("taken", ["profile-unfit"])
+    assert (within.builder, within.findings) == ("taken", ())
+
+
+def test_a_target_without_a_kernel_is_told_with_the_option(graph, tmp_path):
+    with pytest.raises(BuildError, match=r"\(SM75\).*Leave out --target sm75, or build a variant in a lower precision"):
+        built(graph(DENSE), tmp_path, targets=("sm75",))
+    assert not (tmp_path / "engine").exists()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "ranges"), [("float[n, 4] x, int64[2] s", {"n": (1, 2, 4)}), ("float[2, 4] x, int64[2] s", {})]
+)
+def test_an_input_whose_values_are_sizes_is_told(inputs, ranges, graph, tmp_path):
+    with pytest.raises(BuildError, match=r"values of an input are sizes there.*make it a constant"):
+        built(graph(f"g ({inputs}) => (float[a, b] y) {{ y = Reshape (x, s) }}"), tmp_path, ranges=ranges)
+
+
+def test_a_type_that_the_library_lacks_is_told_with_the_input(graph, tmp_path):
+    with pytest.raises(BuildError, match="'x' is of type UINT64, which it lacks"):
+        built(graph("g (uint64[n] x) => (float[n] y) { y = Cast <to = 1> (x) }"), tmp_path, ranges={})
+    short = graph("g (int16[n] x) => (float[n] y) { a = Cast <to = 1> (x) y = Exp (a) }")
+    assert check(short, RTX).findings == (), "it goes in as another"
+
+
 def test_a_file_that_is_no_graph_is_a_usage_error(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"nothing of the kind")
 
@@ -246,11 +282,47 @@ def test_two_graphs_that_crash_a_parser_are_both_told(graph):
     assert [one.findings[0].code for one in reports] == ["node-refused", "node-refused"]
 
 
-def test_types_that_the_library_would_change_are_not_built(graph, tmp_path):
-    doubles = "wide (double[n, 4] x) => (double[n, 4] y) { y = Relu (x) }"
+def test_what_is_computed_in_doubles_is_not_built(graph, tmp_path):
+    doubles = "wide (double[n, 4] x) => (double[n, 4] y) { [relu] y = Relu (x) }"
+    inside = (
+        """wide (float[n, 4] x) => (float[n, 4] y) { a = Cast <to = 11> (x) [exp] b = Exp (a) y = Cast <to = 1> (b) }"""
+    )
 
-    with pytest.raises(BuildError, match="computes 'x' in float, and the graph declares double"):
+    with pytest.raises(BuildError, match=r"'relu' \(Relu\): what it computes in float64 would be computed in float32"):
         built(graph(doubles), tmp_path, ranges={})
+    with pytest.raises(BuildError, match=r"'exp' \(Exp\): what it computes in float64 would be"):
+        built(graph(inside), tmp_path, ranges={})
+
+
+def test_types_that_the_library_lacks_are_declared_where_only_a_cast_takes_or_gives_them(graph, tmp_path):
+    text = """narrow (int16[n, 4] x, double[n, 4] z) => (double[n, 4] y, uint16[n, 4] w) {
+        a = Cast <to = 1> (x) b = Cast <to = 1> (z) c = Mul (a, b) y = Cast <to = 11> (c)
+        d = Cast <to = 6> (x) w = Cast <to = 4> (d) }"""
+
+    found = built(graph(text), tmp_path, ranges={}).manifest
+
+    assert [(one.name, one.dtype, one.declared) for one in found.inputs] == [
+        ("x", "int32", "int16"),
+        ("z", "float", "float64"),
+    ]
+    assert [(one.name, one.dtype, one.declared) for one in found.outputs] == [
+        ("y", "float", "float64"),
+        ("w", "int32", "uint16"),
+    ]
+    assert found.onnx_sha256 == digest(tmp_path / "model.onnx"), "the graph that was shown, with its own types"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("g (double[n] x) => (int64[n] y) { y = Cast <to = 7> (x) }", "what it computes in float64"),
+        ("g (int16[n] x) => (int16[n] y) { y = Neg (x) }", "refuses"),
+        ("g (float[n] x) => (int16[n] y) { y = Cast <to = 5> (x) }", "refuses"),
+    ],
+)
+def test_types_that_more_than_a_cast_takes_or_gives_are_not_changed(text, words, graph, tmp_path):
+    with pytest.raises(BuildError, match=words):
+        built(graph(text), tmp_path, ranges={})
 
 
 def test_what_would_be_taken_for_something_else_is_not_built(graph, tmp_path):

@@ -28,7 +28,8 @@ class EngineManifest(msgspec.Struct, frozen=True):
     """What an engine is: the library that built it, from which graph, for which GPUs and shapes.
 
     An engine is valid for this version of the library alone. `profile` says the range of each dim in each optimization
-    profile, whose shapes are in `settings`. `precision` counts the weights of each element type. `rebuilt` says
+    profile, whose shapes are in `settings`. Where the library has an input or output in another type than the graph,
+    `declared` says the graph's; a session casts. `precision` counts the weights of each element type. `rebuilt` says
     whether a second build gave the same bytes. `executed` is true only after a GPU has run it and `prove` has compared
     what it answered.
     """
@@ -95,6 +96,7 @@ class Engine:
         Raises:
             EngineError: when there is no GPU, or the library refuses the engine.
         """
+        from onnxwright.nvidia.casting import declared_types
         from onnxwright.nvidia.libraries import LIBRARIES
         from onnxwright.nvidia.session import EngineSession, coarsest
 
@@ -102,7 +104,9 @@ class Engine:
         reason = library.unfit()
         if reason is not None:
             raise EngineError(f"engine '{found.engine}' is not available: {reason}")
-        return EngineSession(library, self.file, sha256=found.sha256, precision=coarsest(found.precision))
+        declared = declared_types(*found.inputs, *found.outputs)
+        precision = coarsest(found.precision)
+        return EngineSession(library, self.file, sha256=found.sha256, precision=precision, declared=declared)
 
 
 def write_engine_manifest(folder: Path, manifest: EngineManifest) -> None:

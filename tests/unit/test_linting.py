@@ -78,3 +78,18 @@ def test_a_zero_point_is_told_and_left_to_the_parser_to_refuse():
 def test_what_its_parser_reads_otherwise_is_told(text, is_read):
     assert codes(model(text)) == ([] if is_read else ["operator-misread"])
     assert (misread(model(text), RTX) == []) is is_read
+
+
+@pytest.mark.parametrize(
+    ("text", "operators"),
+    [
+        ("g (double[n] x) => (double[n] y) { y = Exp (x) }", ["Exp"]),
+        ("g (float[n] x) => (float[n] y) { a = Cast <to = 11> (x) b = Exp (a) y = Cast <to = 1> (b) }", ["Exp"]),
+        ("g (float[n] x) => (float[n] y) { a = Cast <to = 11> (x) y = Cast <to = 1> (a) }", []),
+        ("g (int64[n] x) => (int64[n] y) { a = Cast <to = 11> (x) y = Cast <to = 7> (a) }", ["Cast", "Cast"]),
+        ("g (double[n] x) => (float[n] y) { a = Cast <to = 1> (x) y = Exp (a) }", []),
+        ("g (float[n] x) => (float[n] y) <double c = {2}> { a = Cast <to = 1> (c) y = Mul (x, a) }", []),
+    ],
+)
+def test_what_is_computed_in_doubles_is_misread(text, operators):
+    assert [node.op_type for node, _ in misread(model(text), RTX)] == operators

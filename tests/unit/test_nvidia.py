@@ -17,9 +17,11 @@ from onnxwright.errors import EngineError, OutOfRangeError, ProfileError, Signat
 from onnxwright.manifest import Proof, Tolerance
 from onnxwright.nvidia import providers
 from onnxwright.nvidia.buffers import Buffers, blank
+from onnxwright.nvidia.casting import as_declared, as_taken, declared_types
 from onnxwright.nvidia.driver import Driver
+from onnxwright.nvidia.growing import Growing, allocator
 from onnxwright.nvidia.libraries import LIBRARIES, Library
-from onnxwright.nvidia.orders import Shapes
+from onnxwright.nvidia.orders import Shapes, Tensor
 from onnxwright.nvidia.placed import Placed, Stream, placed
 from onnxwright.nvidia.profiles import buckets, edges_of, fitting, shaped
 from onnxwright.nvidia.providers import CPU, ProviderSession, load, misplaced, placed_nodes
@@ -103,6 +105,46 @@ def test_buffers_are_kept_until_they_are_too_small():
     assert sorted(memory.held.values()) == [1, 101]
     held.clear()
     assert memory.held == {}
+
+
+def test_outputs_whose_size_depends_on_values_get_memory_when_the_engine_asks():
+    trt = pytest.importorskip("tensorrt_rtx")
+    memory = Reserved()
+    growing = Growing(Buffers(memory))
+    asked = allocator(trt, growing)
+
+    address = asked.reallocate_output_async("y", None, 24, 256, 0)
+    asked.notify_shape("y", (2, 3))
+    assert growing.answer("y", FLOAT) == Placed(address, (2, 3), FLOAT)
+    assert asked.reallocate_output("y", address, 12, 256) == address, "large enough already"
+    growing.begin()
+    with pytest.raises(EngineError, match="says nothing of the size of output 'y'"):
+        growing.answer("y", FLOAT)
+
+
+def test_an_engine_that_gets_no_memory_is_told_so():
+    growing = Growing(Buffers(Driver(Cuda(cuMemAlloc_v2=2))))
+
+    assert growing.reserve("y", 1 << 40) == 0
+    growing.tell("y", (1 << 38,))
+    with pytest.raises(EngineError, match="memory is full"):
+        growing.answer("y", FLOAT)
+
+
+def test_arrays_are_cast_to_what_an_engine_takes_and_back():
+    declared = declared_types(
+        Tensor("x", "int32", (-1,), "int16"), Tensor("z", "float", (-1,)), Tensor("y", "float", (-1,), "float64")
+    )
+    feeds = {"x": np.array([-5, 7], np.int16), "z": np.ones(2, np.float32)}
+
+    taken = as_taken(feeds, declared, {"x": np.dtype(np.int32), "z": FLOAT})
+    assert (taken["x"].dtype, taken["x"].tolist(), taken["z"] is feeds["z"]) == (np.int32, [-5, 7], True)
+    given = as_declared({"y": np.ones(2, np.float32), "w": np.ones(1, np.int64)}, declared)
+    assert (given["y"].dtype, given["w"].dtype) == (np.float64, np.int64)
+    with pytest.raises(SignatureError, match="input 'x': expected int16, got int32"):
+        as_taken({"x": taken["x"]}, declared, {"x": np.dtype(np.int32)})
+    wrapped = as_declared({"y": np.array([70000], np.int32)}, declared_types(Tensor("y", "int32", (-1,), "int16")))
+    assert wrapped["y"].tolist() == [4464], "as ONNX casts whole numbers"
 
 
 FLOAT = np.dtype(np.float32)

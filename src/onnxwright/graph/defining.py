@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import onnx
@@ -36,6 +36,11 @@ def written(node: ir.Node, only: Collection[str] | None = None) -> str:
     """Returns the attributes of a node as ONNX text has them, or only some; nothing where there are none."""
     known = {name: one for name, one in node.attributes.items() if only is None or name in only}
     return ", ".join(f"{name} = {_literal(one.value)}" for name, one in known.items())
+
+
+def whole_numbers(listed: Sequence[int]) -> str:
+    """Returns a list of whole numbers as a constant, in ONNX text."""
+    return f"Constant <value = int64[{len(listed)}] {{{', '.join(map(str, listed))}}}> ()"
 
 
 def _literal(value: object) -> str:

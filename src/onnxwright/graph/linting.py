@@ -12,10 +12,11 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from onnxwright.findings import Finding
-from onnxwright.graph.misreadings import misreading
-from onnxwright.graph.passes import named
+from onnxwright.graph.bounding import widen_boundary
+from onnxwright.graph.misreadings import misreadings
+from onnxwright.graph.passes import cloned, named
 from onnxwright.graph.provenance import provenance_of
-from onnxwright.graph.targets import Target
+from onnxwright.graph.targets import TYPES, Target
 
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 
@@ -26,13 +27,13 @@ def misread(model: ir.Model, target: Target) -> list[tuple[ir.Node, str]]:
     TensorRT's looks at the name of an operator and not at its domain, computes unsigned numbers as signed ones, and has
     its own idea of some attributes.
     """
-    found = []
+    found, own = [], misreadings(model)
     for node in model.graph.all_nodes():
         is_known = node.domain in {"", *target.domains} or node.op_identifier() in model.functions
         reason = "" if is_known else f"it is of the domain '{node.domain}', which the parser doesn't look at."
         if not node.domain and node.op_type in _QUANTIZERS:
             reason = next((one for one in unfit(node) if "unsigned" in one), "")
-        reason = reason or misreading(node)
+        reason = reason or own.get(node, "")
         if reason:
             found.append((node, reason))
     return found
@@ -45,7 +46,7 @@ def lint(model: ir.Model, target: Target) -> list[Finding]:
         *_domains(model, target),
         *_types(model, target),
         *_quantization(model),
-        *(found_at("operator-misread", f"{one.op_type}: {misreading(one)}", one) for one in _misread(model)),
+        *(found_at("operator-misread", f"{node.op_type}: {why}", node) for node, why in misreadings(model).items()),
     ]
     return list(dict.fromkeys(found))
 
@@ -84,20 +85,31 @@ def _domains(model: ir.Model, target: Target) -> Iterator[Finding]:
             yield found_at("foreign-operator", told, node)
 
 
+def lacked(model: ir.Model, types: frozenset[str] | None = None) -> Iterator[str]:
+    """Says of inputs and outputs that are of types which TensorRT, or another engine, lacks."""
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        kind = _spelled(value)
+        if kind not in (TYPES if types is None else types):
+            yield f"'{value.name}' is of type {kind}, which it lacks"
+
+
+def _spelled(value: ir.Value) -> str:
+    is_tensor = isinstance(value.type, ir.TensorType) and value.dtype is not None
+    return value.dtype.name if is_tensor and value.dtype is not None else str(value.type)
+
+
 def _types(model: ir.Model, target: Target) -> Iterator[Finding]:
+    """Types that the engine lacks, but for those of inputs and outputs that it is handed in others."""
     if not target.types:
         return
-    for value in (*model.graph.inputs, *model.graph.outputs):
-        if value.dtype is not None and value.dtype.name not in target.types:
-            yield Finding("foreign-type", f"'{value.name}' is of type {value.dtype.name}, which {target.name} lacks.")
-    for node in model.graph.all_nodes():
+    handed = cloned(model)
+    widen_boundary(handed)
+    for told in lacked(handed, target.types):
+        yield Finding("foreign-type", f"{told.removesuffix('it lacks')}{target.name} lacks.")
+    for node in handed.graph.all_nodes():
         kinds = {value.dtype.name for value in (*node.inputs, *node.outputs) if value is not None and value.dtype}
         for kind in sorted(kinds - target.types):
             yield found_at("foreign-type", f"{node.op_type} has type {kind}, which {target.name} lacks.", node)
-
-
-def _misread(model: ir.Model) -> Iterator[ir.Node]:
-    return (node for node in model.graph.all_nodes() if misreading(node))
 
 
 def _quantization(model: ir.Model) -> Iterator[Finding]:

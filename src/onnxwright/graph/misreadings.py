@@ -11,12 +11,22 @@ from typing import Final
 
 import onnx_ir as ir
 
+from onnxwright.graph.doubles import in_doubles
+
+IN_DOUBLES: Final = "what it computes in float64 would be computed in float32."
 RECURRENT: Final = frozenset({"GRU", "LSTM", "RNN"})
 DEFAULTS: Final[Mapping[str, Mapping[str, int | float]]] = {
     "Selu": {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
     "Trilu": {"upper": 1},
 }
 """What ONNX takes for attributes that aren't given, and the parser doesn't: of Selu it has the first digits only."""
+
+
+def misreadings(model: ir.Model) -> dict[ir.Node, str]:
+    """Says of each node that would be taken for something else in which way."""
+    found = {node: misreading(node) for node in model.graph.all_nodes()}
+    found |= dict.fromkeys(in_doubles(model), IN_DOUBLES)
+    return {node: reason for node, reason in found.items() if reason}
 
 
 def misreading(node: ir.Node) -> str:

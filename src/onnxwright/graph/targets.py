@@ -51,7 +51,7 @@ class Target:
 _LATE: Final = frozenset({"Attention", "RotaryEmbedding", "RMSNormalization", RMS_NORM})
 """What only ONNX Runtime is known to run."""
 _TRIED: Final = range(18, 21)
-_BUILT: Final = frozenset(
+TYPES: Final = frozenset(
     {
         *("FLOAT", "FLOAT16", "BFLOAT16", "INT8", "INT4", "INT32", "INT64", "BOOL", "UINT8", "DOUBLE"),
         *("FLOAT8E4M3FN", "FLOAT4E2M1"),
@@ -65,8 +65,8 @@ TARGETS: Final = {
         # It reads LayerNormalization and Gelu; its plug-ins fuse attention from plain operators themselves.
         Target("openvino", range(7, 24), lacking=_LATE),
         # Its parser accepts operators of later opsets than its builder has: float32 Attention fails to build.
-        Target("tensorrt", range(9, 24), lacking=_LATE, safe_opsets=_TRIED, types=_BUILT),
-        Target("tensorrt-rtx", range(9, 24), lacking=_LATE, safe_opsets=_TRIED, types=_BUILT),
+        Target("tensorrt", range(9, 24), lacking=_LATE, safe_opsets=_TRIED, types=TYPES),
+        Target("tensorrt-rtx", range(9, 24), lacking=_LATE, safe_opsets=_TRIED, types=TYPES),
     )
 }
 

@@ -52,11 +52,15 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Tensor(msgspec.Struct, frozen=True):
-    """An input or output as the library sees it; -1 is a size that may vary."""
+    """An input or output as the library sees it; -1 is a size that may vary.
+
+    `declared` is the type that the graph declares, where the library has another in its place.
+    """
 
     name: str
     dtype: str
     shape: Shape
+    declared: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -13,7 +13,9 @@ import numpy as np
 from onnxwright.backends import Array, Ran, Tensors, check_names
 from onnxwright.errors import EngineError
 from onnxwright.nvidia.buffers import Buffers
+from onnxwright.nvidia.casting import Types, as_declared, as_taken
 from onnxwright.nvidia.driver import Driver
+from onnxwright.nvidia.growing import Growing, allocator
 from onnxwright.nvidia.libraries import Library
 from onnxwright.nvidia.orders import Shaped, Shapes
 from onnxwright.nvidia.placed import Placed, Stream, placed
@@ -31,7 +33,15 @@ class EngineSession:
         EngineError: when the library or this GPU refuses the engine, as one built by another version.
     """
 
-    def __init__(self, library: Library, engine: Path, *, sha256: str, precision: str = "float32"):
+    def __init__(
+        self,
+        library: Library,
+        engine: Path,
+        *,
+        sha256: str,
+        precision: str = "float32",
+        declared: Types | None = None,
+    ):
         self._driver = Driver()
         self._driver.enter()
         self._trt = library.load()
@@ -46,6 +56,9 @@ class EngineSession:
         self._context = self._engine.create_execution_context()
         self._stream = Stream(self._driver, self._driver.new_stream())
         self._buffers = Buffers(self._driver)
+        self._growing = Growing(self._buffers)
+        self._allocator = allocator(self._trt, self._growing)
+        self._declared = declared or {}
         self._lock = threading.Lock()
         self._profile = 0
         self._read: dict[str, Placed] = {}
@@ -71,12 +84,12 @@ class EngineSession:
             OutOfRangeError: when no profile of the engine holds the shapes.
         """
         with self._lock:
-            given = self._enqueue(feeds)
+            given = self._enqueue(as_taken(feeds, self._declared, self._inputs))
             answers = {name: np.empty(one.shape, one.dtype) for name, one in given.items()}
             for name, one in given.items():
                 self._driver.to_host(answers[name].ctypes.data, one.address, one.nbytes, self._stream.number)
             self._stream.wait()
-        return answers
+        return as_declared(answers, self._declared)
 
     def run_on_device(self, feeds: Mapping[str, Any]) -> dict[str, Placed]:
         """Answers with tensors on the GPU; feeds that lie there are read where they lie, what makes them awaited.
@@ -100,9 +113,12 @@ class EngineSession:
         for name, one in self._read.items():
             self._must(self._context.set_input_shape(name, one.shape), f"input '{name}' of shape {list(one.shape)}")
             self._must(self._context.set_tensor_address(name, one.address), f"the address of input '{name}'")
+        self._growing.begin()
         given = {name: self._reserved(name) for name in self._outputs}
         self._must(self._context.execute_async_v3(self._stream.number), "to run")
-        return given
+        if None in given.values():
+            self._stream.wait()
+        return {name: one or self._growing.answer(name, self._outputs[name]) for name, one in given.items()}
 
     def _there(self, name: str, feed: Any) -> Placed:
         """A feed on the GPU, where it lies or copied, with what keeps its memory."""
@@ -113,13 +129,12 @@ class EngineSession:
         self._driver.to_device(address, one.address, one.nbytes, self._stream.number)
         return replace(one, address=address, device="cuda")
 
-    def _reserved(self, name: str) -> Placed:
+    def _reserved(self, name: str) -> Placed | None:
+        """Where an output goes; None where its size depends on values, so that the engine asks for memory itself."""
         shape = tuple(self._context.get_tensor_shape(name))
         if any(size < 0 for size in shape):
-            raise EngineError(
-                f"{self._ran.backend}: output '{name}' has a size that depends on values, {list(shape)}, for which "
-                "no memory can be reserved. Use onnxruntime."
-            )
+            self._must(self._context.set_output_allocator(name, self._allocator), f"memory for output '{name}'")
+            return None
         one = Placed(0, shape, self._outputs[name])
         one = replace(one, address=self._buffers.of(name, one.nbytes))
         self._must(self._context.set_tensor_address(name, one.address), f"the address of output '{name}'")

@@ -7,12 +7,16 @@ refuses a graph. One attempt takes all that answer at once: an engine that is bu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onnxwright.repairs import SEPARATOR, GraphRepair, Seen
+from onnxwright.routes import silence
 
 if TYPE_CHECKING:
     import onnx_ir
+
+_WRITTEN_IN: Final = 18
+"""The opset of what the rewrites write."""
 
 
 class Fitted(GraphRepair):
@@ -46,14 +50,18 @@ class Fitted(GraphRepair):
         )
 
     def mend(self, model: onnx_ir.Model, argument: str) -> int:
-        """Applies the rewrites named.
+        """Applies the rewrites named; a graph of an earlier opset than they are written in is converted first.
 
         Raises:
             UsageError: for one that is unknown.
-            RouteError: when one breaks the graph.
+            RouteError: when one breaks the graph, or it can't be converted.
         """
         from onnxwright.graph.fitting import apply_fits
+        from onnxwright.graph.versions import convert_opset
 
+        if model.opset_imports.get("", _WRITTEN_IN) < _WRITTEN_IN:
+            with silence():
+                convert_opset(model, _WRITTEN_IN)
         return apply_fits(model, argument.split(SEPARATOR))
 
 

@@ -31,6 +31,7 @@ from onnxwright.staging import staged
 
 ENGINES: Final = "engines"
 _MIB: Final = 1 << 20
+_SIZES_BY_VALUES: Final = ("missing values for shape input", "no optimization profile has been defined")
 _SHORT_OF_MEMORY: Final = ("OutOfMemory", "workspace limit")
 """What the library calls it, its own memory and that of a layer alike."""
 
@@ -141,9 +142,14 @@ def write_engine(  # noqa: PLR0913, PLR0917 - an engine is made of these
 
 
 def _remedy(answer: Answer, settings: Settings) -> str:
-    if settings.workspace is None or not any(one in answer.problem for one in _SHORT_OF_MEMORY):
-        return ""
-    return f" A layer may use {settings.workspace // _MIB} MiB: give --workspace more, or narrow the profile."
+    if settings.workspace is not None and any(one in answer.problem for one in _SHORT_OF_MEMORY):
+        return f" A layer may use {settings.workspace // _MIB} MiB: give --workspace more, or narrow the profile."
+    target = next((one for one in settings.targets if f"({one.upper()})" in answer.problem), None)
+    if target is not None:
+        return f" Leave out --target {target}, or build a variant in a lower precision for it."
+    if any(one in answer.problem for one in _SIZES_BY_VALUES):
+        return " The values of an input are sizes there, of which a profile says nothing: make it a constant."
+    return ""
 
 
 def build_for(  # noqa: PLR0913 - an engine is made of these
@@ -190,6 +196,8 @@ def _graph_of(request: BuildRequest) -> Graph:
 
         _refuse_unparsed(request, source)
         loaded = load(source, ranges=request.ranges)
+        for dim, size, reason in refused_sizes(loaded, request.ranges):
+            raise ProfileError(f"range of dim '{dim}': the graph itself refuses size {size}: {reason}")
         return Graph(source, loaded.signature, loaded.profile)
     package = Package.open(source)
     asked = Profile(request.ranges)
@@ -216,6 +224,20 @@ def _refuse_unparsed(request: BuildRequest, file: Path) -> None:
     answer = answer_of(request.engine, file, Settings(), seconds=request.seconds)
     if not answer.is_parsed:
         raise BuildError(refusal(request.engine, answer))
+
+
+def refused_sizes(source: Source, ranges: Mapping[str, tuple[int, int, int]]) -> Iterator[tuple[str, int, str]]:
+    """Yields the ends of ranges that a graph itself refuses, as beyond its table of positions, which no parser sees."""
+    from onnxwright.given import GivenSession
+    from onnxwright.loaders.probe import Probe
+
+    assert source.graph is not None, "the graph itself is asked"
+    probe = Probe(GivenSession(source.graph, threads=environment.cores()).run, source.sampler)
+    for dim, (least, _, most) in ranges.items():
+        for size in dict.fromkeys((least, most)):
+            reason = probe.refusal({**source.traced, dim: size})
+            if reason is not None:
+                yield dim, size, reason
 
 
 def _check_within(shown: Mapping[str, tuple[int, int]], ranges: Mapping[str, tuple[int, int, int]]) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from onnxwright import backends, environment
 from onnxwright.artifact import Package
-from onnxwright.errors import BuildError, SourceError, UsageError, accepted
+from onnxwright.errors import BuildError, ForwardError, SourceError, UsageError, accepted
 from onnxwright.findings import Finding
 from onnxwright.loaders.onnxfile import default_profile, read, signature_of
 from onnxwright.nvidia.asking import SECONDS
@@ -108,6 +108,8 @@ def _asked(  # noqa: PLR0913 - what was found so far, and what to ask
         crashed = (Finding("engine-crashed", str(crash)), *found)
         return CheckReport(file.name, target, "", "refused", "not asked", "", crashed)
     told = (*_told(model, target, answer), *found)
+    if is_built and answer.is_parsed and ranges:
+        told = (*told, *_refused_sizes(file, ranges))
     parser: Verdict = "taken" if answer.is_parsed else "refused"
     parsed = CheckReport(file.name, target, answer.version, parser, "not asked", "", told, answer.parse_seconds)
     return _tried(file, model, parsed, ranges, seconds) if is_built and answer.is_parsed else parsed
@@ -143,6 +145,21 @@ def _told(model: onnx_ir.Model, target: str, answer: Answer) -> Iterator[Finding
             yield found_at("node-refused", f"{target} has no operator {node.op_type}.", node)
     if answer.problem and not answer.refused:
         yield Finding("graph-refused", f"{target}: {answer.problem}")
+
+
+def _refused_sizes(file: Path, ranges: dict[str, tuple[int, int, int]]) -> Iterator[Finding]:
+    """What the graph itself says of the ends of ranges; nothing where ONNX Runtime doesn't run it."""
+    from onnxwright.stages.build import refused_sizes
+    from onnxwright.stages.load import load
+
+    dims = signature_of(read(file)).dims
+    known = {dim: sizes for dim, sizes in ranges.items() if dim in dims}
+    try:
+        source = load(file, ranges=known)
+    except ForwardError:
+        return
+    for dim, size, reason in refused_sizes(source, known):
+        yield Finding("profile-unfit", f"range of dim '{dim}': the graph itself refuses size {size}: {reason}")
 
 
 def _unfit_profile(model: onnx_ir.Model, ranges: dict[str, tuple[int, int, int]]) -> Iterator[Finding]:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from onnxwright import backends
+from onnxwright import backends, dtypes
 from onnxwright.errors import BuildError
 from onnxwright.nvidia.asking import SECONDS, CrashError
 from onnxwright.nvidia.backend import TensorRt, refusal
-from onnxwright.nvidia.orders import Answer, Refusal, Settings
+from onnxwright.nvidia.orders import Answer, Refusal, Settings, Tensor
 
 if TYPE_CHECKING:
     import onnx_ir
 
 _NAMES: Final = {"half": "float16", "bf16": "bfloat16", "fp8": "float8e4m3fn", "fp4": "float4e2m1"}
 """ONNX's names of TensorRT's types, where they are others."""
+_OF_TYPES: Final = "Failed to convert ONNX date type"
 
 
 def answer_of(
@@ -25,7 +29,8 @@ def answer_of(
 ) -> Answer:
     """Asks a library to parse a graph and to build it; every node of an operator that it lacks is told, too.
 
-    It isn't asked to build what it would take for something else.
+    It isn't asked to build what it would take for something else. Inputs and outputs of types that it lacks are handed
+    to it in wider ones, where nothing but a cast takes or gives them.
 
     Raises:
         BuildError: when it crashes, or takes longer than `seconds`.
@@ -40,11 +45,42 @@ def answer_of(
     if wrong:
         return Answer("", refused=wrong)
     operators = tuple(sorted({node.op_type for node in model.graph.all_nodes()}))
-    try:
-        answer = builder.build(file, settings, engine, operators=operators, seconds=seconds)
-    except CrashError as crash:
-        raise BuildError(f"{name}, with this graph, {crash}") from crash
-    return _with_same_types(answer, model)
+    with _widened(file, model) as (taken, changed):
+        try:
+            answer = builder.build(taken, settings, engine, operators=operators, seconds=seconds)
+        except CrashError as crash:
+            raise BuildError(f"{name}, with this graph, {crash}") from crash
+    return _with_same_types(_with_types_told(answer, model), model, changed)
+
+
+def _with_types_told(answer: Answer, model: onnx_ir.Model) -> Answer:
+    """Names the inputs and outputs for whose types the parser refuses a graph, which it doesn't."""
+    from onnxwright.graph.linting import lacked
+
+    told = "; ".join(lacked(model))
+    if not told:
+        return answer
+    refused = tuple(
+        msgspec.structs.replace(one, reason=f"{told}. {one.reason}") if _OF_TYPES in one.reason else one
+        for one in answer.refused
+    )
+    return msgspec.structs.replace(answer, refused=refused)
+
+
+@contextlib.contextmanager
+def _widened(file: Path, model: onnx_ir.Model) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The file to hand to a library, and by name the types that the graph declares for what has others there."""
+    from onnxwright.graph.bounding import widen_boundary
+    from onnxwright.graph.saving import save_model
+
+    changed = {name: dtypes.from_onnx(int(declared)) for name, (declared, _) in widen_boundary(model).items()}
+    if not changed:
+        yield file, {}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        taken = Path(folder) / file.name
+        save_model(model, taken)
+        yield taken, changed
 
 
 def misreading_of(name: str, file: Path) -> str:
@@ -63,12 +99,18 @@ def _misread(name: str, model: onnx_ir.Model) -> tuple[Refusal, ...]:
     return tuple(Refusal(-1, named(node), node.op_type, why) for node, why in misread(model, TARGETS[name]))
 
 
-def _with_same_types(answer: Answer, model: onnx_ir.Model) -> Answer:
-    """Refuses an engine whose inputs or outputs have other types than the graph's: it makes floats of doubles."""
+def _with_same_types(answer: Answer, model: onnx_ir.Model, changed: Mapping[str, str]) -> Answer:
+    """Refuses an engine whose inputs or outputs have other types than it was handed: it makes floats of doubles."""
     values = {value.name: value for value in (*model.graph.inputs, *model.graph.outputs)}
     for tensor in (*answer.inputs, *answer.outputs):
         kind = values[tensor.name].dtype if tensor.name in values else None
         if kind is not None and kind.name.lower() != _NAMES.get(tensor.dtype, tensor.dtype):
             told = f"it computes '{tensor.name}' in {tensor.dtype}, and the graph declares {kind.name.lower()}."
             return msgspec.structs.replace(answer, is_built=False, problem=told)
-    return answer
+    return msgspec.structs.replace(
+        answer, inputs=_declared(answer.inputs, changed), outputs=_declared(answer.outputs, changed)
+    )
+
+
+def _declared(tensors: tuple[Tensor, ...], changed: Mapping[str, str]) -> tuple[Tensor, ...]:
+    return tuple(msgspec.structs.replace(one, declared=changed.get(one.name, "")) for one in tensors)

@@ -1,7 +1,7 @@
 """Computes for every place what is computed for those of a mask, and leaves it out where the mask is false.
 
 A mixture of experts lists the tokens of each expert (`NonZero`), computes them row by row, and adds the rows to the
-answer (`index_add_`), or puts them there (`y[mask] = …`). For TensorRT, which has no sizes that depend on values, each
+answer (`index_add_`), or puts them there (`y[mask] = …`). For TensorRT, which has no `NonZero`, each
 expert computes all tokens, and rows that aren't its own are zero before they are added, or what was there. That is
 right where rows don't influence each other, which the graph doesn't show, and the proof does; each expert computes as
 much as all together did.
@@ -9,11 +9,11 @@ much as all together did.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import onnx_ir as ir
 
+from onnxwright.graph.coordinates import coordinates
 from onnxwright.graph.defining import define_by
 from onnxwright.graph.fitting import Fit
 
@@ -107,28 +107,12 @@ def _mask_updates(node: ir.Node, scatter: ir.Node, left: ir.Value | None) -> Non
 
 
 def _every_place(rank: int) -> str:
-    lines = "".join(_axis(axis, rank) for axis in range(rank))
-    names = ", ".join(f"c{axis}" for axis in range(rank))
     return f"""(m) => (y) {{
         zero = Constant <value = int64 {{0}}> () one = Constant <value = int64 {{1}}> ()
         start = Constant <value = int64[1] {{0}}> ()
         s = Shape (m) total = ReduceProd <keepdims = 0> (s) every = Range (zero, total, one)
-        {lines} y = Concat <axis = 0> ({names})
+        {coordinates("m", "every", rank)} y = Identity (places)
     }}"""
-
-
-def _axis(axis: int, rank: int) -> str:
-    """The coordinate of every place along one axis: the quotient by the sizes after it, in the size of its own."""
-    parts: Iterator[str] = iter(
-        (
-            f"a{axis} = Constant <value = int64 {{{axis}}}> () n{axis} = Gather (s, a{axis})",
-            f"t{axis} = Shape <start = {axis + 1}> (m) p{axis} = ReduceProd <keepdims = 0> (t{axis})"
-            if axis + 1 < rank
-            else f"p{axis} = Identity (one)",
-            f"q{axis} = Div (every, p{axis}) r{axis} = Mod (q{axis}, n{axis}) c{axis} = Unsqueeze (r{axis}, start) ",
-        )
-    )
-    return " ".join(parts)
 
 
 FIT = Fit(
