@@ -1,5 +1,8 @@
 """Each twin of an operator answers what the operator answers, and what is not its own is left to it."""
 
+import dataclasses
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -41,6 +44,7 @@ PLACES = torch.randint(0, 13, (2, 3, 17, 13), generator=DRAW)
 TWICE = torch.tensor([3, 0, 3, 11])
 FILTERS = drawn(5, 3, 3, 3)
 MASK = masked(2, 1, 17, 17)
+ENDLESS = torch.tensor([[-torch.inf, -torch.inf, 1.0], [torch.inf, 2.0, torch.inf]])
 CELLS = {"gru_cell": nn.GRUCell, "lstm_cell": nn.LSTMCell, "rnn_cell": nn.RNNCell}
 
 ROWS, GROUPS = torch.arange(28.0).reshape(7, 4) / 7, torch.arange(96.0).reshape(3, 4, 8) / 9
@@ -55,7 +59,10 @@ CALLS = {
         lambda: functional.interpolate(X, scale_factor=0.4, mode="bilinear", antialias=True),
     ],
     "trunc": [
-        *(lambda act=act: act(3 * X) for act in (torch.trunc, torch.fix, torch.Tensor.trunc, torch.Tensor.fix)),
+        lambda: torch.trunc(3 * X),
+        lambda: torch.fix(3 * X),
+        lambda: (3 * X).trunc(),
+        lambda: (3 * X).fix(),
         lambda: torch.trunc(PLACES),
         lambda: torch.trunc(input=torch.tensor([-0.5, -1.0, 2.0, float("inf"), 0.0])),
     ],
@@ -180,11 +187,12 @@ CALLS = {
     ],
     **{
         name: [
-            lambda act=act: act(X, 2),
-            lambda act=act: act(PLACES, dim=-1),
-            lambda act=act: act(torch.tensor([[2.0, 5.0, 5.0, -1.0, 2.0]]), 1),
+            lambda owner=owner, name=name: getattr(owner, name)(X, 2),
+            lambda owner=owner, name=name: getattr(owner, name)(PLACES, dim=-1),
+            lambda owner=owner, name=name: getattr(owner, name)(torch.tensor([[2.0, 5.0, 5.0, -1.0, 2.0]]), 1),
+            lambda owner=owner, name=name: getattr(owner, name)(ENDLESS, 1),
         ]
-        for name, act in (("cummax", torch.cummax), ("cummin", torch.Tensor.cummin))
+        for name, owner in (("cummax", torch), ("cummin", torch.Tensor))
     },
     "cumprod": [
         lambda: X.cumprod(-1),
@@ -219,10 +227,7 @@ CALLS = {
     ],
     "len": [lambda: len(X), lambda: len([1, 2]), lambda: len("four")],
     "sigmoid": [
-        *(
-            lambda act=act: act(4 * X)
-            for act in (torch.sigmoid, torch.Tensor.sigmoid, functional.sigmoid, nn.Sigmoid())
-        ),
+        *(lambda owner=owner: owner.sigmoid(4 * X) for owner in (torch, torch.Tensor, functional)),
         lambda: torch.special.expit(torch.tensor([-200.0, -50.0, 0.0, 50.0, float("inf"), float("-inf")])),
         lambda: torch.sigmoid(input=PLACES),
         lambda: torch.sigmoid(X.half()),
@@ -286,17 +291,17 @@ CALLS = {
         lambda: torch.mode(PLACES, 2).values,
         lambda: PLACES.mode(keepdim=True).values,
         lambda: torch.tensor([[2.0, 1.0, 1.0, 2.0, 3.0]]).mode(1).values,
+        lambda: torch.tensor([[torch.inf, torch.inf], [-torch.inf, 2.0]]).mode(1).values,
     ],
     "kthvalue": [lambda: tuple(X.kthvalue(3)), lambda: tuple(torch.kthvalue(X, 1, dim=1, keepdim=True))],
     **{
         f"{kind}_pool{rank}d": [
-            lambda act=act, rank=rank: act(X[0, :, 0] if rank == 1 else X, X.shape[-1] if rank == 1 else X.shape[-2:]),
-            lambda act=act: act(X[0], 3),
-            lambda act=act: act(X[0], 2, 1),
+            lambda name=f"{kind}_pool{rank}d", whole=whole: getattr(functional, name)(X[0], whole),
+            lambda name=f"{kind}_pool{rank}d": getattr(functional, name)(X[0], 3),
+            lambda name=f"{kind}_pool{rank}d": getattr(functional, name)(X[0], 2, 1),
         ]
         for kind in ("max", "avg")
-        for rank in (1, 2)
-        for act in [getattr(functional, f"{kind}_pool{rank}d")]
+        for rank, whole in ((1, [torch.tensor(13)]), (2, [torch.tensor(17), torch.tensor(13)]))
     },
     "adaptive_max_pool1d": [
         lambda: functional.adaptive_max_pool1d(X[0], 6),
@@ -348,6 +353,8 @@ CALLS = {
         lambda: torch.allclose(X / 0.0, X / 0.0),
         lambda: torch.allclose(X * torch.nan, X * torch.nan, equal_nan=True),
         lambda: torch.allclose(X * torch.nan, X * torch.nan),
+        lambda: torch.allclose(X, X.abs() / 0.0),
+        lambda: torch.allclose(PLACES, PLACES.clone()),
     ],
     **{
         name: [lambda cell=cell, bias=bias: cell(5, 7, bias=bias)(X[0, :, 0, :5]) for bias in (True, False)]
@@ -378,6 +385,23 @@ def test_a_twin_answers_what_the_operator_answers(name, number):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5, equal_nan=True)
         else:
             assert one == other
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_reach_the_twin_that_is_held_against_its_operator(name):
+    reached = []
+
+    def noting(*args, **kwargs):
+        reached.append(name)
+        return twin.compute(*args, **kwargs)
+
+    twin = twins()[name]
+    watched = dataclasses.replace(twin, compute=functools.wraps(twin.compute)(noting))
+    with standing_in({name: watched}):
+        for call in CALLS[name]:
+            call()
+
+    assert reached
 
 
 PAIRS = {"polar", "complex", "view_as_complex", "view_as_real", "irfft", "irfft2", "istft", "zeros"}

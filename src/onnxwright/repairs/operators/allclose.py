@@ -9,7 +9,8 @@ from onnxwright.repairs.operators import Twin
 
 
 def _allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:  # noqa: A002
-    is_close = (input == other) | ((input - other).abs() <= atol + rtol * other.abs())
+    apart = (input - other).abs()
+    is_close = (input == other) | ((apart <= atol + rtol * other.abs()) & (apart < float("inf")))
     is_both_nan = input.isnan() & other.isnan()
     return bool(torch.all((is_close | is_both_nan) if equal_nan else is_close))
 

@@ -8,13 +8,19 @@ from torch import Tensor
 from onnxwright.repairs.operators import Twin
 
 
+def end_of(dtype: torch.dtype, *, is_greatest: bool) -> float:
+    """Returns the greatest or least number of a type: of floats, an infinite one."""
+    if dtype.is_floating_point:
+        return torch.inf if is_greatest else -torch.inf
+    return torch.iinfo(dtype).max if is_greatest else torch.iinfo(dtype).min
+
+
 def running(x: Tensor, dim: int, *, is_greatest: bool) -> tuple[Tensor, Tensor]:
     """Returns the greatest or least number up to each place of an axis, and the last place that holds it."""
     moved = x.movedim(dim, -1)
     places = torch.ones_like(moved, dtype=torch.int64).cumsum(-1) - 1
     is_before = places[..., None, :] <= places[..., :, None]
-    ends = torch.finfo(x.dtype) if x.is_floating_point() else torch.iinfo(x.dtype)
-    least = torch.full_like(moved, ends.min if is_greatest else ends.max)
+    least = torch.full_like(moved, end_of(x.dtype, is_greatest=not is_greatest))
     known = torch.where(is_before, moved[..., None, :], least[..., None, :])
     values = known.amax(-1) if is_greatest else known.amin(-1)
     holds = is_before & (moved[..., None, :] == values[..., :, None])

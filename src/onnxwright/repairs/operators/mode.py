@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 from onnxwright.repairs.operators import Twin
+from onnxwright.repairs.operators.cummax import end_of
 
 
 def _mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> torch.return_types.mode:
     moved = x.movedim(dim, -1)
     counts = (moved[..., :, None] == moved[..., None, :]).sum(-1)
     is_most = counts == counts.amax(-1, keepdim=True)
-    ends = torch.finfo(x.dtype) if x.is_floating_point() else torch.iinfo(x.dtype)
-    values = torch.where(is_most, moved, torch.full_like(moved, ends.max)).amin(-1, keepdim=True)
+    most = torch.full_like(moved, end_of(x.dtype, is_greatest=True))
+    values = torch.where(is_most, moved, most).amin(-1, keepdim=True)
     places = torch.ones_like(moved, dtype=torch.int64).cumsum(-1) - 1
     last = torch.where(moved == values, places, torch.zeros_like(places)).amax(-1, keepdim=True)
     found = values.movedim(-1, dim), last.movedim(-1, dim)
