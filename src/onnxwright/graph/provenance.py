@@ -9,9 +9,11 @@ metadata. Two short properties take their place, so that no path of the machine 
 from __future__ import annotations
 
 import ast
+import collections
+import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import onnx_ir as ir
@@ -48,8 +50,12 @@ def keep_provenance(model: ir.Model, paths: Mapping[str, str]) -> ir.Model:
 
     `paths` are the paths of the module's submodules, each with the first path of the same one.
     """
+    module_of, where_of = functools.cache(_Submodules(paths).told), functools.cache(_where)
     for node in _nodes(model):
-        place = Provenance(_module(node, paths), _where(node))
+        name, told = node.name or "", node.metadata_props
+        place = Provenance(
+            module_of(name.rpartition("/")[0], told.get(_SCOPES)), where_of(node.doc_string or "", told.get(_TRACEBACK))
+        )
         for key in [key for key in node.metadata_props if key.startswith(_OF_EXPORTER)]:
             del node.metadata_props[key]
         node.doc_string = None
@@ -85,34 +91,50 @@ def _nodes(model: ir.Model) -> Iterator[ir.Node]:
     return itertools.chain(model.graph.all_nodes(), *(function.all_nodes() for function in model.functions.values()))
 
 
-def _module(node: ir.Node, paths: Mapping[str, str]) -> str | None:
-    if _SCOPES in node.metadata_props:
-        scopes: list[str] = ["", *ast.literal_eval(node.metadata_props[_SCOPES])]
-        called = re.sub(r"@\d+", "", scopes[-2])  # the last is the operator; the calls of one module are numbered
-        path = called.removeprefix(_WRAPPER).removeprefix(".")
-        return paths.get(path)
-    root, *below = (node.name or "").split("/")[1:-1] or [""]
-    return paths[_resolved(below, paths)] if root == _WRAPPER else None
+class _Submodules:
+    """The paths of a module's submodules, by what exporters call them."""
+
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        self._paths = paths
+        self._named = _grouped(paths, _unqualified)
+        self._ended = _grouped(paths, lambda path: path.rpartition(".")[2])
+
+    def told(self, name: str, scopes: str | None) -> str | None:
+        """Returns the path that an exporter tells: in the name of a node, up to the operator, or in nested scopes."""
+        if scopes is not None:
+            nested: list[str] = ["", *ast.literal_eval(scopes)]
+            called = re.sub(r"@\d+", "", nested[-2])  # the last is the operator; the calls of one module are numbered
+            return self._paths.get(called.removeprefix(_WRAPPER).removeprefix("."))
+        root, *below = name.split("/")[1:] or [""]
+        return self._paths[self._resolved(below)] if root == _WRAPPER else None
+
+    def _resolved(self, scopes: Sequence[str]) -> str:
+        """Returns the path of nested scopes, each of which the TorchScript exporter calls by the end of its path only.
+
+        It writes a path from its last part that isn't a number (`layers.0`), and compiled code the last part alone.
+        Where two submodules are called alike, the path ends above them.
+        """
+        found = ""
+        for scope in scopes:
+            prefix = f"{found}." if found else ""
+            exact = [prefix + scope] if scope and prefix + scope in self._paths else []
+            named, ended = self._named.get(scope, ()), self._ended.get(scope, ())
+            candidates = exact or _below(found, named) or _below(found, ended)
+            if len(candidates) != 1:
+                break
+            found = candidates[0]
+        return found
 
 
-def _resolved(scopes: list[str], paths: Mapping[str, str]) -> str:
-    """Returns the path of nested scopes, each of which the TorchScript exporter calls by the end of its path only.
+def _grouped(paths: Iterable[str], name: Callable[[str], str]) -> Mapping[str, Sequence[str]]:
+    groups: dict[str, list[str]] = collections.defaultdict(list)
+    for path in paths:
+        groups[name(path)].append(path)
+    return groups
 
-    It writes a path from its last part that isn't a number (`layers.0`), and compiled code the last part alone. Where
-    two submodules are called alike, the path ends above them.
-    """
-    found = ""
-    for scope in scopes:
-        prefix = f"{found}." if found else ""
-        below = [path for path in paths if path != found and path.startswith(prefix)]
-        named = [path for path in below if _unqualified(path) == scope]
-        ended = [path for path in below if path.rpartition(".")[2] == scope]
-        exact = [path for path in below if path == prefix + scope]
-        candidates = exact or named or ended
-        if len(candidates) != 1:
-            break
-        found = candidates[0]
-    return found
+
+def _below(path: str, others: Iterable[str]) -> list[str]:
+    return [other for other in others if other != path and other.startswith(f"{path}." if path else "")]
 
 
 def _unqualified(path: str) -> str:
@@ -121,13 +143,11 @@ def _unqualified(path: str) -> str:
     return ".".join(parts[named[-1] if named else 0 :])
 
 
-def _where(node: ir.Node) -> str | None:
-    told = node.metadata_props.get(_TRACEBACK)
-    if told is not None:
-        line = user_line_among(reversed(_frames(_FILE_FRAME, told)))
+def _where(doc: str, traceback: str | None) -> str | None:
+    if traceback is not None:
+        line = user_line_among(reversed(_frames(_FILE_FRAME, traceback)))
     else:
-        stack = node.doc_string or ""
-        line = user_line_among(_frames(_TRACED_FRAME, stack) or _frames(_FILE_FRAME, stack))
+        line = user_line_among(_frames(_TRACED_FRAME, doc) or _frames(_FILE_FRAME, doc))
     return None if line is None else str(line)
 
 
