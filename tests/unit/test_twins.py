@@ -61,8 +61,8 @@ CALLS = {
     "trunc": [
         lambda: torch.trunc(3 * X),
         lambda: torch.fix(3 * X),
-        lambda: (3 * X).trunc(),
-        lambda: (3 * X).fix(),
+        lambda: (3 * X).trunc(),  # noqa: PLW0108 - the twin is looked up in each call
+        lambda: (3 * X).fix(),  # noqa: PLW0108 - likewise
         lambda: torch.trunc(PLACES),
         lambda: torch.trunc(input=torch.tensor([-0.5, -1.0, 2.0, float("inf"), 0.0])),
     ],
