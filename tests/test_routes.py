@@ -78,6 +78,15 @@ class Listed(nn.Module):
         return self.layers[0]["line"](x) * self.layers[1]
 
 
+class Repeated(nn.Module):
+    """Cuts rows into as many pieces as a list repeated has elements, and multiplies numbers and flags."""
+
+    def forward(self, x):
+        ones = [1] * x.shape[1]
+        pieces = x.split(ones, 1)
+        return pieces[-1] * 2 + len(pieces) * x.shape[0], (x > 0) * (x < 1)
+
+
 def sourced(module, dims=DIMS, **inputs):
     return load(module, example_inputs=inputs, dims=dims)
 
@@ -187,6 +196,18 @@ def test_convolutions_are_in_the_graph(route, tmp_path):
     with torch.no_grad():
         expected = source.module.eval()(torch.from_numpy(feeds["x"])).numpy()
     np.testing.assert_allclose(answered, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [11, 18])
+def test_a_list_repeated_by_a_size_has_as_many_elements_where_code_is_scripted(opset, tmp_path):
+    source = sourced(Repeated(), x=torch.rand(2, 5))
+    x = np.random.default_rng(0).standard_normal((3, 7)).astype(np.float32)
+
+    answered = answer(export(source, route_name="script", opset=opset).model, {"x": x}, tmp_path)
+
+    last, flags = answered.values()
+    np.testing.assert_allclose(last, x[:, -1:] * 2 + 21)
+    np.testing.assert_array_equal(flags, (x > 0) & (x < 1))
 
 
 @pytest.mark.parametrize(("route", "opset"), [("trace", 8), ("trace", 21), ("dynamo", 17), ("script", 21)])

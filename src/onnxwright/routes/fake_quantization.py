@@ -10,33 +10,27 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.onnx import symbolic_helper, utils
+from torch.onnx import symbolic_helper
 
 from onnxwright.graph.fake_quantization import DOMAIN, OPERATOR, PER_TENSOR
 from onnxwright.pytorch.replacing import replaced
+from onnxwright.routes.symbols import written
 
 _PER_TENSOR: Final = "fake_quantize_per_tensor_affine"
 _PER_CHANNEL: Final = "fake_quantize_per_channel_affine"
 
 
-@contextlib.contextmanager
-def symbols(opset: int) -> Iterator[None]:
+def fake_quantization(opset: int) -> AbstractContextManager[None]:
     """Has the TorchScript exporter write these nodes while entered."""
-    written: dict[str, Callable[..., Any]] = {
-        f"aten::{_PER_TENSOR}": _per_tensor_symbol,
-        f"aten::{_PER_CHANNEL}": _per_channel_symbol,
-    }
-    for name, symbol in written.items():
-        utils.register_custom_op_symbolic(name, symbol, opset)
-    try:
-        yield
-    finally:
-        for name in written:
-            utils.unregister_custom_op_symbolic(name, opset)
+    return written(
+        {f"aten::{_PER_TENSOR}": _per_tensor_symbol, f"aten::{_PER_CHANNEL}": _per_channel_symbol},
+        opset,
+    )
 
 
 @symbolic_helper.parse_args("v", "v", "v", "i", "i", "i")

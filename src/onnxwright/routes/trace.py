@@ -24,9 +24,10 @@ from onnxwright.pytorch.lines import Whereabouts
 from onnxwright.pytorch.modules import Pristine, TensorFunction, paths_of
 from onnxwright.pytorch.reads import Read, SizeRead, ValueReads
 from onnxwright.routes import Exported, Route, Task, conformed, noting, silence, told
-from onnxwright.routes.fake_quantization import symbols
+from onnxwright.routes.fake_quantization import fake_quantization
 from onnxwright.routes.left_out import put_in, weights_left_out
 from onnxwright.routes.plain_attention import plain_attention
+from onnxwright.routes.repeated_lists import repeated_lists
 from onnxwright.signature import Signature
 from onnxwright.watching.differences import differences
 
@@ -156,7 +157,8 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
         tempfile.TemporaryDirectory() as folder,
         silence(),
         _attention_for(task.opset),
-        symbols(task.opset),
+        fake_quantization(task.opset),
+        repeated_lists(task.opset),
         torch.no_grad(),
         weights_left_out(function) as weights,
     ):
