@@ -465,6 +465,11 @@ def test_few_candidates_are_in_memory_at_once(graph, tmp_path, monkeypatch):
     assert counting.most <= 3
 
 
+def test_labels_that_are_missing_are_refused_before_anything_is_loaded(tmp_path):
+    with pytest.raises(UsageError, match=r"labels '.*none.txt': no such file"):
+        ow.quantize("nowhere.onnx", tmp_path / "out", precision="int8", labels=tmp_path / "none.txt")
+
+
 def test_labels_that_the_task_has_no_measure_for_are_refused_before_the_search(small, tmp_path):
     np.savez(tmp_path / "samples.npz", x=np.random.default_rng(3).normal(size=(20, 16)).astype(np.float32))
     (tmp_path / "labels.txt").write_text("1\n" * 20)

@@ -65,13 +65,18 @@ def test_does_not_take_the_place_of_a_library(write):
 
 
 def test_may_have_a_name_that_is_no_identifier(write):
-    load(write("def make(): return torch.jit.script(Double()), {'x': torch.randn(2, 3)}", name="my-model v2.py"))
+    made = load(write("def make(): return torch.jit.script(Double()), {'x': torch.randn(2, 3)}", name="my-model v2.py"))
+
+    assert made.name == "my-model v2.py:make"
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("def make(): raise ValueError('no luck')", r"own.py:make' raised ValueError at .*own.py:9: no luck"),
+        (
+            "def make(): raise ValueError('no luck')",
+            r"own.py:make' raised ValueError at .*: no luck\. Mend the factory",
+        ),
         ("def make(): raise SystemExit(0)", r"own.py:make' raised SystemExit at .*own.py:9: 0"),
         ("def make(): return Double()", r"expected it to return \(module, example_inputs\) or .*, got Double"),
         ("def make(): return None", r"got NoneType"),
@@ -90,7 +95,7 @@ def test_may_have_a_name_that_is_no_identifier(write):
             "import a_module_that_is_nowhere",
             r"'own.py' can't be imported: ModuleNotFoundError at .*own.py:9: No module",
         ),
-        ("1 / 0", r"'own.py' can't be imported: ZeroDivisionError at .*own.py:9"),
+        ("1 / 0", r"'own.py' can't be imported: ZeroDivisionError at .*own.py:9.*Mend the file"),
         ("raise SystemExit(0)", r"'own.py' can't be imported: SystemExit at .*own.py:9"),
     ],
 )

@@ -6,6 +6,7 @@ import onnx.parser
 import pytest
 
 from onnxwright.errors import ForwardError, ProfileError, SignatureError, SourceError, UsageError
+from onnxwright.loaders.onnxfile import read
 from onnxwright.profile import Profile
 from onnxwright.samples import Bools, Floats, Integers, Mask
 from onnxwright.stages.load import load
@@ -159,6 +160,12 @@ class TestDamaged:
             embedding.write_bytes(whole[:size])
             with pytest.raises(SourceError, match="is not a valid ONNX model"):
                 load(embedding)
+
+    def test_what_is_no_file_is_told_apart(self, tmp_path):
+        with pytest.raises(SourceError, match=r"expected an .onnx file, got a folder"):
+            read(tmp_path)
+        with pytest.raises(SourceError, match=r"expected an .onnx file, no such file"):
+            read(tmp_path / "missing.onnx")
 
     def test_folders_are_refused(self, tmp_path):
         (tmp_path / "folder.onnx").mkdir()

@@ -73,3 +73,15 @@ def test_arrays_are_read_and_nothing_else(tmp_path):
     assert read_arrays(tmp_path / "plain.npz")["x"].tolist() == [0, 1, 2]
     with pytest.raises(UsageError, match=r"not an \.npz file of plain arrays"):
         read_arrays(tmp_path / "objects.npz")
+
+
+def test_names_labels_that_are_missing(tmp_path):
+    with pytest.raises(UsageError, match=r"labels '.*none.txt': no such file. Give a text file with one label a line"):
+        read_labels(tmp_path / "none.txt")
+
+
+def test_refuses_samples_without_text(tmp_path):
+    (tmp_path / "blank.txt").write_text("\n \n")
+
+    with pytest.raises(UsageError, match=r"samples '.*blank.txt': no text in it; expected one a line"):
+        read_records(tmp_path / "blank.txt")

@@ -75,6 +75,16 @@ class Limits:
     """The digest of an engine that was built of the same graph before."""
 
 
+@dataclass(frozen=True)
+class Blueprint:
+    """What an engine is built from and for: a graph, the profiles of its dims, the library's settings, and limits."""
+
+    graph: Graph
+    profiles: Sequence[Profile]
+    settings: Settings
+    limits: Limits = Limits()
+
+
 def build(request: BuildRequest, progress: Progress | None = None) -> Engine:
     """Builds an engine, whole or not at all.
 
@@ -84,34 +94,25 @@ def build(request: BuildRequest, progress: Progress | None = None) -> Engine:
     """
     progress = progress or Silence()
     builder = backends.builder(request.engine)
-    graph = _graph_of(request)
-    profiles = _profiles(request, graph.profile)
     out = _place(request)
-    settings = _settings(request, graph, profiles)
+    blueprint = _blueprint(request)
     with (
         _housed(out),
         staged(out, is_forced=request.is_forced, mark=MANIFEST) as folder,
         progress.stage(f"build {request.engine}"),
     ):
-        limits = Limits(request.seconds, is_rebuilt=request.is_rebuilt)
-        write_engine(builder.name, graph, profiles, settings, folder, limits)
+        write_engine(builder.name, blueprint, folder)
     return Engine.open(out)
 
 
-def write_engine(  # noqa: PLR0913, PLR0917 - an engine is made of these
-    name: str,
-    graph: Graph,
-    profiles: Sequence[Profile],
-    settings: Settings,
-    folder: Path,
-    limits: Limits,
-) -> EngineManifest:
+def write_engine(name: str, blueprint: Blueprint, folder: Path) -> EngineManifest:
     """Builds an engine into a folder, with its log and its manifest.
 
     Raises:
         BuildError: when there is none; nothing but the log is left in the folder then.
     """
-    answer = answer_of(name, graph.file, settings, folder / ENGINE, seconds=limits.seconds)
+    file, settings = blueprint.graph.file, blueprint.settings
+    answer = answer_of(name, file, settings, folder / ENGINE, seconds=blueprint.limits.seconds)
     (folder / LOG).write_text("\n".join(answer.log) + "\n", encoding="utf-8")
     if answer.is_misused:
         raise EngineError(answer.problem)
@@ -120,20 +121,20 @@ def write_engine(  # noqa: PLR0913, PLR0917 - an engine is made of these
     manifest = EngineManifest(
         engine=name,
         version=answer.version,
-        onnx=graph.file.name,
-        onnx_sha256=digest(graph.file),
+        onnx=file.name,
+        onnx_sha256=digest(file),
         sha256=digest(folder / ENGINE),
         bytes=(folder / ENGINE).stat().st_size,
         settings=settings,
-        profile=tuple({dim: (*sizes,) for dim, sizes in one.items()} for one in profiles),
+        profile=tuple({dim: (*sizes,) for dim, sizes in one.items()} for one in blueprint.profiles),
         inputs=answer.inputs,
         outputs=answer.outputs,
-        precision=precision_of(graph.file),
+        precision=precision_of(file),
         layers=answer.layers,
         parse_seconds=answer.parse_seconds,
         build_seconds=answer.build_seconds,
         peak_bytes=answer.peak_bytes,
-        rebuilt=_rebuilt(name, graph, settings, folder / ENGINE, limits),
+        rebuilt=_rebuilt(name, blueprint, folder / ENGINE),
         environment=environment.describe(),
         not_executed=not_executed(name),
     )
@@ -152,17 +153,11 @@ def _remedy(answer: Answer, settings: Settings) -> str:
     return ""
 
 
-def build_for(  # noqa: PLR0913 - an engine is made of these
-    name: str, file: Path, source: Source, proof: Proof, folder: Path, *, limits: Limits
-) -> EngineManifest:
-    """Builds an engine of a source's graph into a folder, for the range that was shown of the graph elsewhere.
-
-    Raises:
-        BuildError: when there is none.
-    """
+def blueprint_of(file: Path, source: Source, proof: Proof, limits: Limits) -> Blueprint:
+    """Returns what an engine of a source's graph is built of, for the range that was shown of the graph elsewhere."""
     graph = Graph(file, source.signature, source.profile.within(proof.range))
     settings = Settings(profiles=(shaped(graph.signature, graph.profile),) if graph.signature.dims else ())
-    return write_engine(name, graph, [graph.profile], settings, folder, limits)
+    return Blueprint(graph, [graph.profile], settings, limits)
 
 
 def try_build(name: str, file: Path, source: Source, proof: Proof) -> EngineManifest:
@@ -173,7 +168,7 @@ def try_build(name: str, file: Path, source: Source, proof: Proof) -> EngineMani
     """
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         try:
-            return build_for(name, file, source, proof, Path(folder), limits=Limits(is_rebuilt=False))
+            return write_engine(name, blueprint_of(file, source, proof, Limits(is_rebuilt=False)), Path(folder))
         except BuildError as problem:
             raise EngineError(str(problem)) from problem
 
@@ -187,6 +182,13 @@ def not_executed(name: str) -> str:
     """Says why an engine that is built here is not run here; nothing where it can be, and `prove` is to do it."""
     reason = backends.engines()[name].available()
     return reason or "built only: `onnxwright prove` runs it."
+
+
+def _blueprint(request: BuildRequest) -> Blueprint:
+    graph = _graph_of(request)
+    profiles = _profiles(request, graph.profile)
+    limits = Limits(request.seconds, is_rebuilt=request.is_rebuilt)
+    return Blueprint(graph, profiles, _settings(request, graph, profiles), limits)
 
 
 def _graph_of(request: BuildRequest) -> Graph:
@@ -309,8 +311,9 @@ def engine_name(engine: str, variant: str | None = None) -> str:
     return engine if variant is None else f"{engine}-{variant}"
 
 
-def _rebuilt(name: str, graph: Graph, settings: Settings, engine: Path, limits: Limits) -> str:
+def _rebuilt(name: str, blueprint: Blueprint, engine: Path) -> str:
     """Whether another build gives the same bytes."""
+    limits = blueprint.limits
     if limits.earlier is not None:
         return "identical" if digest(engine) == limits.earlier else "differs"
     if not limits.is_rebuilt:
@@ -318,7 +321,7 @@ def _rebuilt(name: str, graph: Graph, settings: Settings, engine: Path, limits: 
     with tempfile.TemporaryDirectory(dir=engine.parent) as folder:
         other = Path(folder) / ENGINE
         try:
-            answer = answer_of(name, graph.file, settings, other, seconds=limits.seconds)
+            answer = answer_of(name, blueprint.graph.file, blueprint.settings, other, seconds=limits.seconds)
         except (BuildError, EngineError) as problem:
             return f"failed: {problem}"
         if not answer.is_built:

@@ -87,48 +87,49 @@ def check(
     model = read(file)
     found = [*lint(model, TARGETS[target]), *_unfit_profile(model, ranges or {})]
     why = backends.builders()[target].buildable() or ""
+    report = CheckReport(file.name, target, "", "not asked", "not asked", why, tuple(found))
     if why:
-        return CheckReport(file.name, target, "", "not asked", "not asked", why, tuple(found))
-    return _asked(file, target, model, found, ranges or {}, is_built=is_built, seconds=seconds)
+        return report
+    parsed = _parsed(report, file, model, seconds)
+    return _built(parsed, file, model, ranges or {}, seconds) if is_built and parsed.parser == "taken" else parsed
 
 
-def _asked(  # noqa: PLR0913 - what was found so far, and what to ask
-    file: Path,
-    target: str,
-    model: onnx_ir.Model,
-    found: list[Finding],
-    ranges: dict[str, tuple[int, int, int]],
-    *,
-    is_built: bool,
-    seconds: float,
-) -> CheckReport:
+def _parsed(report: CheckReport, file: Path, model: onnx_ir.Model, seconds: float) -> CheckReport:
+    """Adds what the parser says."""
     try:
-        answer = answer_of(target, file, Settings(), seconds=seconds)
+        answer = answer_of(report.target, file, Settings(), seconds=seconds)
     except BuildError as crash:
-        crashed = (Finding("engine-crashed", str(crash)), *found)
-        return CheckReport(file.name, target, "", "refused", "not asked", "", crashed)
-    told = (*_told(model, target, answer), *found)
-    if is_built and answer.is_parsed and ranges:
-        told = (*told, *_refused_sizes(file, ranges))
-    parser: Verdict = "taken" if answer.is_parsed else "refused"
-    parsed = CheckReport(file.name, target, answer.version, parser, "not asked", "", told, answer.parse_seconds)
-    return _tried(file, model, parsed, ranges, seconds) if is_built and answer.is_parsed else parsed
+        return replace(report, parser="refused", findings=(_crashed(crash), *report.findings))
+    return replace(
+        report,
+        version=answer.version,
+        parser="taken" if answer.is_parsed else "refused",
+        findings=(*_told(model, report.target, answer), *report.findings),
+        seconds=answer.parse_seconds,
+    )
 
 
-def _tried(
-    file: Path, model: onnx_ir.Model, report: CheckReport, ranges: dict[str, tuple[int, int, int]], seconds: float
+def _built(
+    report: CheckReport, file: Path, model: onnx_ir.Model, ranges: dict[str, tuple[int, int, int]], seconds: float
 ) -> CheckReport:
-    """What the builder says of a graph that the parser takes."""
+    """Adds what the graph itself says of ranges, and the builder of a graph that the parser takes."""
+    found = (*report.findings, *(_refused_sizes(file, ranges) if ranges else ()))
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(profiles=_profiles(model, ranges))
         try:
             answer = answer_of(report.target, file, settings, Path(folder) / "model.engine", seconds=seconds)
         except BuildError as crash:
-            crashed = (Finding("engine-crashed", str(crash)), *report.findings)
-            return replace(report, builder="refused", findings=crashed)
-    told = (*_told(model, report.target, answer), *report.findings)
-    taken = round(report.seconds + answer.build_seconds, 3)
-    return replace(report, builder="taken" if answer.is_built else "refused", findings=told, seconds=taken)
+            return replace(report, builder="refused", findings=(_crashed(crash), *found))
+    return replace(
+        report,
+        builder="taken" if answer.is_built else "refused",
+        findings=(*_told(model, report.target, answer), *found),
+        seconds=round(report.seconds + answer.build_seconds, 3),
+    )
+
+
+def _crashed(crash: BuildError) -> Finding:
+    return Finding("engine-crashed", str(crash))
 
 
 def _told(model: onnx_ir.Model, target: str, answer: Answer) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,7 @@ from onnxwright.records import ARRAYS
 from onnxwright.reference import reference_of
 from onnxwright.source import Source
 from onnxwright.stages.attempt import GIVEN, Outcome, Workbench
-from onnxwright.stages.build import ENGINES, Limits, build_for, told_of
+from onnxwright.stages.build import ENGINES, Limits, blueprint_of, told_of, write_engine
 from onnxwright.stages.examine import asked_of, examined, rows_of, with_compared_numbers
 from onnxwright.stages.load import load
 from onnxwright.stages.optimize import optimize
@@ -58,22 +58,16 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             _tell(source, progress)
             meanwhile.enter_context(_as_written(source))
         with progress.stage("examine"):
-            memory.check(source, candidates=len(engines), available=environment.free_memory())
-            source = replace(source, findings=(*source.findings, *examined(source)))
-            source = with_compared_numbers(source)
-            asked = asked_of(source)
-            reference = reference_of(source, threads=environment.cores(), device=request.device)
-            source = replace(source, findings=(*source.findings, *rows_of(source, reference)))
-            corpus = _corpus(request, source)
-        bench = Workbench(request, source, reference, engines, folder, asked, built_engines(request.engines))
+            bench = _workbench(request, source, engines, folder)
+            corpus = _corpus(request, bench.source)
         outcomes = repair_all(bench, progress)
         if request.repro is not None:
-            _save_repro(outcomes, source, request.repro, progress)
-        chosen = best(outcomes, source)
+            _save_repro(outcomes, bench.source, request.repro, progress)
+        chosen = best(outcomes, bench.source)
         _keep(chosen.file, folder / GRAPH)
         optimized = optimize(bench, chosen, folder / GRAPH, progress) if request.is_optimized else []
         lowered, told = quantize(bench, chosen, folder / GRAPH, corpus, progress) if corpus is not None else ([], ())
-        bench = replace(bench, source=replace(source, findings=(*source.findings, *told)))
+        bench = replace(bench, source=_with_findings(bench.source, told))
         made = variants_of(bench, chosen, optimized, lowered)
         if request.is_measured:
             with progress.stage("measure"):
@@ -84,6 +78,20 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             journal = [outcome.journal for outcome in outcomes]
             package(folder, _manifest(bench, chosen, journal, made, kept), tokenizer_source=source.folder)
     return Package.open(request.out)
+
+
+def _workbench(request: Request, source: Source, engines: Sequence[str], folder: Path) -> Workbench:
+    """Finds out about a source all that every attempt needs to know."""
+    memory.check(source, candidates=len(engines), available=environment.free_memory())
+    source = with_compared_numbers(_with_findings(source, examined(source)))
+    asked = asked_of(source)
+    reference = reference_of(source, threads=environment.cores(), device=request.device)
+    source = _with_findings(source, rows_of(source, reference))
+    return Workbench(request, source, reference, engines, folder, asked, built_engines(request.engines))
+
+
+def _with_findings(source: Source, findings: Iterable[Finding]) -> Source:
+    return replace(source, findings=(*source.findings, *findings))
 
 
 def _as_written(source: Source) -> contextlib.AbstractContextManager[None]:
@@ -154,7 +162,7 @@ def _build_engines(bench: Workbench, chosen: Outcome, progress: Progress) -> Non
             place = bench.folder / ENGINES / name
             place.mkdir(parents=True)
             limits = Limits(earlier=chosen.built[name].sha256)
-            built = build_for(name, bench.folder / GRAPH, source, chosen.proof, place, limits=limits)
+            built = write_engine(name, blueprint_of(bench.folder / GRAPH, source, chosen.proof, limits), place)
             progress.note(f"{name}: {told_of(built)}")
 
 
