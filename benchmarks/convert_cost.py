@@ -7,7 +7,6 @@ command once in a random order; time is from start to exit, memory the peak of t
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import random
 import shutil
@@ -18,7 +17,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from record import ONNXWRIGHT, keep, minilm, ratios, spread
+from record import ONNXWRIGHT, alone, check_ended, in_rounds, keep, minilm, ratios, spread
 
 HERE = Path(__file__).parent
 LIMIT = 3.0
@@ -44,9 +43,8 @@ def run(command: list[str]) -> Cost:
         _, status, usage = os.wait4(process.pid, 0)
         taken = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            said.seek(0)
-            raise SystemExit(f"{' '.join(command)} failed:\n{said.read().decode()[-2000:]}")
+        said.seek(0)
+        check_ended(" ".join(command), process.returncode, said.read().decode())
     return Cost(taken, usage.ru_maxrss / 1024)
 
 
@@ -77,9 +75,8 @@ def compare(model: Path, rounds: int, draw: random.Random) -> dict[str, list[Cos
     with tempfile.TemporaryDirectory() as out:
         compared = commands(model, Path(out))
         costs: dict[str, list[Cost]] = {name: [] for name in compared}
-        for _ in range(rounds):
-            for name in draw.sample(list(compared), len(compared)):
-                costs[name].append(run(compared[name]))
+        for name in in_rounds(compared, rounds, draw):
+            costs[name].append(run(compared[name]))
     return costs
 
 
@@ -107,10 +104,7 @@ def main() -> None:
     draw, rows = random.Random(0), []
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "bert-base"
-        # In a process of its own: what this one holds would be counted to its children.
-        writer = multiprocessing.get_context("spawn").Process(target=write_bert_base, args=(base, minilm()))
-        writer.start()
-        writer.join()
+        alone(write_bert_base, base, minilm())
         for name, model in (("MiniLM-L6", minilm()), ("bert-base (random)", base)):
             if given.only in (None, name):
                 rows += report(name, compare(model, rounds, draw))

@@ -24,12 +24,10 @@ from torch import nn
 from onnxwright.backends import Tensors
 from onnxwright.graph.optimizing import apply, plans
 from onnxwright.graph.targets import target
-from onnxwright.routes import Task, route
-from onnxwright.signature import Signature, TensorSpec
 from onnxwright.tolerance import RUN_TO_RUN, SAME_PRECISION, distance
 from record import keep
+from states import OPSET, TEXT, states_graph
 
-OPSET: Final = 18
 LAYERS: Final = 2
 HEADS: Final = 4
 WIDTH: Final = {
@@ -61,7 +59,6 @@ MODELS: Final[Mapping[str, tuple[str, str, dict[str, Any]]]] = {
     "qwen3": ("Qwen3Model", "Qwen3Config", {**DECODER, "head_dim": 8}),
     "gemma3": ("Gemma3TextModel", "Gemma3TextConfig", {**DECODER, "head_dim": 8, "pad_token_id": 0}),
 }
-TEXT: Final = ("input_ids", "attention_mask")
 
 
 def made(name: str, form: str) -> nn.Module:
@@ -89,12 +86,7 @@ def drawn(name: str, batch: int, sequence: int) -> Tensors:
 
 def exported(name: str, way: str, form: str) -> ir.Model:
     """Exports a model with the token states as its output."""
-    text = tuple(TensorSpec(one, "int64", ("batch", "sequence")) for one in TEXT)
-    image = (TensorSpec("pixel_values", "float32", ("batch", 3, 16, 16)),)
-    rows = ("batch", 5 if name == "vit" else "sequence", 32)
-    signature = Signature(image if name == "vit" else text, (TensorSpec("last_hidden_state", "float32", rows),))
-    sample = {one: torch.from_numpy(array) for one, array in drawn(name, 2, 7).items()}
-    return route(way, opset=OPSET).export(Task(made(name, form), signature, sample, opset=OPSET)).model
+    return states_graph(made(name, form), drawn(name, 2, 7), way, ("batch", 5 if name == "vit" else "sequence", 32))
 
 
 def answers(graph: ir.Model, feeds: Tensors) -> Any:

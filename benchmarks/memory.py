@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from record import keep
+from record import check_ended, in_rounds, keep
 
 HERE = Path(__file__).parent
 LIMITS = {"convert by trace": 1.2, "convert by dynamo": 1.2, "rewrite": 0.2}
@@ -90,9 +90,8 @@ def measure(step: str, hidden: int, layers: int) -> Taken:
                 now = held(process.pid)
                 most = Held(max(most.whole, now.whole), max(most.own, now.own))
                 time.sleep(SECONDS_BETWEEN)
-        if process.returncode:
-            said.seek(0)
-            raise SystemExit(f"{step} failed:\n{said.read().decode()[-2000:]}")
+        said.seek(0)
+        check_ended(step, process.returncode, said.read().decode())
     return Taken((most.whole - base.whole) / weights, (most.own - base.own) / weights)
 
 
@@ -115,10 +114,9 @@ def main() -> None:
     given = parser.parse_args()
     rounds, draw = given.rounds, random.Random(0)
     taken: dict[str, list[Taken]] = {step: [] for step in given.ways}
-    for _ in range(rounds):
-        for step in draw.sample(given.ways, len(given.ways)):
-            taken[step].append(measure(step, HIDDEN, LAYERS))
-            print(step, taken[step][-1], flush=True)
+    for step in in_rounds(given.ways, rounds, draw):
+        taken[step].append(measure(step, HIDDEN, LAYERS))
+        print(step, taken[step][-1], flush=True)
     keep("memory", {"rounds": rounds, "limits": LIMITS, "rows": report(taken)})
 
 

@@ -40,21 +40,18 @@ from onnxwright.graph.saving import save_model
 from onnxwright.graph.targets import target
 from onnxwright.isolation import isolated
 from onnxwright.manifest import Latency
-from onnxwright.routes import Task, route
-from onnxwright.signature import Signature, TensorSpec
 from onnxwright.stages.measure import Plan as Timing
 from onnxwright.stages.measure import in_words, mean_speedup, measure
 from onnxwright.stages.trials import beyond, is_worth_it
 from onnxwright.tolerance import distance
 from record import keep, minilm
+from states import OPSET, STATES, TEXT, states_graph
 
-OPSET: Final = 18
 RAW, AGAIN = "as exported", "as exported, again"
 AT_ONCE: Final = 2
 APART: Final = "sums-apart"
 WRONG: Final = 1e-3
 """An error of float32 that is no rounding."""
-TEXT: Final = ("input_ids", "attention_mask")
 BASE: Final = {"vocab_size": 5000, "max_position_embeddings": 512}
 Maker = Callable[[str], nn.Module]
 
@@ -150,7 +147,7 @@ def error_where_padded(model: Model, raw: Variant, one: Variant) -> float | None
     """How far the states of tokens that are attended to lie from those of the graph as exported, on ONNX Runtime."""
     feeds = padded(model)
     try:
-        expected, answered = (each.session("onnxruntime").run(feeds)["last_hidden_state"] for each in (raw, one))
+        expected, answered = (each.session("onnxruntime").run(feeds)[STATES] for each in (raw, one))
     except EngineError:
         return None
     attended = feeds["attention_mask"].astype(bool) if not model.image else np.ones(expected.shape[:2], bool)
@@ -159,12 +156,8 @@ def error_where_padded(model: Model, raw: Variant, one: Variant) -> float | None
 
 def exported(model: Model, way: str, form: str) -> ir.Model:
     """Exports a model with the token states as its output."""
-    text = tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in TEXT)
-    image = (TensorSpec("pixel_values", "float32", ("batch", 3, model.image, model.image)),)
-    rows = ("batch", (model.image // 16) ** 2 + 1 if model.image else "sequence", model.width)
-    signature = Signature(image if model.image else text, (TensorSpec("last_hidden_state", "float32", rows),))
-    sample = {name: torch.from_numpy(array) for name, array in drawn(model, 2, 16).items()}
-    return route(way, opset=OPSET).export(Task(model.make(form), signature, sample, opset=OPSET)).model
+    rows = (model.image // 16) ** 2 + 1 if model.image else "sequence"
+    return states_graph(model.make(form), drawn(model, 2, 16), way, ("batch", rows, model.width))
 
 
 def ours(given: ir.Model, name: str) -> Iterator[tuple[str, Plan]]:
@@ -218,7 +211,7 @@ def exported_by_transformers(model: Model) -> ir.Model:
     sample = {name: torch.from_numpy(array) for name, array in drawn(model, 2, 16).items()}
     settings = module.OnnxConfig(dynamic=True, ort_fusions="cpu")
     made: ir.Model = module.OnnxExporter().export(model.make("sdpa"), sample, settings).program
-    kept = [value for value in made.graph.outputs if value.name == "last_hidden_state"]
+    kept = [value for value in made.graph.outputs if value.name == STATES]
     made.graph.outputs.clear()
     made.graph.outputs.extend(kept)
     RemoveUnusedNodesPass()(made)

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from convert_cost import HERE, run, write_bert_base
 from onnxwright.stages.measure import LEAST_RUNS
-from record import keep, minilm, ratios, spread
+from record import alone, check_ended, in_rounds, keep, minilm, ratios, spread
 
 TIME_LIMIT = 2.0
 MEMORY_LIMIT = 0.25
@@ -39,15 +37,6 @@ def write_graph(folder: str, file: str) -> None:
     onnx_ir.save(export(load(folder)).model, file)
 
 
-def alone(step: Callable[..., None], *given: object) -> None:
-    """Runs a step in a process of its own: what this one holds would be counted to its children."""
-    writer = multiprocessing.get_context("spawn").Process(target=step, args=given)
-    writer.start()
-    writer.join()
-    if writer.exitcode:
-        raise SystemExit(f"{step.__name__} failed")
-
-
 def weights_bytes(folder: Path) -> int:
     """Returns the size of a model folder's weights."""
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
@@ -62,8 +51,7 @@ def say(*words: object) -> dict[str, Any]:
     begun = time.perf_counter()
     command = [sys.executable, str(HERE / "bare_proof.py"), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    check_ended(" ".join(command), done.returncode, done.stderr)
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {**said, "process": time.perf_counter() - begun}
 
@@ -71,13 +59,9 @@ def say(*words: object) -> dict[str, Any]:
 def measure(model: Path, graph: Path, rounds: int, draw: random.Random) -> dict[str, list[Any]]:
     """Runs export and proof once a round, and at the end calls alone at the largest sizes that a proof tried."""
     taken: dict[str, list[Any]] = {"export": [], "proof": [], "calls": []}
-    for _ in range(rounds):
-        for name in draw.sample(["export", "proof"], 2):
-            if name == "export":
-                bare = [sys.executable, str(HERE / "bare_export.py"), str(model), str(graph.parent / "d.onnx")]
-                taken["export"].append(run([*bare, "dynamo"]).seconds)
-            else:
-                taken["proof"].append(say(model, graph, 1))
+    bare = [sys.executable, str(HERE / "bare_export.py"), str(model), str(graph.parent / "d.onnx"), "dynamo"]
+    for name in in_rounds(("export", "proof"), rounds, draw):
+        taken[name].append(run(bare).seconds if name == "export" else say(model, graph, 1))
     for which in ("pytorch", "candidate"):
         sizes = [f"{one['batch']},{one['sequence']}" for one in widest(taken["proof"])["largest"]]
         taken["calls"].append(say(model, graph, which, *sizes)["call_bytes"])

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from memory import SECONDS_BETWEEN, held
-from record import ONNXWRIGHT, keep
+from record import ONNXWRIGHT, in_rounds, keep
 
 SECONDS, WEIGHTS = 120.0, 3.0
 SAMPLES, LEAST, LENGTH = 48, 32, 64
@@ -137,12 +137,11 @@ def main() -> None:
         wanted = arguments.ways or list(known)
         commands = {name: words for name, words in known.items() if any(part in name for part in wanted)}
         found: dict[str, list[Cost]] = {name: [] for name in commands}
-        for _ in range(arguments.rounds):
-            for name in draw.sample(list(commands), len(commands)):
-                taken = cost(commands[name], weights)
-                if taken is not None:
-                    found[name].append(taken)
-                    print(name, taken, flush=True)
+        for name in in_rounds(commands, arguments.rounds, draw):
+            taken = cost(commands[name], weights)
+            if taken is not None:
+                found[name].append(taken)
+                print(name, taken, flush=True)
     for name, many in found.items():
         for one, peer in zip(many, found.get(PEER, ()), strict=False):
             print(f"{name}: {one.seconds / peer.seconds:.2f}× the time of {PEER}, {one.weights:.2f}× the weights")

@@ -1,11 +1,13 @@
-"""What every benchmark shares: the model, the machine, and the file in which the results are kept."""
+"""What every benchmark shares: the model, the machine, rounds and processes, and the file that keeps the results."""
 
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
+import random
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -45,6 +47,27 @@ def seconds(call: Callable[[], Any]) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
+
+
+def in_rounds(names: Iterable[str], rounds: int, draw: random.Random) -> Iterator[str]:
+    """Yields every name once a round, in an order that is drawn anew for each."""
+    known = list(names)
+    for _ in range(rounds):
+        yield from draw.sample(known, len(known))
+
+
+def alone(step: Callable[..., None], *given: object) -> None:
+    """Runs a step in a process of its own: what this one holds would be counted to its children."""
+    process = multiprocessing.get_context("spawn").Process(target=step, args=given)
+    process.start()
+    process.join()
+    check_ended(step.__name__, process.exitcode or 0)
+
+
+def check_ended(what: str, code: int, said: str = "") -> None:
+    """Ends the benchmark where a process has failed, with the end of what it said."""
+    if code:
+        raise SystemExit(f"{what} failed:\n{said[-2000:]}")
 
 
 def minilm() -> Path:

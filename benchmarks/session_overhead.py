@@ -21,7 +21,7 @@ from onnxwright.artifact import PackageSession
 from onnxwright.backends import Options, Tensors, engine
 from onnxwright.manifest import Proof, Tolerance
 from onnxwright.signature import Signature, TensorSpec
-from record import keep, seconds, spread
+from record import in_rounds, keep, seconds, spread
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
 GRAPH = """<ir_version: 8, opset_import: ["" : 17]> tiny (
@@ -30,7 +30,7 @@ GRAPH = """<ir_version: 8, opset_import: ["" : 17]> tiny (
     a = Add(input_ids, attention_mask)  b = Add(a, token_type_ids)  sentence_embedding = Cast<to = 1>(b)
 }"""
 SIZES = ((1, 16), (1, 128), (8, 128))
-ROUNDS = 4000
+WARM_UP, ROUNDS = 200, 4000
 LIMIT_US = 50.0
 
 Call = Callable[[], Any]
@@ -96,11 +96,10 @@ def proof() -> Proof:
 def overheads_us(calls: dict[str, Call], draw: random.Random) -> dict[str, list[float]]:
     """Times the levels against each other, in microseconds."""
     times: dict[str, list[float]] = {level: [] for level in calls}
-    for turn in range(ROUNDS + 200):
-        for level in draw.sample(list(calls), len(calls)):
-            taken = seconds(calls[level]) * 1e6
-            if turn >= 200:
-                times[level].append(taken)
+    for level in in_rounds(calls, WARM_UP, draw):
+        calls[level]()
+    for level in in_rounds(calls, ROUNDS, draw):
+        times[level].append(seconds(calls[level]) * 1e6)
     bare = times["engine"]
     added = {
         level: [one - other for one, other in zip(times[level], bare, strict=True)]

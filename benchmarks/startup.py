@@ -10,10 +10,10 @@ import subprocess
 import sys
 from functools import partial
 
-from record import ONNXWRIGHT, keep, ratios, seconds, spread
+from record import ONNXWRIGHT, in_rounds, keep, ratios, seconds, spread
 
 LIMIT_SECONDS = 0.5
-ROUNDS = 21
+WARM_UP, ROUNDS = 2, 21
 BASELINE = "python -c pass"
 COMMANDS = {
     BASELINE: [sys.executable, "-c", "pass"],
@@ -26,10 +26,13 @@ def main() -> None:
     """Times the commands against each other."""
     draw = random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for turn in range(ROUNDS + 2):
-        for name in draw.sample(list(COMMANDS), len(COMMANDS)):
-            taken = seconds(partial(subprocess.run, COMMANDS[name], check=True, capture_output=True))
-            times[name] += [taken] if turn >= 2 else []
+    run = {
+        name: partial(subprocess.run, command, check=True, capture_output=True) for name, command in COMMANDS.items()
+    }
+    for name in in_rounds(COMMANDS, WARM_UP, draw):
+        run[name]()
+    for name in in_rounds(COMMANDS, ROUNDS, draw):
+        times[name].append(seconds(run[name]))
     rows = []
     for name, series in times.items():
         own, ratio = spread(series), ratios(series, times[BASELINE])
