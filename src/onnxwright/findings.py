@@ -114,7 +114,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "axes-merged": Kind(
         "Axes merged or renamed",
-        "The exporter made one dim of two, or called a dim otherwise than the signature does.",
+        "The exporter made one dim of two, or gave a dim another name than the signature does.",
         "Look for operators that need equal sizes (an addition, a concatenation); declare one dim for both.",
     ),
     "guard-dropped": Kind(
@@ -125,7 +125,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "training-mode": Kind(
         "Left in training mode",
-        "A submodule is in training mode, or switches itself into it, so that it answers otherwise than in production.",
+        "A submodule is in training mode, or switches itself into it, so that it answers differently from production.",
         "Call `.eval()`; pass `training=self.training` where a functional form is called.",
     ),
     "dtype-narrowed": Kind(
@@ -139,9 +139,9 @@ KINDS: Final[dict[str, Kind]] = {
         "Clone what is returned, and don't write into inputs.",
     ),
     "fast-path-differs": Kind(
-        "PyTorch's fast path answers otherwise",
-        "In evaluation mode PyTorch replaces whole encoder layers by fused kernels, which answer otherwise than the "
-        "layers do (zeros at padded positions, say). The graph is held against the layers as they are written.",
+        "PyTorch's fast path answers differently",
+        "In evaluation mode PyTorch replaces whole encoder layers by fused kernels, which answer differently from "
+        "the layers (zeros at padded positions, say). The graph is held against the layers as they are written.",
         "Nothing, if no padded position is read; else multiply by the mask in the module.",
     ),
     "rows-influence-each-other": Kind(
@@ -167,7 +167,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "outputs-differ": Kind(
         "Outputs differ",
-        "The candidate answers otherwise than the reference at some sizes or values.",
+        "The candidate answers differently from the reference at some sizes or values.",
         "Try another route; look for branches, loops and numbers that depend on a size.",
     ),
     "values-differ": Kind(
@@ -179,7 +179,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "engine-not-proven": Kind(
         "An engine was not proven",
-        "An engine that is available refuses the graph, or answers otherwise than the reference.",
+        "An engine that is available refuses the graph, or answers differently from the reference.",
         "Use one of the engines that were proven.",
     ),
     "random-numbers": Kind(
@@ -241,7 +241,7 @@ KINDS: Final[dict[str, Kind]] = {
         "Values at which rounding is amplified",
         "With unusual values (a constant signal that is divided by its own deviation, say) one rounding of the inputs "
         "moves PyTorch's own answer as far as an error that was seen, so that such a point tells nothing. Where the "
-        "answer jumps, as at a condition, it is an error.",
+        "answer jumps, as it does at a condition, it is an error.",
         "Nothing; usual values are held to the usual limits.",
     ),
     "invalid-graph": Kind(
@@ -309,12 +309,12 @@ KINDS: Final[dict[str, Kind]] = {
     "few-samples": Kind(
         "Few samples",
         "There are so few different samples that a loss they show may be far from the true one, as its interval says.",
-        "Give more samples: some hundred.",
+        "Give more samples: a few hundred.",
     ),
     "samples-left-out": Kind(
-        "Samples that nothing was asked of",
-        "A model that answers much to each sample, as a language model with a large vocabulary, is judged by as many "
-        "samples as have answers that fit into a gibibyte.",
+        "Samples left out",
+        "A model with large answers, such as a language model with a large vocabulary, is judged by as many samples as "
+        "have answers that fit into a gibibyte.",
         "Nothing, where the interval of the loss is narrow enough; else give shorter samples.",
     ),
     "samples-cut": Kind(
@@ -385,7 +385,7 @@ KINDS: Final[dict[str, Kind]] = {
         "Quantize statically and symmetrically, in int8, for this engine.",
     ),
     "profile-unfit": Kind(
-        "Range for what the graph doesn't have",
+        "Range for a dim that the graph doesn't have",
         "A range is given for a dim that no input has. The library itself ignores such a name without a word.",
         "Name a dim that the graph has.",
     ),

@@ -248,9 +248,9 @@ def page() -> str:
 
 _HEAD: Final = """# What accuracy a variant loses
 
-A variant in a lower precision answers otherwise than the reference, by design. How much worse it is for what the model
-is used for is one number, the loss, which `--max-accuracy-loss` bounds: 0 is as good as the reference, whatever the
-scale of its outputs. The task says which measure it is.
+A variant in a lower precision answers differently from the reference, by design. How much worse it is for what the
+model is used for is one number, the loss, which `--max-accuracy-loss` bounds: 0 is as good as the reference, whatever
+the scale of its outputs. The task says which measure it is.
 
 It is taken on samples: your own (`--samples FILE`), else texts that come with onnxwright, or random inputs where a
 model takes no text; a finding tells of the last two. A seeded shuffle deals them into two halves that share no sample:
@@ -266,7 +266,7 @@ reference less that of the variant, with the interval of a paired bootstrap.
 
 This page is written by `make docs` from `src/onnxwright/losses/`.
 
-| measure | serves | the loss is | may be, unless told | with labels, of which |
+| measure | serves | the loss is | budget, unless given | metric, with labels |
 |---|---|---|---|---|"""
 
 

@@ -181,7 +181,7 @@ class Judge:
             self._floors[name] = noise if is_usable else 0.0
 
     def _notice(self, code: str, message: str, where: str, *, key: str = "") -> None:
-        self._noticed.setdefault((code, key), Finding(code, f"{message}, as at {where}."))
+        self._noticed.setdefault((code, key), Finding(code, f"{message}, for example at {where}."))
 
 
 def _is_hidden(noise: float, expected: Array, answered: Array) -> bool:

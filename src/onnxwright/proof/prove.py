@@ -316,7 +316,7 @@ def _told(bench: Bench, tally: Tally, box: Box | None, plan: Plan) -> Iterator[F
     if tally.failed:
         first = next(iter(tally.failed.values()))
         count = f"{len(tally.failed)} of {len(tally.failed) + len(tally.agreed)} sizes"
-        yield Finding("outputs-differ", f"Wrong at {count}, as at {in_sizes(first.sizes)}: {first.message}.")
+        yield Finding("outputs-differ", f"Wrong at {count}, for example at {in_sizes(first.sizes)}: {first.message}.")
     if box is not None:
         yield from _scattered(tally, box)
     if box is not None and box != plan.whole:

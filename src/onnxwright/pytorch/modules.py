@@ -299,7 +299,7 @@ class Pristine:
 
 
 def _rebound(space: Namespace, saved: Mapping[str, Any]) -> list[str]:
-    """Names that are bound otherwise than they were."""
+    """Names that are bound to other things than they were."""
     now, missing = space.names(), object()
     both = {key: (saved.get(key, missing), now.get(key, missing)) for key in {**saved, **now} if "hook" not in key}
     return [key for key, (one, other) in both.items() if one is not other and not _is_same_text(one, other)]

@@ -41,7 +41,7 @@ def _trace_rows(trace: Trace) -> Iterator[tuple[str, str, str]]:
     for (rule, reason), misses in declined.items():
         first = misses[0]
         place = " ".join(filter(None, [f"node '{first.node}'", first.where]))
-        yield "declined", rule, f"{_times(len(misses))}: {reason} (as at {place})"
+        yield "declined", rule, f"{_times(len(misses))}: {reason} (for example at {place})"
     for setback in trace.setbacks:
         yield "setback", setback.step, setback.message
 

@@ -121,7 +121,7 @@ def _is_pinned(dim: str, traced: int, proof: Proof) -> bool:
 
 def _right(proof: Proof, failure: Failure) -> str:
     where = f"right for {in_sizes(proof.range)}, " if proof.range else ""
-    return f"{where}wrong as at {in_equations(failure.sizes)}"
+    return f"{where}wrong for example at {in_equations(failure.sizes)}"
 
 
 def merged(assumed: Sequence[Condition], asked: Asked) -> tuple[Finding, ...]:
@@ -166,7 +166,7 @@ def _narrowed(source: Source, proof: Proof) -> Iterator[Finding]:
         return
     place = Behaviour(source.module, source.signature).first_wide(source.sampler.draw(failure.sizes))
     yield found_at(
-        place, "dtype-narrowed", f"{proof.candidate}, as at {in_equations(failure.sizes)}: {failure.message}."
+        place, "dtype-narrowed", f"{proof.candidate}, for example at {in_equations(failure.sizes)}: {failure.message}."
     )
 
 

@@ -158,7 +158,9 @@ def _distinct(many: Iterable[dict[str, int]]) -> list[dict[str, int]]:
 def _told(failures: Sequence[Failure], held: Sequence[object], spanned: Box, whole: Box) -> Iterator[Finding]:
     if failures:
         first = failures[0]
-        told = f"Wrong at {len(failures)} of {len(held)} points, as at {in_sizes(first.sizes)}: {first.message}."
+        told = (
+            f"Wrong at {len(failures)} of {len(held)} points, for example at {in_sizes(first.sizes)}: {first.message}."
+        )
         yield Finding("outputs-differ", told)
     elif spanned != whole:
         shown = f"hold for {in_sizes(spanned)}" if held else "hold for none of it"

@@ -216,7 +216,7 @@ def rows_finding(source: Source, reference: Reference) -> tuple[Finding, ...]:
 
 
 def fused_finding(source: Source, threads: int) -> tuple[Finding, ...]:
-    """Says whether PyTorch's fused kernels for whole layers answer otherwise than the layers do."""
+    """Says whether PyTorch's fused kernels for whole layers answer differently from the layers."""
     module, sampler = source.module, source.sampler
     if module is None or not any(isinstance(part, _FUSED) for part in module.modules()):
         return ()
@@ -232,7 +232,7 @@ def fused_finding(source: Source, threads: int) -> tuple[Finding, ...]:
         if wrong:
             behaviour = Behaviour(module, source.signature)
             place = departure(behaviour.log(feeds), behaviour.log(feeds, is_fused=True), _FUSED_LIMIT)
-            message = f"PyTorch's fused kernels answer otherwise than its layers in {', '.join(wrong)}"
+            message = f"PyTorch's fused kernels answer differently from its layers in {', '.join(wrong)}"
             return (found_at(place, "fast-path-differs", f"{message} with {values.name} values."),)
     return ()
 

@@ -236,7 +236,7 @@ def _is_machinery(guard: Any) -> bool:
 
 
 def other_side(condition: Condition, base: Mapping[str, int], profile: Profile) -> list[Sizes]:
-    """Returns sizes at which a condition is otherwise than at the base: nearest, least and most in volume."""
+    """Returns sizes at which a condition differs from the base: nearest, least and most in volume."""
     truth = condition.holds(base)
     points = [dict(point) for point in _grid(condition.dims, base, profile)]
     turned = [point for point in points if condition.holds(point) not in (truth, None)]

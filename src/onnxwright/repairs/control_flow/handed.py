@@ -236,7 +236,7 @@ class Carried:
         leaves: list[tuple[Any, Any]] = []
         joined(values, values, leaves, self._line)
         if len(leaves) != len(self._constant):
-            raise ControlFlowError(f"line {self._line}: what a round gives is built otherwise than what it takes")
+            raise ControlFlowError(f"line {self._line}: what a round gives has another structure than what it takes")
         return tuple(
             as_tensor(leaves[place][0], kind, None) for place, kind in zip(self._places, self._kinds, strict=True)
         )

@@ -1,4 +1,4 @@
-"""Where a graph first computes otherwise than PyTorch.
+"""Where a graph first computes something else than PyTorch.
 
 PyTorch's steps (`recording`) and the graph's values are paired by where they come from (`graph.provenance`), type and
 shape. A step agrees when any value of its place does, since one line of Python becomes several nodes, within a multiple

@@ -1,4 +1,4 @@
-"""A point at which a graph seems to answer otherwise than PyTorch."""
+"""A point at which a graph seems to answer differently from PyTorch."""
 
 from __future__ import annotations
 
