@@ -370,8 +370,8 @@ NEAR: dict[str, tuple[str, str]] = {
         "known_sequences",
     ),
     "signed and symmetric": (UNSIGNED.replace("uint8 z", "int8 z"), "float_quantization"),
-    "bits of bytes": (
-        "g (uint8[n] x, uint8[n] i) => (uint8[n] y) { y = BitwiseXor (x, i) }",
+    "bits of what int64 doesn't hold": (
+        "g (uint64[n] x, uint64[n] i) => (uint64[n] y) { y = BitwiseXor (x, i) }",
         "bits",
     ),
     "a mean that is an output": (
@@ -558,14 +558,26 @@ def test_defaults_that_the_parser_has_otherwise_are_written(operator, given, tmp
     assert apply_fits(parsed(text.replace(operator, f"{operator} <{given}>")), ["read_as_written"]) == 0
 
 
-@pytest.mark.parametrize("kind", ["int32", "int64"])
+@pytest.mark.parametrize("kind", ["uint8", "uint32"])
+@pytest.mark.parametrize("direction", ["LEFT", "RIGHT"])
+def test_bits_that_are_shifted_fall_off_the_end(direction, kind):
+    text = f'g ({kind}[n] x, {kind}[n] i) => ({kind}[n] y) {{ y = BitShift <direction = "{direction}"> (x, i) }}'
+    before, after = parsed(text), parsed(text)
+    x = np.random.default_rng(0).integers(0, np.iinfo(kind).max, 64, dtype=kind, endpoint=True)
+
+    assert apply_fits(after, ["bits", "wide_numbers"]) > 1
+    assert error(before, after, {"x": x, "i": (np.arange(64) % 8).astype(kind)}) == 0
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint8"])
 @pytest.mark.parametrize("operator", ["BitwiseAnd", "BitwiseOr", "BitwiseXor"])
 def test_bits_of_any_numbers_are_right(operator, kind):
     before, after = (parsed(f"g ({kind}[n] x, {kind}[n] i) => ({kind}[k] y) {{ y = {operator} (x, i) }}") for _ in "ab")
     ends, dtype = np.iinfo(kind), np.dtype(kind)
     numbers = np.random.default_rng(0).integers(ends.min, ends.max, (2, 500), dtype=dtype, endpoint=True)
-    corners = np.array([[ends.min, -1, 0, 1, ends.max, ends.min], [ends.min, ends.min, -1, -1, ends.max, 0]], dtype)
-    x, i = np.concatenate([numbers, numbers[:, :9] * 0 + numbers[:1, :9], corners], axis=1)
+    every = -1 if ends.min else ends.max
+    corners = np.array([[ends.min, every, 0, 1, ends.max, ends.min], [ends.min, ends.min, every, every, ends.max, 0]])
+    x, i = np.concatenate([numbers, numbers[:, :9] * 0 + numbers[:1, :9], corners.astype(dtype)], axis=1)
 
     assert apply_fits(after, ["bits"]) == 1
     assert error(before, after, {"x": x, "i": i}) == 0
