@@ -158,7 +158,11 @@ SAMPLED = (
 )
 WIDE = """g (double[n, 4] x) => (float[n, 4] y) <double o = {0.1}> {
     a = Constant <value = double {2.5}> () b = Mul (x, a) c = Add (b, o) d = Exp (c) y = Cast <to = 1> (d) }"""
+OWN = """g (float[n, 2, 4] x) => (float[n, 2, 4] y)
+    <float[2] s = {1, 2}, float[2] b = {3, -2}, float[2] m = {1, 2}, float[2] v = {1, 2}> {
+    y, p, q = BatchNormalization <training_mode = 1, epsilon = 0.01> (x, s, b, m, v) }"""
 FIXTURES = {
+    "statistics of a batch": (OWN, "batch_statistics"),
     "bytes that go in and come out": (PIXELS, "wide_numbers"),
     "short numbers that go in and come out": (SAMPLED, "wide_numbers"),
     "doubles": (WIDE, "single_numbers"),
@@ -291,6 +295,10 @@ def test_what_is_refused_is_rewritten_and_built(text, name, tmp_path):
 
 
 NEAR: dict[str, tuple[str, str]] = {
+    "statistics that are known": (
+        OWN.replace("training_mode = 1", "training_mode = 0").replace("y, p, q", "y"),
+        "batch_statistics",
+    ),
     "doubles that are rounded at once": (
         "g (double[n] x) => (double[n] y) { a = Cast <to = 1> (x) b = Exp (a) y = Cast <to = 11> (b) }",
         "single_numbers",
@@ -404,6 +412,12 @@ def test_what_is_nearly_so_is_left_alone(text, name):
 
 
 VARIANTS: dict[str, tuple[str, str, int]] = {
+    "statistics that are told": (
+        OWN.replace("2, 4] y)", "2, 4] y, float[2] p, float[2] q)").replace("epsilon", "momentum = 0.75, epsilon"),
+        "batch_statistics",
+        18,
+    ),
+    "statistics of columns": (OWN.replace("n, 2, 4", "n, 2"), "batch_statistics", 18),
     "places in three axes": (
         "g (float[n, 2, 3] x) => (int64[3, k] y) <float o = {0}> { c = Less (x, o) y = NonZero (c) }",
         "true_places",
