@@ -158,7 +158,11 @@ SAMPLED = (
 )
 WIDE = """g (double[n, 4] x) => (float[n, 4] y) <double o = {0.1}> {
     a = Constant <value = double {2.5}> () b = Mul (x, a) c = Add (b, o) d = Exp (c) y = Cast <to = 1> (d) }"""
+OWN = """g (float[n, 2, 4] x) => (float[n, 2, 4] y)
+    <float[2] s = {1, 2}, float[2] b = {3, -2}, float[2] m = {1, 2}, float[2] v = {1, 2}> {
+    y, p, q = BatchNormalization <training_mode = 1, epsilon = 0.01> (x, s, b, m, v) }"""
 FIXTURES = {
+    "statistics of a batch": (OWN, "batch_statistics"),
     "bytes that go in and come out": (PIXELS, "wide_numbers"),
     "short numbers that go in and come out": (SAMPLED, "wide_numbers"),
     "doubles": (WIDE, "single_numbers"),
@@ -291,6 +295,10 @@ def test_what_is_refused_is_rewritten_and_built(text, name, tmp_path):
 
 
 NEAR: dict[str, tuple[str, str]] = {
+    "statistics that are known": (
+        OWN.replace("training_mode = 1", "training_mode = 0").replace("y, p, q", "y"),
+        "batch_statistics",
+    ),
     "doubles that are rounded at once": (
         "g (double[n] x) => (double[n] y) { a = Cast <to = 1> (x) b = Exp (a) y = Cast <to = 11> (b) }",
         "single_numbers",
@@ -370,8 +378,8 @@ NEAR: dict[str, tuple[str, str]] = {
         "known_sequences",
     ),
     "signed and symmetric": (UNSIGNED.replace("uint8 z", "int8 z"), "float_quantization"),
-    "bits of bytes": (
-        "g (uint8[n] x, uint8[n] i) => (uint8[n] y) { y = BitwiseXor (x, i) }",
+    "bits of what int64 doesn't hold": (
+        "g (uint64[n] x, uint64[n] i) => (uint64[n] y) { y = BitwiseXor (x, i) }",
         "bits",
     ),
     "a mean that is an output": (
@@ -404,6 +412,12 @@ def test_what_is_nearly_so_is_left_alone(text, name):
 
 
 VARIANTS: dict[str, tuple[str, str, int]] = {
+    "statistics that are told": (
+        OWN.replace("2, 4] y)", "2, 4] y, float[2] p, float[2] q)").replace("epsilon", "momentum = 0.75, epsilon"),
+        "batch_statistics",
+        18,
+    ),
+    "statistics of columns": (OWN.replace("n, 2, 4", "n, 2"), "batch_statistics", 18),
     "places in three axes": (
         "g (float[n, 2, 3] x) => (int64[3, k] y) <float o = {0}> { c = Less (x, o) y = NonZero (c) }",
         "true_places",
@@ -558,14 +572,26 @@ def test_defaults_that_the_parser_has_otherwise_are_written(operator, given, tmp
     assert apply_fits(parsed(text.replace(operator, f"{operator} <{given}>")), ["read_as_written"]) == 0
 
 
-@pytest.mark.parametrize("kind", ["int32", "int64"])
+@pytest.mark.parametrize("kind", ["uint8", "uint32"])
+@pytest.mark.parametrize("direction", ["LEFT", "RIGHT"])
+def test_bits_that_are_shifted_fall_off_the_end(direction, kind):
+    text = f'g ({kind}[n] x, {kind}[n] i) => ({kind}[n] y) {{ y = BitShift <direction = "{direction}"> (x, i) }}'
+    before, after = parsed(text), parsed(text)
+    x = np.random.default_rng(0).integers(0, np.iinfo(kind).max, 64, dtype=kind, endpoint=True)
+
+    assert apply_fits(after, ["bits", "wide_numbers"]) > 1
+    assert error(before, after, {"x": x, "i": (np.arange(64) % 8).astype(kind)}) == 0
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint8"])
 @pytest.mark.parametrize("operator", ["BitwiseAnd", "BitwiseOr", "BitwiseXor"])
 def test_bits_of_any_numbers_are_right(operator, kind):
     before, after = (parsed(f"g ({kind}[n] x, {kind}[n] i) => ({kind}[k] y) {{ y = {operator} (x, i) }}") for _ in "ab")
     ends, dtype = np.iinfo(kind), np.dtype(kind)
     numbers = np.random.default_rng(0).integers(ends.min, ends.max, (2, 500), dtype=dtype, endpoint=True)
-    corners = np.array([[ends.min, -1, 0, 1, ends.max, ends.min], [ends.min, ends.min, -1, -1, ends.max, 0]], dtype)
-    x, i = np.concatenate([numbers, numbers[:, :9] * 0 + numbers[:1, :9], corners], axis=1)
+    every = -1 if ends.min else ends.max
+    corners = np.array([[ends.min, every, 0, 1, ends.max, ends.min], [ends.min, ends.min, every, every, ends.max, 0]])
+    x, i = np.concatenate([numbers, numbers[:, :9] * 0 + numbers[:1, :9], corners.astype(dtype)], axis=1)
 
     assert apply_fits(after, ["bits"]) == 1
     assert error(before, after, {"x": x, "i": i}) == 0

@@ -1,13 +1,16 @@
 """Repairs of graphs: what an engine refuses is mended in the graph, and held against what it was."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
+import onnx.reference
 import onnx_ir as ir
 import onnxruntime
 import pytest
 
 import onnxwright as ow
-from onnxwright.approach import Approach
+from onnxwright.approach import Approach, Fix
 from onnxwright.graph.axes import counted_from_the_front
 from onnxwright.graph.element_types import widen
 from onnxwright.graph.expanding import expand
@@ -167,6 +170,41 @@ def test_an_operator_without_a_definition_stays():
 
     assert expand(model, ["Neg"]) == 0
     assert [node.op_type for node in model.graph] == ["Relu", "Neg"]
+
+
+LOSS = """
+<ir_version: 10, opset_import: ["" : 18]>
+g (float[batch, 5] x, int64[batch] t) => (float y) { y = SoftmaxCrossEntropyLoss (x, t) }
+"""
+AFFINE = """
+<ir_version: 10, opset_import: ["" : 20]>
+g (float[batch, 2, 3] x) => (float[batch, 4, 5, 2] y) <int64[4] s = {2, 1, 4, 5}> { y = AffineGrid (x, s) }
+"""
+
+
+def test_a_definition_is_replaced_by_its_own_where_its_types_are_to_be_inferred():
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.normal(size=(3, 5)).astype(np.float32), "t": np.array([4, 0, 2])}
+    model, own = parsed(LOSS), parsed(LOSS)
+
+    assert expand(model, ["SoftmaxCrossEntropyLoss"]) == 1
+    assert expand(model, ["NegativeLogLikelihoodLoss"]) == 1
+    np.testing.assert_allclose(run(model, **feeds), run(own, **feeds), rtol=1e-5)
+    told = "tensorrt-rtx refuses operator (NegativeLogLikelihoodLoss): its parser doesn't have it"
+    seen = Seen(source=None, approach=Approach("given", 18), message=told, refusals=(told,))
+    first = seen.approach.mended(Fix("expanded", "SoftmaxCrossEntropyLoss"))
+    again = first.mended(Fix("expanded", "NegativeLogLikelihoodLoss"))
+    assert list(repairs()["expanded"].proposals(replace(seen, approach=first))) == ["NegativeLogLikelihoodLoss"]
+    assert list(repairs()["expanded"].proposals(replace(seen, approach=again))) == []
+
+
+def test_a_definition_gets_the_attributes_that_a_node_leaves_to_their_defaults():
+    feeds = {"x": np.random.default_rng(0).normal(size=(2, 2, 3)).astype(np.float32)}
+    model, own = parsed(AFFINE), parsed(AFFINE)
+
+    assert expand(model, ["AffineGrid"]) == 1
+    (found,) = onnx.reference.ReferenceEvaluator(ir.to_proto(model)).run(None, feeds)
+    np.testing.assert_allclose(found, run(own, **feeds), rtol=1e-5, atol=1e-6)
 
 
 def test_the_branch_of_the_declared_rank_stays():

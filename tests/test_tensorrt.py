@@ -519,3 +519,19 @@ def test_convert_writes_what_would_be_misread_otherwise(graph, tmp_path):
 
     assert made.manifest.attempts[-1].repairs == ("fitted=read_as_written",)
     assert made.proof.verdict == "proven"
+
+
+def test_convert_builds_what_has_sizes_that_depend_on_values(graph, tmp_path):
+    distinct = graph("""g (float[n, 4] x) => (float[k] y, float[4] z)
+        <float o = {0}, int64[1] a = {1}, int64[1] f = {0}> { r = Round (x) y = Unique (r)
+        s = ReduceSum <keepdims = 0> (x, a) c = Greater (s, o) i = NonZero (c) j = Transpose <perm = [1, 0]> (i)
+        h = GatherND (x, j) z = ReduceSum <keepdims = 0> (h, f) }""")
+
+    made = ow.convert(distinct, tmp_path / "out", engine=RTX, measure=False, proof="quick")
+
+    assert made.proof.verdict == "proven"
+    repairs = ", ".join(made.manifest.attempts[-1].repairs)
+    assert "unique_rows" in repairs
+    assert "true_places" in repairs
+    found = Engine.open(tmp_path / "out" / "engines" / RTX).manifest
+    assert ([one.shape for one in found.outputs], found.executed) == ([(-1,), (4,)], False)

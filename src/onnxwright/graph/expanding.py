@@ -8,14 +8,19 @@ import onnx
 import onnx_ir as ir
 from onnx import inliner
 
+from onnxwright.graph.typed import infer_types
+
 _PREFIX = "expanded"
 
 
 def expand(model: ir.Model, operators: Collection[str]) -> int:
     """Replaces nodes by the bodies that ONNX, or the model itself, defines for their operators; returns how many.
 
-    Those without a body stay as they are.
+    Those without a body stay as they are. Some bodies are of the types of what goes in, which are inferred first where
+    they aren't known.
     """
+    if any(_is_untyped(node) for node in model.graph.all_nodes() if node.op_type in operators):
+        infer_types(model)
     functions = {key: ir.to_proto(function) for key, function in model.functions.items()}
     count = sum((node.name or "").startswith(_PREFIX) for node in model.graph.all_nodes())
     before = count
@@ -28,11 +33,15 @@ def expand(model: ir.Model, operators: Collection[str]) -> int:
     return count - before
 
 
+def _is_untyped(node: ir.Node) -> bool:
+    return any(value is not None and value.type is None for value in node.inputs)
+
+
 def _body(node: ir.Node, model: ir.Model, functions: Sequence[onnx.FunctionProto]) -> ir.Graph | None:
     """The nodes that stand for one node, in a graph with its inputs and outputs; none where there is no definition."""
     inputs = list(dict.fromkeys(value for value in node.inputs if value is not None))
     graph = onnx.GraphProto(name=_PREFIX)
-    graph.node.append(ir.to_proto(node))
+    graph.node.append(_with_defaults(node, model.opset_imports.get(node.domain)))
     graph.input.extend(ir.to_proto(value) for value in inputs)
     graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in node.outputs if value.name)
     alone = onnx.ModelProto(ir_version=model.ir_version, graph=graph, functions=functions)
@@ -46,6 +55,18 @@ def _body(node: ir.Node, model: ir.Model, functions: Sequence[onnx.FunctionProto
     for imported in inlined.opset_import:
         model.opset_imports.setdefault(imported.domain, imported.version)
     return ir.from_proto(inlined).graph
+
+
+def _with_defaults(node: ir.Node, version: int | None) -> onnx.NodeProto:
+    """A node with the attributes that it leaves to their defaults, which bodies refer to."""
+    proto = ir.to_proto(node)
+    try:
+        schema = onnx.defs.get_schema(node.op_type, version or 1, node.domain)
+    except onnx.defs.SchemaError:  # a function of the graph's own
+        return proto
+    defaults = {name: one.default_value for name, one in schema.attributes.items() if name not in node.attributes}
+    proto.attribute.extend(one for one in defaults.values() if one.type != onnx.AttributeProto.UNDEFINED)
+    return proto
 
 
 def _replace(graph: ir.Graph, node: ir.Node, body: ir.Graph, prefix: str) -> None:

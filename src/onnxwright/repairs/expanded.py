@@ -34,11 +34,13 @@ class Expanded(GraphRepair):
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Yields the operators that engines say they lack, or the first that one gets wrong and another right."""
-        if seen.approach.has(self.name):
-            return
-        lacking = dict.fromkeys(name for told in seen.refusals for name in (*_lacking(told), *_refused(told)))
+        done = seen.applied(self.name)
+        named = (name for told in seen.refusals for name in (*_lacking(told), *_refused(told)))
+        lacking = dict.fromkeys(name for name in named if name not in done)
         if lacking:
             yield SEPARATOR.join(lacking)
+        if done:
+            return
         # What another engine gets right is this one's fault, not the graph's.
         wrong = seen.others if seen.proof is not None and not seen.proof.failures else ()
         blamed = dict.fromkeys(proof.divergence.operator for proof in wrong if proof.divergence is not None)

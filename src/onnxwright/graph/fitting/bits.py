@@ -2,7 +2,7 @@
 
 `x << n` is `x * 2**n`, `x >> n` is the quotient, rounded down, `~x` is `-1 - x`, and `x & (2**n - 1)` is the remainder.
 Of two numbers in general, each bit is taken apart: 63 of them, and the sign. TensorRT has no unsigned types, so that
-numbers cast to one stay int64: the exporter casts for the shift.
+numbers cast to one stay int64: the exporter casts for the shift. Numbers of fewer bits are int64 between casts.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from onnxwright.graph.defining import define_by
 from onnxwright.graph.fitting import Fit
 
 _WHOLE = {ir.DataType.INT32, ir.DataType.INT64}
+_NARROW: Final = frozenset(getattr(ir.DataType, name) for name in ("INT8", "UINT8", "INT16", "UINT16", "UINT32"))
+_OPERATORS: Final = frozenset({"BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"})
 _HALF: Final = 32
 _NUMBERS: Final = (
     "last = Constant <value = int64[1] {-1}> () two = Constant <value = int64 {2}> () "
@@ -36,6 +38,10 @@ _XOR: Final = "one = Sub (aw, both) other = Sub (bw, both) either = Add (one, ot
 
 
 def _rewrite(model: ir.Model) -> int:
+    for graph in model.graphs():
+        for node in [one for one in graph if one.op_type in _OPERATORS and not one.domain]:
+            if all(value is not None and value.dtype in _NARROW for value in node.inputs):
+                _widen(graph, node)
     return (
         define_by(model, "BitwiseNot", _complement)
         + define_by(model, "BitwiseAnd", lambda node: _masked(node) or _of_bits(node, "y = CastLike (both, a)"))
@@ -43,6 +49,28 @@ def _rewrite(model: ir.Model) -> int:
         + define_by(model, "BitwiseXor", lambda node: _of_bits(node, _XOR))
         + define_by(model, "BitShift", _shifted)
     )
+
+
+def _widen(graph: ir.Graph | ir.Function, node: ir.Node) -> None:
+    """Has a node compute in int64, between casts."""
+    made, narrow = node.outputs[0], None
+    for place, value in enumerate(node.inputs):
+        assert value is not None, "asked for by the caller"
+        cast, narrow = _cast(value, ir.DataType.INT64, f"{made.name}_wide_{place}"), value.dtype
+        graph.insert_before(node, cast)
+        node.replace_input_with(place, cast.outputs[0])
+    assert narrow is not None, "asked for by the caller"
+    wide = ir.node(node.op_type, list(node.inputs), node.attributes)
+    wide.outputs[0].name, wide.outputs[0].shape = f"{made.name}_wide", made.shape
+    wide.outputs[0].type = ir.TensorType(ir.DataType.INT64)
+    back = _cast(wide.outputs[0], narrow, str(made.name))
+    ir.convenience.replace_nodes_and_values(graph, node, [node], [wide, back], [made], [back.outputs[0]])
+
+
+def _cast(value: ir.Value, to: ir.DataType, name: str) -> ir.Node:
+    cast = ir.node("Cast", [value], {"to": int(to)})
+    cast.outputs[0].name, cast.outputs[0].shape, cast.outputs[0].type = name, value.shape, ir.TensorType(to)
+    return cast
 
 
 def _complement(node: ir.Node) -> str:
@@ -108,5 +136,5 @@ FIT = Fit(
     name="bits",
     summary="Writes operators on bits as arithmetic on whole numbers.",
     change=_rewrite,
-    operators=frozenset({"BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"}),
+    operators=_OPERATORS,
 )

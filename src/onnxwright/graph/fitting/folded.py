@@ -28,5 +28,11 @@ FIT = Fit(
     operators=frozenset(
         {"If", "Dropout", "Squeeze", "Unsqueeze", "Pad", "Resize", "OneHot", "Range", "Split", "NonZero"}
     ),
-    words=("must resolve to a build-time constant", "is not a constant", "must be an initializer", "is_weights()"),
+    words=(
+        "must resolve to a build-time constant",
+        "is not a constant",
+        "must be an initializer",
+        "is_weights()",
+        "Must have inputs with equal ranks",
+    ),
 )
