@@ -84,6 +84,8 @@ class Outcome:
     """What ran in each engine."""
     built: Mapping[str, EngineManifest] = field(default_factory=dict)
     """What each engine was that was built and not run."""
+    export_seconds: float = 0.0
+    """How long it took to make the graph; 0 where there is none."""
 
     @property
     def engine(self) -> str:
@@ -137,11 +139,18 @@ def _attempt(bench: Workbench, approach: Approach, seconds: float) -> Outcome:
     file = Path(tempfile.mkdtemp(dir=place)) / "model.onnx"
     repairs = tuple(map(str, approach.fixes))
     entry = Attempt(approach.route, approach.opset, verdict="error", message="", repairs=repairs)
+    begun = time.monotonic()
     try:
         noted = _write_graph(bench, approach, file, seconds)
     except RouteError as problem:
         ended = _ended(approach, replace(entry, message=f"can't export it: {problem}", findings=problem.findings), file)
         return dataclasses.replace(ended, is_barren=isinstance(problem, RepairError))
+    spent = time.monotonic() - begun
+    return dataclasses.replace(_judged(bench, approach, entry, file, noted), export_seconds=spent)
+
+
+def _judged(bench: Workbench, approach: Approach, entry: Attempt, file: Path, noted: Noted) -> Outcome:
+    """Has a graph that was written judged in every engine, unless what was seen on the way settles that it is wrong."""
     blocking = [found for found in noted.findings if found.blocks_proof]
     if blocking:
         told = "; ".join(f"{found.message} ({found.where})" for found in blocking)

@@ -34,6 +34,8 @@ _FREEZING: Final = 10.0
 _UNROLLING: Final = 30.0
 """What a route ranks behind that has unrolled a loop, where nothing decides in its place."""
 _LEAST_SECONDS: Final = 30.0
+_MANIFOLD: Final = 4.0
+"""How many times as long an export may take with one more repair, which may make several graphs of one."""
 _LACKING: Final = 12.0
 """What an attempt ranks behind without a repair that another route has needed to give a graph at all."""
 
@@ -65,7 +67,8 @@ def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
             continue  # it does not suit an engine: only another route, or another graph, may suit it
         with progress.stage(str(approach)):
             try:
-                outcomes.append(attempt(bench, approach, seconds=_seconds(approach, deadline)))
+                left = deadline - time.monotonic()
+                outcomes.append(attempt(bench, approach, seconds=most_seconds(approach, outcomes, left)))
             except KeyboardInterrupt as stop:
                 raise InterruptedConversion(tuple(outcome.journal for outcome in outcomes)) from stop
             progress.note(f"{approach}: {outcomes[-1].journal.message}")
@@ -77,11 +80,16 @@ def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
     return outcomes
 
 
-def _seconds(approach: Approach, deadline: float) -> float:
-    """How long an export may take: with repairs, half of what is left for them, so that another can follow."""
+def most_seconds(approach: Approach, outcomes: Sequence[Outcome], left: float) -> float:
+    """Returns how long an export may take: with repairs, half of what is left for them, so that another can follow.
+
+    More, up to all that is left, where the export without its last repair is known to take long.
+    """
     if not approach.fixes:
         return EXPORT_SECONDS
-    return min(EXPORT_SECONDS, max(_LEAST_SECONDS, (deadline - time.monotonic()) / 2))
+    without = replace(approach, fixes=approach.fixes[:-1])
+    known = max((one.export_seconds for one in outcomes if one.approach == without), default=0.0)
+    return min(EXPORT_SECONDS, max(_LEAST_SECONDS, left / 2, min(left, _MANIFOLD * known)))
 
 
 def best(outcomes: Sequence[Outcome], source: Source) -> Outcome:

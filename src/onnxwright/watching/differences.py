@@ -7,6 +7,7 @@ Python while the module ran, and is frozen in the graph. What is computed in the
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,6 +86,7 @@ def _traced(module: nn.Module, signature: Signature, sample: Sample) -> list[_No
 def _live(graph: Any) -> Iterator[_Node]:
     """The operators that an output depends on, or that write in place, in order."""
     needed = {value.debugName() for value in graph.outputs()}
+    places_of = functools.cache(lambda source, scope: tuple(_places(source, scope)))
     kept = []
     for node in reversed(list(graph.nodes())):
         writes = node.kind().endswith("_") and not node.kind().endswith("__")
@@ -92,29 +94,25 @@ def _live(graph: Any) -> Iterator[_Node]:
             needed |= {value.debugName() for value in node.inputs()}
             kept.append(node)
     for node in reversed(kept):
-        stack = tuple(_places(node))
-        if node.kind() not in _PLUMBING and stack:
+        stack = () if node.kind() in _PLUMBING else places_of(node.sourceRange(), node.scopeName())
+        if stack:
             yield _Node(node.kind(), stack, tuple(_constant(value.node()) for value in node.inputs()))
 
 
-def _places(node: Any) -> Iterator[Place]:
+def _places(source: str, scope: str) -> Iterator[Place]:
     """The user's lines that led to a node, from the outermost in, each with the submodule whose `forward` ran.
 
-    The source range holds all frames, innermost first; the scope holds the submodules, outermost first, and of these
+    Its source range holds all frames, innermost first; the scope holds the submodules, outermost first, and of these
     each has one frame called `forward`, after that of the function that wraps the module.
     """
-    scopes = [scope.removeprefix("__module.").removeprefix("module").removeprefix(".") for scope in _scopes(node)]
+    scopes = [one.removeprefix("__module.").removeprefix("module").removeprefix(".") for one in scope.split("/")]
     depth = -1
-    frames = [match for match in map(_FRAME.match, node.sourceRange().splitlines()) if match]
+    frames = [match for match in map(_FRAME.match, source.splitlines()) if match]
     for frame in reversed(list(itertools.takewhile(lambda one: not is_boundary(one["file"]), frames))):
         depth += frame["function"] == "forward"
         line = Line(frame["file"], int(frame["line"]))
         if line.is_users:
             yield Place(scopes[min(max(depth, 0), len(scopes) - 1)], line)
-
-
-def _scopes(node: Any) -> list[str]:
-    return str(node.scopeName()).split("/")
 
 
 def _constant(node: Any) -> Any:
