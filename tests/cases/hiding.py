@@ -107,6 +107,33 @@ class StrideBranch(nn.Module):
         return x + 1.0
 
 
+class ListedTable(nn.Module):
+    """Looks its length up in a list."""
+
+    SETTINGS: ClassVar[list[float]] = [2.0 if length == 211 else 1.0 for length in range(600)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.SETTINGS[x.shape[1]]
+
+
+class SameSize(nn.Module):
+    """Asks whether its input is as large as a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("usual", torch.zeros(13, 211))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2.0 if x.is_same_size(self.usual) else x + 1.0
+
+
+class CountedOnes(nn.Module):
+    """Counts its columns by adding up ones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2.0 if torch.ones(x.shape[1]).sum().item() == 211 else x + 1.0
+
+
 class CountedRows(nn.Module):
     """Counts its rows by taking them one by one."""
 
@@ -275,6 +302,9 @@ HIDING: dict[str, Callable[[], Case]] = {
     "stride-branch": lambda: _sequences(StrideBranch()),
     "tuned-table": lambda: _sequences(TunedTable()),
     "common-divisor": lambda: _sequences(CommonDivisor()),
+    "listed-table": lambda: _sequences(ListedTable()),
+    "same-size": lambda: _sequences(SameSize()),
+    "counted-ones": lambda: _sequences(CountedOnes()),
     "counted-rows": lambda: _sequences(CountedRows()),
     "threaded-size": lambda: _sequences(ThreadedSize()),
     "threaded-read": lambda: _sequences(ThreadedRead()),

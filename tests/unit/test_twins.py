@@ -61,8 +61,8 @@ CALLS = {
     "trunc": [
         lambda: torch.trunc(3 * X),
         lambda: torch.fix(3 * X),
-        lambda: (3 * X).trunc(),
-        lambda: (3 * X).fix(),
+        lambda: torch.Tensor.trunc(3 * X),
+        lambda: torch.Tensor.fix(3 * X),
         lambda: torch.trunc(PLACES),
         lambda: torch.trunc(input=torch.tensor([-0.5, -1.0, 2.0, float("inf"), 0.0])),
     ],
