@@ -60,7 +60,7 @@ class Dynamo(Route):
                     input_names=list(task.signature.input_names),
                     output_names=list(task.signature.output_names),
                     verbose=False,
-                    custom_translation_table=translations(),
+                    custom_translation_table={**translations(), round: _rounded},
                 )
             except Exception as problem:  # torch.export raises types of every layer
                 raise RouteError(told(problem)) from problem
@@ -73,6 +73,15 @@ class Dynamo(Route):
         assumed = tuple(_assumed(program, task))
         exported = conformed(model, task, _one_a_line(_dropped(program)))
         return noting(exported, assumed=assumed, taken=_lost(program, task))
+
+
+def _rounded(x: Any, digits: int | None = None) -> Any:
+    """`round` of a number computed from sizes, of which the exporter has none."""
+    from onnxscript import opset18
+
+    if digits is not None:
+        raise NotImplementedError("rounds to whole numbers only")
+    return opset18.Cast(opset18.Round(x), to=ir.DataType.INT64)
 
 
 class _Either(torch.nn.Module):

@@ -22,7 +22,8 @@ from onnxwright.repairs.control_flow.twins import TWINS
 _FLOW: Final = "__flow__"
 _INDEXING: Final = "__indexing__"
 _TWINS: Final = "__twins__"
-_USED: Final = {_FLOW: "running", _INDEXING: "indexing", _TWINS: "twins"}
+_TABLES: Final = "__tables__"
+_USED: Final = {_FLOW: "running", _INDEXING: "indexing", _TWINS: "twins", _TABLES: "tables"}
 """The names under which a rewritten function finds the modules that run it."""
 
 _UNSUPPORTED: Final = (
@@ -360,6 +361,8 @@ class _Functional(ast.NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.func, ast.Attribute) and node.func.attr == "tolist" and not (node.args or node.keywords):
             return ast.copy_location(ast.Call(_attribute(_TWINS, "tolist"), [node.func.value], []), node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "get" and _is_lookup(node):
+            return ast.copy_location(ast.Call(_attribute(_TABLES, "got"), [node.func.value, *node.args], []), node)
         twin = self._twin(node.func)
         node.func = _attribute(_TWINS, twin) if twin else node.func
         return node
@@ -544,6 +547,12 @@ def _name(name: str) -> ast.Name:
 
 def _attribute(module: str, name: str) -> ast.Attribute:
     return ast.Attribute(_name(module), name, ast.Load())
+
+
+def _is_lookup(node: ast.Call) -> bool:
+    """Whether a call has a key, and maybe what to answer where there is none."""
+    is_plain = not any(isinstance(one, ast.Starred) for one in node.args)
+    return is_plain and len(node.args) in (1, 2) and not node.keywords
 
 
 def _call(name: str, arguments: Sequence[ast.expr], named: Sequence[ast.keyword] = ()) -> ast.Call:
