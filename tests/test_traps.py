@@ -235,3 +235,17 @@ def test_a_size_taken_as_a_number_is_shown_by_all_sizes_or_not_at_all(most, verd
     for length in range(1, most + 1):
         x = torch.randn(3, length)
         np.testing.assert_allclose(package.session().run({"x": x.numpy()})["output"], Named()(x).numpy(), rtol=1e-5)
+
+
+def test_a_value_that_is_looked_up_is_read_whatever_stands_in_for_it(tmp_path):
+    module, example, dims = hiding.looked_up_token()
+
+    with pytest.raises(ow.ProofError, match="looks up a value"):
+        ow.convert(
+            module,
+            tmp_path / "out",
+            example_inputs=example,
+            dims=dims,
+            replay="trace@18; operators=tolist",
+            **QUICK,
+        )

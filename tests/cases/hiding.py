@@ -116,6 +116,15 @@ class ListedTable(nn.Module):
         return x * self.SETTINGS[x.shape[1]]
 
 
+class LookedUpToken(nn.Module):
+    """Looks a token up in a dictionary."""
+
+    SCALES: ClassVar[dict[int, float]] = {77777: 5.0}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.SCALES.get(x[0, :1].tolist()[0], 1.0)
+
+
 class SameSize(nn.Module):
     """Asks whether its input is as large as a buffer."""
 
@@ -275,6 +284,11 @@ class HelperState(nn.Module):
 
 def _first_length() -> None:
     """Holds an attribute."""
+
+
+def looked_up_token() -> Case:
+    """Returns the module that looks a token up, which a twin of `tolist` must not hide."""
+    return _tokens(LookedUpToken(), 100_000)
 
 
 def _forget() -> None:

@@ -244,6 +244,7 @@ def _watched(reads: ValueReads) -> Iterator[None]:
         for name in _NUMBERS:
             stack.enter_context(_replaced(Tensor, name, _numbering(getattr(Tensor, name), reads)))
         stack.enter_context(_replaced(Tensor, "__bool__", _asking(Tensor.__bool__, reads)))
+        stack.enter_context(_replaced(Tensor, "__hash__", _hashing(Tensor.__hash__, reads)))
         for name in _COUNTS:
             stack.enter_context(_replaced(Tensor, name, _counting(getattr(Tensor, name), reads)))
         for name in ("size", "numel"):
@@ -289,6 +290,19 @@ def _numbering(method: Callable[..., Any], reads: ValueReads) -> Callable[..., A
         if reads.is_measured((tensor,)) and is_users_frame(frame) and not _is_cutting(frame):
             reads.note_size(int(torch._C.TensorBase.item(tensor)))
         return method(tensor, *args, **kwargs)
+
+    return number
+
+
+def _hashing(method: Callable[..., Any], reads: ValueReads) -> Callable[..., Any]:
+    """A whole number that the user's code looks up: a tensor in its place is found nowhere."""
+
+    @functools.wraps(method)
+    def number(tensor: Tensor) -> Any:
+        is_whole = tensor.dim() == 0 and not tensor.is_floating_point()
+        if is_whole and is_users_frame(sys._getframe(1)) and reads.carries((tensor,)):
+            reads.note("looks up a value")
+        return method(tensor)
 
     return number
 

@@ -72,10 +72,11 @@ class Taking(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         answer = func(*args, **(kwargs or {}))
         given = tree_leaves((args, kwargs or {}))
-        made = [one for one in tree_leaves((answer, args[:1])) if isinstance(one, Tensor)]
+        written = args[:1] if func._schema.is_mutable else ()
+        made = [one for one in tree_leaves((answer, written)) if isinstance(one, Tensor)]
         if func._schema.name not in SHAPE_ONLY and any(id(one) in self._valued for one in given):
-            self._keep(tree_leaves(answer))
-            self._valued |= {id(one) for one in made if id(one) not in self._sized or one is not args[0]}
+            self._keep(made)
+            self._valued |= set(map(id, made))
             return answer
         symbols = frozenset[Any]().union(*map(self._symbols, given))
         if symbols and any(isinstance(one, (bool, int, float)) for one in tree_leaves(answer)):
