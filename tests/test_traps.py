@@ -145,3 +145,107 @@ def test_what_is_hidden_from_a_trace_is_never_called_right(name, tmp_path):
         ow.convert(module, tmp_path / "out", example_inputs=example, dims=dims, route="trace", **QUICK)
 
     assert any(found.blocks_proof for found in refusal.value.findings)
+
+
+class ValueThenSizes(torch.nn.Module):
+    """Decides by a value, and then by a pair of sizes; neither can be compiled."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = {"shift": 1.0}
+
+    def forward(self, x, **_):
+        if x.mean() > 0:
+            x = x + self.steps["shift"]
+        if x.shape[0] == 31 and x.shape[1] == 509:
+            return {"y": x * 2.0}
+        return {"y": x}
+
+
+class SizesTogether(torch.nn.Module):
+    """Decides by two questions about both sizes at once."""
+
+    def forward(self, x):
+        return x * 2.0 if sum(x.shape) == 31 + 509 and max(x.shape) == 509 else x + 1.0
+
+
+@pytest.mark.parametrize("make", [ValueThenSizes, SizesTogether])
+def test_one_pair_of_sizes_is_not_called_right_unseen(make, tmp_path):
+    torch.manual_seed(0)
+    dims = {"x": {0: "batch", 1: "sequence"}}
+
+    try:
+        package = ow.convert(
+            make(), tmp_path / "out", example_inputs={"x": torch.randn(2, 16)}, dims=dims, route="trace", **QUICK
+        )
+    except ow.ProofError:
+        return
+
+    assert package.proof.range["batch"][1] < 31 or package.proof.range["sequence"][1] < 509
+
+
+def test_a_part_of_a_length_is_counted_as_python_counts_it(tmp_path):
+    class Part(torch.nn.Module):
+        def forward(self, x):
+            return x[:, : int(x.shape[1] * 0.29) + 1].sum(1)
+
+    package = ow.convert(
+        Part(),
+        tmp_path / "out",
+        example_inputs={"x": torch.randn(2, 24, 3)},
+        dims={"x": {0: "batch", 1: "sequence"}},
+        profile={"sequence": (1, 24, 210)},
+        replay="dynamo@18; control-flow=" + f"test_traps.py:{Part.forward.__code__.co_firstlineno + 1}",
+        **QUICK,
+    )
+
+    x = torch.randn(2, 100, 3)
+    assert package.proof.verdict == "proven"
+    np.testing.assert_allclose(
+        package.session().run({"x": x.numpy()})["output"], Part()(x).numpy(), rtol=1e-4, atol=1e-4
+    )
+
+
+class Named(torch.nn.Module):
+    """Chooses by a name made of its length."""
+
+    def forward(self, x):
+        return x * {"length 5": 2.0}.get(f"length {int(x.shape[1])}", 1.0)
+
+
+@pytest.mark.parametrize(("most", "verdict"), [(12, "proven"), (4000, None)])
+def test_a_size_taken_as_a_number_is_shown_by_all_sizes_or_not_at_all(most, verdict, tmp_path):
+    def convert():
+        return ow.convert(
+            Named(),
+            tmp_path / "out",
+            example_inputs={"x": torch.randn(2, 8)},
+            dims={"x": {0: "batch", 1: "sequence"}},
+            profile={"batch": (1, 2, 4), "sequence": (1, 8, most)},
+            **{**QUICK, "repair_seconds": 20.0 if verdict else 0.0, "route": "trace"},
+        )
+
+    if verdict is None:
+        with pytest.raises(ow.ProofError, match="takes this size as a number"):
+            convert()
+        return
+    package = convert()
+
+    assert package.proof.verdict == verdict
+    for length in range(1, most + 1):
+        x = torch.randn(3, length)
+        np.testing.assert_allclose(package.session().run({"x": x.numpy()})["output"], Named()(x).numpy(), rtol=1e-5)
+
+
+def test_a_value_that_is_looked_up_is_read_whatever_stands_in_for_it(tmp_path):
+    module, example, dims = hiding.looked_up_token()
+
+    with pytest.raises(ow.ProofError, match="looks up a value"):
+        ow.convert(
+            module,
+            tmp_path / "out",
+            example_inputs=example,
+            dims=dims,
+            replay="trace@18; operators=tolist",
+            **QUICK,
+        )

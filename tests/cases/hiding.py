@@ -107,6 +107,42 @@ class StrideBranch(nn.Module):
         return x + 1.0
 
 
+class ListedTable(nn.Module):
+    """Looks its length up in a list."""
+
+    SETTINGS: ClassVar[list[float]] = [2.0 if length == 211 else 1.0 for length in range(600)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.SETTINGS[x.shape[1]]
+
+
+class LookedUpToken(nn.Module):
+    """Looks a token up in a dictionary."""
+
+    SCALES: ClassVar[dict[int, float]] = {77777: 5.0}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.SCALES.get(x[0, :1].tolist()[0], 1.0)
+
+
+class SameSize(nn.Module):
+    """Asks whether its input is as large as a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("usual", torch.zeros(13, 211))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2.0 if x.is_same_size(self.usual) else x + 1.0
+
+
+class CountedOnes(nn.Module):
+    """Counts its columns by adding up ones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2.0 if torch.ones(x.shape[1]).sum().item() == 211 else x + 1.0
+
+
 class CountedRows(nn.Module):
     """Counts its rows by taking them one by one."""
 
@@ -130,13 +166,6 @@ class ListedZeros(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = x.new_zeros(x.shape[0]).tolist(), torch.zeros_like(x[0]).numpy()
         return x * 2.0 if (len(rows), len(columns)) == (13, 211) else x + 1.0
-
-
-class SameSize(nn.Module):
-    """Asks whether it has the size of another tensor."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * 2.0 if torch.is_same_size(x, torch.empty(13, 211)) else x + 1.0
 
 
 class CountedBytes(nn.Module):
@@ -280,6 +309,11 @@ def _first_length() -> None:
     """Holds an attribute."""
 
 
+def looked_up_token() -> Case:
+    """Returns the module that looks a token up, which a twin of `tolist` must not hide."""
+    return _tokens(LookedUpToken(), 100_000)
+
+
 def _forget() -> None:
     MutableDefault.forward.__defaults__[0].clear()  # type: ignore[index]
     UnderKeyedCache.scale.cache_clear()
@@ -305,6 +339,8 @@ HIDING: dict[str, Callable[[], Case]] = {
     "stride-branch": lambda: _sequences(StrideBranch()),
     "tuned-table": lambda: _sequences(TunedTable()),
     "common-divisor": lambda: _sequences(CommonDivisor()),
+    "listed-table": lambda: _sequences(ListedTable()),
+    "counted-ones": lambda: _sequences(CountedOnes()),
     "counted-rows": lambda: _sequences(CountedRows()),
     "counted-pieces": lambda: _sequences(CountedPieces()),
     "listed-zeros": lambda: _sequences(ListedZeros()),

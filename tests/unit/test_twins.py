@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from onnxwright.errors import RouteError
 from onnxwright.repairs.operators import standing_in, twins
 
 DRAW = torch.Generator().manual_seed(0)
@@ -61,8 +62,8 @@ CALLS = {
     "trunc": [
         lambda: torch.trunc(3 * X),
         lambda: torch.fix(3 * X),
-        lambda: (3 * X).trunc(),  # noqa: PLW0108 - the twin is looked up in each call
-        lambda: (3 * X).fix(),  # noqa: PLW0108 - likewise
+        lambda: torch.Tensor.trunc(3 * X),
+        lambda: torch.Tensor.fix(3 * X),
         lambda: torch.trunc(PLACES),
         lambda: torch.trunc(input=torch.tensor([-0.5, -1.0, 2.0, float("inf"), 0.0])),
     ],
@@ -408,7 +409,7 @@ PAIRS = {"polar", "complex", "view_as_complex", "view_as_real", "irfft", "irfft2
 
 
 def test_every_twin_is_held_against_its_operator():
-    assert CALLS.keys() | PAIRS | {"round", "tolist"} == twins().keys()
+    assert CALLS.keys() | PAIRS | {"round", "tolist", "divmod"} == twins().keys()
 
 
 def rotated(parts, angles):
@@ -517,6 +518,39 @@ def test_functions_of_python_are_replaced_in_the_files_of_modules_alone():
         assert Counting()(x) == (99, 1)
     assert Counting()(x) == (99, 1)
     assert "len" not in globals()
+
+
+def traced(decide):
+    """What a function of a size gives while it is traced, the size being 45."""
+    found = []
+
+    class Asking(nn.Module):
+        def forward(self, x):
+            found.append(decide(x.shape[0]))
+            return x + 1.0
+
+    torch.jit.trace(Asking(), (torch.zeros(45),), check_trace=False)
+    return found[0]
+
+
+@pytest.mark.parametrize("part", [lambda n: n / 2, lambda n: n / 6, lambda n: n * 0.5, lambda n: 3 * n])
+def test_a_part_of_a_size_is_rounded_where_float32_holds_it(part):
+    with standing_in({"round": twins()["round"]}):
+        assert traced(lambda n: round(part(n))) == round(part(45))
+
+
+@pytest.mark.parametrize("part", [lambda n: n * 0.7, lambda n: n / 0.7, lambda n: n / 2 + 0.1])
+def test_a_part_of_a_size_is_not_rounded_where_float32_may_not_hold_it(part):
+    with standing_in({"round": twins()["round"]}), pytest.raises(RouteError, match=r"float32.*doubles"):
+        traced(lambda n: round(part(n)))
+
+
+def test_sizes_are_divided_with_a_rest_only_while_the_twin_stands_in():
+    with standing_in({"divmod": twins()["divmod"]}):
+        assert divmod(torch.tensor(17), 5) == (3, 2)
+        assert divmod(17, 5) == (3, 2)
+    with pytest.raises(TypeError, match="divmod"):
+        divmod(torch.tensor(17), 5)
 
 
 def test_operators_are_put_back():

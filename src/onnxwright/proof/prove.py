@@ -37,6 +37,7 @@ BUDGETS: Final = {"quick": 5.0, "normal": 12.0, "thorough": 900.0}
 """Seconds for one proof, by name."""
 
 _SWEEP_SHARE = 0.2
+_EXHAUSTIVE_SHARE = 0.6
 _ENDS_OVERTIME = 3.0
 _MOST_ROUNDS = 40
 _LEAST_ROUNDS = 10
@@ -71,6 +72,8 @@ class Plan:
     """What it asks."""
     clock: Callable[[], float] = time.monotonic
     """What tells the seconds."""
+    is_exhaustive: bool = False
+    """Whether only all sizes together tell, in all combinations: most of the time goes into them then."""
     classes: Mapping[str, ToleranceClass] = field(default_factory=dict)
     """The candidates that compute in a lower type by design, and what they are held to: their limits are wider."""
 
@@ -116,10 +119,10 @@ def _try_lattice(bench: Bench, plan: Plan) -> None:
     telling = essential(plan.profile, plan.traced, seed=plan.seed)
     for sizes in sorted([*telling, *corners(plan.profile)], key=volume):
         bench.try_affordable(sizes)
-    begun = plan.clock()
+    begun, share = plan.clock(), _EXHAUSTIVE_SHARE if plan.is_exhaustive else _SWEEP_SHARE
     singly = itertools.chain(neighbours(plan.profile), sweep(plan.profile))
     for sizes in itertools.chain(singly, combinations(plan.profile, seed=plan.seed)):
-        if bench.is_over() or plan.clock() - begun > _SWEEP_SHARE * plan.seconds:
+        if bench.is_over() or plan.clock() - begun > share * plan.seconds:
             break
         if not bench.is_tried(sizes) and not bench.is_too_late(sizes):
             bench.try_size(sizes)

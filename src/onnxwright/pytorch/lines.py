@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import inspect
 import itertools
@@ -159,6 +160,34 @@ def user_line_of(problem: BaseException) -> Line:
     """Returns the innermost line of a traceback that belongs neither to torch nor to onnxwright."""
     lines = [Line(trace.tb_frame.f_code.co_filename, trace.tb_lineno) for trace in _traces(problem)]
     return ([line for line in lines if line.is_users] or lines)[-1]
+
+
+def lines_of(problem: BaseException) -> Iterator[Line]:
+    """Yields the lines of a traceback that belong neither to torch nor to onnxwright."""
+    lines = (Line(trace.tb_frame.f_code.co_filename, trace.tb_lineno) for trace in _traces(problem))
+    return (line for line in lines if line.is_users)
+
+
+@contextlib.contextmanager
+def noting_lines(lines: set[Line]) -> Iterator[None]:
+    """Collects the lines that run and belong neither to torch nor to onnxwright, nor to what torch computes with."""
+    import mpmath  # type: ignore[import-untyped]
+    import sympy  # type: ignore[import-untyped]
+
+    passed = (*_own(), str(Path(sympy.__file__).parent) + "/", str(Path(mpmath.__file__).parent) + "/")
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if event == "call" and frame.f_code.co_filename.startswith(passed):
+            return None
+        lines.add(Line(frame.f_code.co_filename, frame.f_lineno))
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 def user_line_among(frames: Iterable[tuple[str, int]]) -> Line | None:

@@ -54,7 +54,7 @@ _READERS = {
     "map2_": (_OUTSIDE, "hands a value to a function"),
 }
 """The methods by which Python reads a tensor: what such a read is called among the findings, and in words."""
-_SHAPE_ONLY = {
+SHAPE_ONLY = {
     f"aten::{name}"
     for name in (
         *("size", "sym_size", "sym_stride", "sym_numel", "sym_storage_offset", "stride", "numel", "dim"),
@@ -121,6 +121,7 @@ class ValueReads:
         self._whereabouts = whereabouts
         self.found: list[Read] = []
         self.sizes: list[SizeRead] = []
+        self.questions: list[Place] = []
         self._storages: dict[int, StorageWeakRef] = {}
         self._shaped: dict[int, StorageWeakRef] = {}
         self._measured: dict[int, StorageWeakRef] = {}
@@ -160,6 +161,10 @@ class ValueReads:
         for tensor in tensors:
             for size in torch._C.TensorBase.size(tensor):
                 self.note_size(int(size))
+
+    def note_question(self) -> None:
+        """Records that Python decides by a size."""
+        self.questions.append(self._place())
 
     def note(self, what: str, code: str = _SCALAR) -> None:
         """Records a read at the innermost line of Python that is not torch's own; the first one of each line."""
@@ -216,7 +221,7 @@ class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         self._note_counted(func, args, answer)
         given, answered = tree_leaves((args, kwargs or {})), tree_leaves(answer)
         reads = self._reads
-        is_shape_only = func._schema.name in _SHAPE_ONLY
+        is_shape_only = func._schema.name in SHAPE_ONLY
         if not is_shape_only and reads.carries(given):
             if any(isinstance(one, (bool, int, float, complex)) for one in answered):
                 reads.note("reads a value")
@@ -256,6 +261,8 @@ def _watched(reads: ValueReads) -> Iterator[None]:
             stack.enter_context(_replaced(Tensor, name, _noting(getattr(Tensor, name), reads, what, code)))
         for name in _NUMBERS:
             stack.enter_context(_replaced(Tensor, name, _numbering(getattr(Tensor, name), reads)))
+        stack.enter_context(_replaced(Tensor, "__bool__", _asking(Tensor.__bool__, reads)))
+        stack.enter_context(_replaced(Tensor, "__hash__", _hashing(Tensor.__hash__, reads)))
         for name in _COUNTS:
             stack.enter_context(_replaced(Tensor, name, _counting(getattr(Tensor, name), reads)))
         for name in ("size", "numel"):
@@ -307,6 +314,31 @@ def _numbering(method: Callable[..., Any], reads: ValueReads) -> Callable[..., A
         return method(tensor, *args, **kwargs)
 
     return number
+
+
+def _hashing(method: Callable[..., Any], reads: ValueReads) -> Callable[..., Any]:
+    """A whole number that the user's code looks up: a tensor in its place is found nowhere."""
+
+    @functools.wraps(method)
+    def number(tensor: Tensor) -> Any:
+        is_whole = tensor.dim() == 0 and not tensor.is_floating_point()
+        if is_whole and is_users_frame(sys._getframe(1)) and reads.carries((tensor,)):
+            reads.note("looks up a value")
+        return method(tensor)
+
+    return number
+
+
+def _asking(method: Callable[..., Any], reads: ValueReads) -> Callable[..., Any]:
+    """A truth value that the user's code takes of a size; torch's own takes them for checks."""
+
+    @functools.wraps(method)
+    def ask(tensor: Tensor) -> Any:
+        if reads.is_measured((tensor,)) and is_users_frame(sys._getframe(1)) and not CompiledPart.running:
+            reads.note_question()
+        return method(tensor)
+
+    return ask
 
 
 def _is_cutting(frame: FrameType) -> bool:

@@ -173,7 +173,8 @@ def _noted(pieces: dict[Way, _Piece], known: set[Way]) -> Noted:
     findings = dict.fromkeys([*frozen, *(found for one in noted for found in one.findings)])
     assumed = dict.fromkeys(condition for one in noted for condition in one.assumed)
     taken = {dim: found for one in noted for dim, found in one.taken.items()}
-    return Noted(tuple(findings), tuple(assumed), taken)
+    decided = dict.fromkeys(place for one in noted for place in one.decided)
+    return Noted(tuple(findings), tuple(assumed), taken, tuple(decided))
 
 
 REPAIR = Cases()

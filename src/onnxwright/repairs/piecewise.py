@@ -6,6 +6,7 @@ each side, are right together: `if x.shape[1] > 8:` becomes `piecewise=sequence 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ class Piecewise(Repair):
             yield from _fixed(seen)
         if seen.proof is None or not seen.proof.failures:
             return
-        for found in ([str(one) for one in _accounting(seen)], list(_edges(seen)), list(_lone(seen))):
+        for found in (list(_accounting(seen)), list(_edges(seen)), list(_lone(seen))):
             questions = [one for one in found if one not in asked]
             if questions:
                 if len(asked) + len(questions) <= _MOST_QUESTIONS:
@@ -80,11 +81,17 @@ def _questions(argument: str, source: Source) -> list[Condition]:
         raise UsageError(f"repair 'piecewise': {problem}; expected one such as `sequence > 8`.") from problem
 
 
-def _accounting(seen: Seen) -> Iterator[Condition]:
-    from onnxwright.watching.conditions import accounting
+def _accounting(seen: Seen) -> Iterator[str]:
+    """The questions that account for the failures, as far as they can be read again."""
+    from onnxwright.watching.conditions import accounting, asking
 
-    if seen.asked is not None and seen.proof is not None:
-        yield from accounting(seen.asked.conditions, seen.source.traced, seen.proof)
+    if seen.asked is None or seen.proof is None:
+        return
+    for one in accounting(seen.asked.conditions, seen.source.traced, seen.proof):
+        with contextlib.suppress(ValueError):
+            asking(str(one), seen.source.profile)
+            if _BETWEEN not in str(one):
+                yield str(one)
 
 
 def _fixed(seen: Seen) -> Iterator[str]:
@@ -139,7 +146,9 @@ def _split(source: Source, questions: Sequence[Condition], export: Exporter) -> 
     both = [piece.noted for piece in pieces.values()]
     findings = dict.fromkeys(found for noted in both for found in noted.findings)
     assumed = dict.fromkeys(one for noted in both for one in noted.assumed if one.code != first.code)
-    return Exported(model, Noted(tuple(findings), tuple(assumed), {**both[0].taken, **both[1].taken}))
+    decided = dict.fromkeys(place for noted in both for place in noted.decided)
+    taken = {dim: found for noted in both for dim, found in noted.taken.items()}
+    return Exported(model, Noted(tuple(findings), tuple(assumed), taken, tuple(decided)))
 
 
 def _without_certainties(exported: Exported, part: Source) -> Exported:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import onnx_ir
     from torch import Tensor, nn
 
+    from onnxwright.pytorch.lines import Place
     from onnxwright.signature import Signature
     from onnxwright.watching.conditions import Condition
 
@@ -60,6 +61,8 @@ class Noted:
     findings: tuple[Finding, ...] = ()
     assumed: tuple[Condition, ...] = ()
     taken: Mapping[str, Finding] = field(default_factory=dict)
+    decided: tuple[Place, ...] = ()
+    """Where Python decides by sizes while the module is traced."""
 
     def and_found(self, findings: Iterable[Finding]) -> Noted:
         """Returns it with more findings."""

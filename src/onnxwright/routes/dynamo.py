@@ -18,6 +18,7 @@ from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
 from onnxwright.graph.fake_quantization import quantized_as_onnx
 from onnxwright.graph.provenance import keep_provenance
+from onnxwright.graph.size_numbers import computed_as_python_does
 from onnxwright.pytorch.lines import NOWHERE, Line, Place, found_at, line_of_forward
 from onnxwright.pytorch.modules import TensorFunction, paths_of
 from onnxwright.routes import Exported, Route, Task, conformed, noting, silence, told
@@ -59,7 +60,7 @@ class Dynamo(Route):
                     input_names=list(task.signature.input_names),
                     output_names=list(task.signature.output_names),
                     verbose=False,
-                    custom_translation_table=translations(),
+                    custom_translation_table={**translations(), round: _rounded},
                 )
             except Exception as problem:  # torch.export raises types of every layer
                 raise RouteError(told(problem)) from problem
@@ -67,10 +68,20 @@ class Dynamo(Route):
         model: ir.Model = converted.model
         if model.opset_imports.get("") != task.opset:
             raise RouteError(f"the exporter wrote opset {model.opset_imports.get('')}; asked for {task.opset}.")
+        computed_as_python_does(model, *_size_numbers(converted.exported_program or program))
         model = quantized_as_onnx(keep_provenance(model, paths_of(task.module)))
         assumed = tuple(_assumed(program, task))
         exported = conformed(model, task, _one_a_line(_dropped(program)))
         return noting(exported, assumed=assumed, taken=_lost(program, task))
+
+
+def _rounded(x: Any, digits: int | None = None) -> Any:
+    """`round` of a number computed from sizes, of which the exporter has none."""
+    from onnxscript import opset18
+
+    if digits is not None:
+        raise NotImplementedError("rounds to whole numbers only")
+    return opset18.Cast(opset18.Round(x), to=ir.DataType.INT64)
 
 
 class _Either(torch.nn.Module):
@@ -115,6 +126,17 @@ def _assumed(program: torch.export.ExportedProgram, task: Task) -> Iterator[Cond
     if environment is not None:
         placed = [(guard, _place(guard) or root) for guard in environment.guards]
         yield from translated(environment, placed, symbols)
+
+
+def _size_numbers(program: torch.export.ExportedProgram) -> tuple[set[str], list[float]]:
+    """The names of floats that are computed from sizes, and the floats that sizes are computed with."""
+    graphs = [part.graph for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule)]
+    nodes = [node for graph in graphs for node in graph.nodes]
+    symbolic = [
+        node for node in nodes if isinstance(node.meta.get("val"), (torch.SymFloat, torch.SymInt, torch.SymBool))
+    ]
+    names = {node.name for node in symbolic if isinstance(node.meta["val"], torch.SymFloat)}
+    return names, [one for node in symbolic for one in node.args if isinstance(one, float)]
 
 
 def _lost(program: torch.export.ExportedProgram, task: Task) -> dict[str, Finding]:

@@ -20,7 +20,7 @@ from onnxwright.errors import RouteError
 from onnxwright.findings import Finding
 from onnxwright.graph.fake_quantization import quantized_as_onnx
 from onnxwright.graph.provenance import keep_provenance
-from onnxwright.pytorch.lines import Whereabouts
+from onnxwright.pytorch.lines import Place, Whereabouts
 from onnxwright.pytorch.modules import Pristine, TensorFunction, paths_of
 from onnxwright.pytorch.reads import Read, SizeRead, ValueReads
 from onnxwright.routes import Exported, Route, Task, conformed, noting, silence, told
@@ -60,7 +60,9 @@ class Trace(Route):
             )
         if seen.problem:
             findings.append(Finding("unwatched", f"The module can't be watched while it is traced: {seen.problem}"))
-        return noting(conformed(traced(function, task), task, _one_a_line(findings)), taken=taken)
+        return noting(
+            conformed(traced(function, task), task, _one_a_line(findings)), taken=taken, decided=tuple(seen.questions)
+        )
 
 
 class _Watched(TensorFunction):
@@ -84,6 +86,7 @@ class _Seen(NamedTuple):
 
     reads: Sequence[Read]
     sizes: Sequence[SizeRead]
+    questions: Sequence[Place] = ()
     problem: str = ""
 
 
@@ -102,7 +105,8 @@ def _watch(task: Task, sample: Mapping[str, Tensor]) -> _Seen:
         except (Exception, SystemExit) as refusal:  # noqa: BLE001 - the user's forward may raise anything
             # What follows the tensors hides some operators: in the end the tracer may miss the way to an output.
             problem = "" if watched.is_complete else told(refusal)
-    return _Seen(tuple(watched.watch.found), tuple(watched.watch.sizes), problem)
+    watch = watched.watch
+    return _Seen(tuple(watch.found), tuple(watch.sizes), tuple(dict.fromkeys(watch.questions)), problem)
 
 
 def sizes_taken(task: Task) -> dict[str, Finding]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from msgspec.structs import replace
 
@@ -28,7 +28,7 @@ from onnxwright.routes import Exported, Noted, routes
 from onnxwright.source import Source
 from onnxwright.stages.build import try_build
 from onnxwright.stages.examine import looked_into, plan_of
-from onnxwright.stages.explain import Origin, merged, with_evidence
+from onnxwright.stages.explain import Origin, merged, sizes_taken, with_evidence
 from onnxwright.stages.export import export
 from onnxwright.stages.locate import located
 from onnxwright.stages.parsing import misreading_of
@@ -198,12 +198,13 @@ def _proofs(
     if asked is not None:
         noted = noted.and_found(merged(noted.assumed, asked))
         asked = asked.and_of(noted.assumed, source.traced, source.profile)
-    plan = plan_of(source, asked, proof=bench.request.proof, seed=bench.request.seed)
+    origin = cast(Origin, approach.route)
+    taken = sizes_taken(asked, noted, origin)
+    plan = plan_of(source, asked, proof=bench.request.proof, seed=bench.request.seed, is_exhaustive=bool(taken))
     if approach.route != GIVEN:
         source, seen = looked_into(file, source, plan)
         noted = noted.and_found(seen)
     proofs = prove(bench.reference, sessions, source.sampler, plan)
-    origin: Origin = "trace" if approach.route == "trace" else "foreign" if approach.route == GIVEN else "export"
     return source, {
         name: with_evidence(source, asked, proof, noted, origin=origin)
         for name, proof in located(proofs, sessions, source, file).items()

@@ -81,7 +81,7 @@ def looked_into(file: Path, source: Source, plan: Plan) -> tuple[Source, tuple[F
     return dataclasses.replace(source, sampler=sampler), (*invalidities(file), *untaken)
 
 
-def plan_of(source: Source, asked: Asked | None, *, proof: str, seed: int = 0) -> Plan:
+def plan_of(source: Source, asked: Asked | None, *, proof: str, seed: int = 0, is_exhaustive: bool = False) -> Plan:
     """Returns what a proof of a source is to cover, `proof` being the name of its budget."""
     sizes, conditions = (asked.sizes, asked.conditions) if asked is not None else ((), ())
-    return Plan(source.profile, source.traced, BUDGETS[proof], seed, sizes, conditions)
+    return Plan(source.profile, source.traced, BUDGETS[proof], seed, sizes, conditions, is_exhaustive=is_exhaustive)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -9,7 +10,7 @@ from msgspec.structs import replace
 
 from onnxwright.findings import Finding
 from onnxwright.manifest import Failure, Proof
-from onnxwright.proof.box import distance
+from onnxwright.proof.box import contains, distance
 from onnxwright.source import Source
 from onnxwright.words import in_equations, in_sizes
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from onnxwright.watching.conditions import Asked, Condition
     from onnxwright.watching.differences import Difference
 
-Origin = Literal["trace", "export", "foreign"]
-"""How a candidate came to be: by tracing, by an exporter that follows sizes, or elsewhere."""
+Origin = Literal["trace", "dynamo", "script", "given"]
+"""How a candidate came to be: by which route, or elsewhere."""
 
 _MOST_EXPLANATIONS = 3
 _FROZEN = ("shape-branch-frozen", "loop-unrolled", "constant-from-sample")
@@ -98,7 +99,7 @@ def _of_difference(difference: Difference, source: Source, proof: Proof, origin:
 
 
 def _decided(place: Place, kind: Kind, sizes: Mapping[str, int], origin: Origin) -> str:
-    if origin == "foreign":
+    if origin == "given":
         return f"{_DECIDED[kind]} at {place.line} depends on {', '.join(sizes)} in the module"
     verb = {"branch": "was decided", "loop": "was counted", "other": "is a constant, computed"}[kind]
     return f"{_DECIDED[kind]} at {place.line} {verb} once, at {in_equations(sizes)}"
@@ -142,10 +143,12 @@ def with_evidence(source: Source, asked: Asked | None, proof: Proof, noted: Note
     """Returns a proof with the lines that account for its failures, and with what the export has seen.
 
     What was frozen, but shows at no size that was tried, is not shown to be harmless: the proof fails then. So it does
-    over a range of a size of which Python makes a number, since any size in it may be decided otherwise.
+    over a range of a size of which Python makes a number, since any size in it may be decided otherwise: unless all of
+    them were tried, with all of the other dims.
     """
-    seen, taken = (noted.findings, noted.taken) if noted is not None else ((), {})
-    found = [*explain(source, asked, proof, origin), *_narrowed(source, proof)]
+    seen = noted.findings if noted is not None else ()
+    taken = sizes_taken(asked, noted, origin) if noted is not None and not _is_exhaustive(proof) else {}
+    found = [*explain(source, asked, proof, origin), *_narrowed(source, proof), *_unfollowed(asked, noted, origin)]
     proof = replace(proof, findings=tuple(_with_place(source, one) for one in proof.findings))
     hidden = [one for one in seen if one.code in _FROZEN] if not proof.failures else []
     hidden += [one for one in seen if one.blocks_proof]
@@ -155,6 +158,30 @@ def with_evidence(source: Source, asked: Asked | None, proof: Proof, noted: Note
         return replace(proof, verdict="failed", range={}, findings=(*distinct.values(), *found, *proof.findings))
     told = {one.where for one in found}
     return replace(proof, findings=(*found, *(one for one in seen if one.where not in told), *proof.findings))
+
+
+def sizes_taken(asked: Asked | None, noted: Noted, origin: Origin) -> dict[str, Finding]:
+    """Returns the dims of which a graph may hold what Python decided for one size."""
+    if asked is None or origin not in ("trace", "dynamo"):
+        return dict(noted.taken)
+    if origin == "dynamo":
+        return {**asked.silent, **noted.taken}
+    return {**asked.taken, **noted.taken}
+
+
+def _unfollowed(asked: Asked | None, noted: Noted | None, origin: Origin) -> list[Finding]:
+    """Tells where a trace decided by a size that nobody could follow."""
+    if asked is None or noted is None or origin != "trace":
+        return []
+    from onnxwright.watching.taking import unfollowed
+
+    return unfollowed(noted.decided, asked.follows)
+
+
+def _is_exhaustive(proof: Proof) -> bool:
+    """Whether a candidate agreed at every size of the range, in all combinations."""
+    count = math.prod(high - low + 1 for low, high in proof.range.values())
+    return sum(contains(proof.range, sizes) for sizes in proof.sizes) == count
 
 
 def _narrowed(source: Source, proof: Proof) -> Iterator[Finding]:

@@ -61,7 +61,7 @@ def prove_candidate(question: Question, progress: Progress) -> Verdicts:
         found = prove(reference, sessions, source.sampler, plan) if sessions else {}
     with progress.stage("explain"):
         found = {
-            name: with_evidence(source, asked, proof, Noted(seen), origin="foreign")
+            name: with_evidence(source, asked, proof, Noted(seen), origin="given")
             for name, proof in located(found, sessions, source, file).items()
         }
         if question.repro is not None:

@@ -2,7 +2,8 @@
 
 The module runs on fake tensors with symbolic sizes; each branch, comparison or conversion that depends on a size leaves
 a condition. Sizes at which one turns out otherwise are found by evaluating it over the profile, and the module is run
-again from there, since its code may ask something else on the other side.
+again from there, since its code may ask something else on the other side. Where its code reads values, which fake
+tensors have none of, it is told what it read of real ones.
 """
 
 from __future__ import annotations
@@ -13,30 +14,52 @@ import functools
 import itertools
 import logging
 import math
+import operator
 import re
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import CodeType
+from types import CodeType, MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
+from onnxwright.findings import Finding
 from onnxwright.manifest import Proof
 from onnxwright.profile import Profile
 from onnxwright.proof.box import distance
 from onnxwright.proof.lattice import Sizes, thinned, volume
-from onnxwright.pytorch.lines import NOWHERE, Place, Whereabouts
+from onnxwright.pytorch.lines import NOWHERE, Line, Place, Whereabouts, lines_of, noting_lines
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, tolerated
+from onnxwright.pytorch.remembered import Reading, recalling, remembering
 from onnxwright.pytorch.session import to_tensor
+from onnxwright.pytorch.uncached import uncached
 from onnxwright.samples import Sampler
 from onnxwright.signature import Signature
+from onnxwright.watching.taking import Taking, by_dim
 
 _MOST_RUNS = 12
+_MOST_WAYS = 6
 _MOST_POINTS = 40_000
+_MOST_AT_ONCE = 4_000_000
+_MOST_TURNED = 4096
 _MACHINERY = ("_subclasses", "_prims", "_prims_common", "_refs", "_decomp", "_meta_registrations", "_library", "fx")
-_NAMES = {"math": math, "min": min, "max": max, "abs": abs, "int": int, "float": float, "__builtins__": {}}
+_SYMBOLIC = SimpleNamespace(sym_float=float, sym_int=int, sym_max=max, sym_min=min, sym_not=operator.not_)
+"""What PyTorch's functions of symbolic numbers make of plain ones."""
+_NAMES = {
+    "math": math,
+    "min": min,
+    "max": max,
+    "abs": abs,
+    "int": int,
+    "float": float,
+    "round": round,
+    "torch": _SYMBOLIC,
+    "__builtins__": {},
+}
 
 
 _KNOWN = {"dims", "min", "max", "abs"}
@@ -119,12 +142,25 @@ class Asked(NamedTuple):
 
     conditions: tuple[Condition, ...] = ()
     sizes: tuple[Sizes, ...] = ()
+    is_whole: bool = True
+    """Whether the code was followed from its beginning to its end, at the traced sizes."""
+    lines: frozenset[Line] = frozenset()
+    """Else the lines at which it was followed."""
+
+    taken: Mapping[str, Finding] = MappingProxyType({})
+    """Where the code makes numbers of sizes, by dim."""
+    silent: Mapping[str, Finding] = MappingProxyType({})
+    """Where it does so and an exporter that follows sizes assumes nothing of them."""
+
+    def follows(self, line: Line) -> bool:
+        """Whether what the code asks of sizes at a line is among the conditions."""
+        return self.is_whole or line in self.lines
 
     def and_of(self, assumed: Iterable[Condition], base: Mapping[str, int], profile: Profile) -> Asked:
         """Returns it with what an exporter takes for granted, and sizes at which that doesn't hold."""
         fresh = [condition for condition in dict.fromkeys(assumed) if condition not in self.conditions]
         sizes = [one for condition in fresh for one in other_side(condition, base, profile)]
-        return Asked((*self.conditions, *fresh), (*self.sizes, *sizes))
+        return self._replace(conditions=(*self.conditions, *fresh), sizes=(*self.sizes, *sizes))
 
 
 def ask(module: nn.Module, sampler: Sampler, profile: Profile, start: Mapping[str, int], seconds: float) -> Asked:
@@ -132,21 +168,85 @@ def ask(module: nn.Module, sampler: Sampler, profile: Profile, start: Mapping[st
     deadline = time.monotonic() + seconds
     waiting, found = [dict(start)], [dict(start)]
     asked: dict[Condition, None] = {}
+    walks: list[list[Walk]] = []
     for _ in range(_MOST_RUNS):
-        if not waiting or time.monotonic() > deadline:
+        if not waiting or (walks and time.monotonic() > deadline):
             break
         base = waiting.pop(0)
-        for condition in conditions_at(module, sampler, base):
+        with uncached(module):  # as in an export: a cache would ask for numbers
+            walks.append(list(walks_at(module, sampler, base)))
+        for condition, before in itertools.chain.from_iterable(map(_in_order, walks[-1])):
             if condition not in asked:
                 asked[condition] = None
-                fresh = [sizes for sizes in other_side(condition, base, profile) if sizes not in found]
+                turned = other_side(condition, base, profile)
+                within = other_side(condition, base, profile, before) if before else []
+                fresh = [sizes for sizes in _distinct([*within, *turned]) if sizes not in found]
                 found += fresh
                 waiting += fresh[:1]
-    return Asked(tuple(asked), tuple(found[1:]))
+    every = list(itertools.chain.from_iterable(walks))
+    lines = frozenset[Line]().union(*(walk.lines for walk in every))
+    taken = {dim: finding for walk in every for dim, finding in walk.taken.items()}
+    silent = {dim: finding for walk in every for dim, finding in walk.silent.items()}
+    return Asked(tuple(asked), tuple(found[1:]), walks[0][0].is_whole, lines, taken, silent)
 
 
-def conditions_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int]) -> list[Condition]:
-    """Returns the conditions on sizes that the module meets when it runs at given ones; as far as fake tensors go."""
+def _in_order(walk: Walk) -> Iterator[tuple[Condition, tuple[Condition, ...]]]:
+    """Each condition of a walk, with those that were met before it."""
+    return ((condition, walk.conditions[:place]) for place, condition in enumerate(walk.conditions))
+
+
+def _distinct(many: Iterable[Sizes]) -> list[Sizes]:
+    return list({tuple(sizes.items()): sizes for sizes in many}.values())
+
+
+class Walk(NamedTuple):
+    """One run on symbolic sizes: the conditions that it met, and whether it came to the end of the code."""
+
+    conditions: tuple[Condition, ...]
+    is_whole: bool
+    lines: frozenset[Line] = frozenset()
+    """Where it came past, as far as that was watched."""
+    stopped: frozenset[Line] = frozenset()
+    """Where it was stopped."""
+    taken: Mapping[str, Finding] = MappingProxyType({})
+    """Where Python made numbers of sizes, by dim."""
+    silent: Mapping[str, Finding] = MappingProxyType({})
+    """Where it did so and nothing was assumed of the size."""
+
+
+def walks_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int]) -> Iterator[Walk]:
+    """Runs the module on symbolic sizes from given ones; where values stop it, on each way that samples go by them."""
+    walk = conditions_at(module, sampler, sizes)
+    ways = [] if walk.is_whole else list(_ways(module, sampler, sizes))
+    # A tensor without values asks how many it has before it says so.
+    yield walk._replace(
+        conditions=tuple(one for one in walk.conditions if one.place.line not in walk.stopped or not ways)
+    )
+    for readings in ways:
+        yield conditions_at(module, sampler, sizes, readings)
+
+
+def _ways(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int]) -> Iterator[list[Reading]]:
+    """What Python reads of samples of all regimes, where it decides otherwise than before."""
+    known = set[tuple[tuple[str, bool | None], ...]]()
+    function = TensorFunction(module, sampler.signature.input_names)
+    for values in sampler.regimes:
+        sample = [to_tensor(array) for array in sampler.draw(sizes, values).values()]
+        with Pristine(module), evaluation(module), torch.no_grad(), tolerated(), remembering() as readings:
+            function(*sample)
+        decided = tuple(reading.decided for reading in readings)
+        if decided not in known and len(known) < _MOST_WAYS:
+            known.add(decided)
+            yield readings
+
+
+def conditions_at(
+    module: nn.Module, sampler: Sampler, sizes: Mapping[str, int], readings: Sequence[Reading] | None = None
+) -> Walk:
+    """Returns the conditions on sizes that the module meets when it runs at given ones; as far as fake tensors go.
+
+    With readings, Python is told these where fake tensors have no values, and the lines that it comes past are noted.
+    """
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
@@ -156,12 +256,33 @@ def conditions_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int])
     mode = FakeTensorMode(shape_env=environment, allow_non_fake_inputs=True)
     mode.cache_enabled = False  # keys of symbolic sizes cost more than they save in one run
     fakes, symbols = _fake(mode, signature, sampler.draw(sizes))
-    # What can't run on fake tensors (numpy, a branch on a value) ends the run; the conditions until then count.
     whereabouts = Whereabouts(module)
     environment.guards = guards = _Placed(whereabouts)
-    with Pristine(module), evaluation(module), whereabouts, unlogged(), tolerated(), mode, torch.no_grad():
-        function(*fakes)
-    return list(dict.fromkeys(translated(environment, zip(guards, guards.places, strict=True), symbols)))
+    taking = Taking(fakes, whereabouts)
+    lines, stopped, is_whole = set[Line](), frozenset[Line](), False
+    with (
+        Pristine(module),
+        evaluation(module),
+        whereabouts,
+        unlogged(),
+        mode,
+        torch.no_grad(),
+        contextlib.ExitStack() as on,
+    ):
+        if readings is not None:
+            on.enter_context(recalling(readings))
+            on.enter_context(noting_lines(lines))
+        on.enter_context(taking)
+        try:
+            function(*fakes)
+            is_whole = True
+        except (Exception, SystemExit) as problem:  # noqa: BLE001 - a user's forward may raise anything
+            # What can't run on fake tensors (numpy, say) ends the run; the conditions until then count.
+            stopped = frozenset(lines_of(problem))
+    found = dict.fromkeys(translated(environment, zip(guards, guards.places, strict=True), symbols))
+    names = _named(environment, symbols)
+    silent = by_dim((one for one in taking.found if one.is_silent), names)
+    return Walk(tuple(found), is_whole, frozenset(lines - stopped), stopped, by_dim(taking.found, names), silent)
 
 
 class _Placed(list[Any]):
@@ -179,11 +300,13 @@ class _Placed(list[Any]):
 
 @contextlib.contextmanager
 def unlogged() -> Iterator[None]:
-    """Keeps torch from logging what its fake tensors can't follow, with the whole stack."""
+    """Keeps torch from logging what its fake tensors can't follow, with the whole stack, and from warning of it."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(before)
 
@@ -208,9 +331,7 @@ def translated(
     """Yields the guards of a shape environment that ask about named dims alone; `symbols` say which dim each is."""
     from torch.utils._sympy.printers import PythonPrinter
 
-    known = {symbol: dim for symbol, dim in symbols.items() if symbol.is_Symbol}
-    places = {replaced: known[symbol] for symbol, replaced in environment.replacements.items() if symbol in known}
-    names = {**{symbol: dim for symbol, dim in places.items() if symbol.is_Symbol}, **known}
+    names = _named(environment, symbols)
     for guard, place in placed:
         if not guard.expr.free_symbols <= names.keys():
             continue
@@ -221,6 +342,13 @@ def translated(
         code = PythonPrinter().doprint(guard.expr)
         renamed = {str(symbol): f"dims[{names[symbol]!r}]" for symbol in guard.expr.free_symbols}
         yield Condition(_replaced(code, renamed), dims, place)
+
+
+def _named(environment: Any, symbols: Mapping[Any, str]) -> dict[Any, str]:
+    """The dim of each symbol: of those that an input came with, and of what stands for them."""
+    known = {symbol: dim for symbol, dim in symbols.items() if symbol.is_Symbol}
+    places = {replaced: known[symbol] for symbol, replaced in environment.replacements.items() if symbol in known}
+    return {**{symbol: dim for symbol, dim in places.items() if symbol.is_Symbol}, **known}
 
 
 def _replaced(code: str, names: Mapping[str, str]) -> str:
@@ -235,16 +363,65 @@ def _is_machinery(guard: Any) -> bool:
     return Path(file).is_relative_to(root) and Path(file).relative_to(root).parts[0].removesuffix(".py") in _MACHINERY
 
 
-def other_side(condition: Condition, base: Mapping[str, int], profile: Profile) -> list[Sizes]:
-    """Returns sizes at which a condition differs from the base: nearest, least and most in volume."""
+def other_side(
+    condition: Condition, base: Mapping[str, int], profile: Profile, before: Sequence[Condition] = ()
+) -> list[Sizes]:
+    """Returns sizes at which a condition differs from the base: nearest, least and most in volume.
+
+    Those `before` it are as at the base, so that the code comes to it there.
+    """
     truth = condition.holds(base)
-    points = [dict(point) for point in _grid(condition.dims, base, profile)]
-    turned = [point for point in points if condition.holds(point) not in (truth, None)]
-    if truth is None or not turned:
+    if truth is None:
+        return []
+    turned = _turned_at_all(condition, base, profile, before)
+    if turned is None and before:
+        return []
+    if turned is None:
+        points = [dict(point) for point in _grid(condition.dims, base, profile)]
+        turned = [point for point in points if condition.holds(point) not in (truth, None)]
+    if not turned:
         return []
     by_volume = sorted(turned, key=volume)
     by_distance = sorted(turned, key=lambda point: distance(point, base))
     return [by_distance[0], by_volume[0], by_volume[-1]]
+
+
+def _turned_at_all(
+    condition: Condition, base: Mapping[str, int], profile: Profile, before: Sequence[Condition]
+) -> list[Sizes] | None:
+    """Returns where a condition turns among all sizes of its dims, thinned; None where it takes one number at a time.
+
+    A question such as `batch * sequence == 23101` is otherwise at one pair of sizes, which no thinned grid would hold.
+    """
+    asked = (condition, *before)
+    dims = tuple(dict.fromkeys(dim for one in asked for dim in one.dims))
+    spans = [range(profile[dim].least, profile[dim].most + 1) for dim in dims]
+    if math.prod(map(len, spans)) > _MOST_AT_ONCE:
+        return None
+    axes = dict(zip(dims, np.meshgrid(*map(np.array, spans), indexing="ij", sparse=True), strict=True))
+    turned = _answers(condition, axes)
+    if turned is None:
+        return None
+    turned = np.broadcast_to(turned != condition.holds(base), tuple(map(len, spans)))
+    for one in before:
+        answers = _answers(one, axes)
+        turned = turned if answers is None else turned & (answers == one.holds(base))
+    places = np.argwhere(turned)
+    some = places[np.linspace(0, len(places) - 1, min(len(places), _MOST_TURNED)).astype(int)]
+    sizes = ([int(span[at]) for span, at in zip(spans, place, strict=True)] for place in some)
+    found = [{**base, **dict(zip(dims, one, strict=True))} for one in sizes]
+    return [one for one in found if condition.turns(base, one)]
+
+
+def _answers(condition: Condition, axes: Mapping[str, Any]) -> Any:
+    """The answers to a condition at a grid of sizes; None where it takes one number at a time."""
+    try:
+        with np.errstate(all="ignore"):
+            answers = eval(_compiled(condition.code), {**_NAMES, "dims": axes})  # noqa: S307 - torch printed it
+    except (ArithmeticError, NameError, TypeError, ValueError):
+        return None
+    is_grid = getattr(answers, "dtype", None) == np.bool_ and answers.ndim == len(axes)
+    return answers if is_grid else None
 
 
 def _grid(dims: Sequence[str], base: Mapping[str, int], profile: Profile) -> Iterator[Sizes]:

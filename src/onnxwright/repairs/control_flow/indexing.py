@@ -8,6 +8,7 @@ import torch
 from torch import SymInt, Tensor
 
 from onnxwright.repairs.control_flow.handed import ControlFlowError, Prepended, Several, Stacked, Values
+from onnxwright.repairs.control_flow.tables import is_table, looked_up
 
 
 def taken(argument: Any) -> Any:
@@ -61,10 +62,10 @@ def _placed(owner: Tensor, parts: Values, value: Any) -> Tensor:
 def picked(owner: Any, index: Any) -> Any:
     """What stands at an index, which may be a tensor where Python would have a number."""
     parts = index if isinstance(index, tuple) else (index,)
-    if isinstance(owner, Several) and isinstance(index, slice):
-        return owner[index]
     if isinstance(owner, Several):
-        return owner.item(*(picked(one, index) for one in owner.tensors))
+        return owner[index] if isinstance(index, slice) else owner.item(*(picked(one, index) for one in owner.tensors))
+    if not isinstance(index, slice) and _varies(index) and is_table(owner):
+        return looked_up(owner, index)
     owner = owner.whole if isinstance(owner, Stacked) and _varies(index) else owner
     if not isinstance(owner, Tensor) or not any(_varies(part) for part in parts):
         return owner[index]

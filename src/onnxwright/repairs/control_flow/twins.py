@@ -159,6 +159,10 @@ def tolist(owner: Any) -> Any:
     return [tolist(one) for one in owner.unbind(0)]
 
 
+def _divmod(value: Any, other: Any) -> Any:
+    return value // other, value % other
+
+
 def _sqrt(value: Any) -> Any:
     return value**0.5
 
@@ -195,6 +199,7 @@ TWINS: Final[dict[str, tuple[Any, Callable[..., Any]]]] = {
     "ceil": (math.ceil, _ceil),
     "floor": (math.floor, _floor),
     "round": (round, _round),
+    "divmod": (divmod, _divmod),
     "sqrt": (math.sqrt, _sqrt),
     "stack": (torch.stack, _stack),
     "tensor": (torch.tensor, _tensor),

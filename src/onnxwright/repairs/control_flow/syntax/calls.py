@@ -152,6 +152,9 @@ class Calls(ast.NodeTransformer):
         if isinstance(node.func, ast.Attribute) and node.func.attr == "tolist" and not (node.args or node.keywords):
             twin = writing.attribute(writing.TWINS, "tolist")
             return ast.copy_location(ast.Call(twin, [node.func.value], []), node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "get" and _is_lookup(node):
+            got = writing.attribute(writing.TABLES, "got")
+            return ast.copy_location(ast.Call(got, [node.func.value, *node.args], []), node)
         standing_in = self._known.twin(node.func)
         node.func = writing.attribute(writing.TWINS, standing_in) if standing_in else node.func
         return node
@@ -248,3 +251,9 @@ def _names_of(target: ast.expr) -> list[str] | None:
     parts = target.elts if isinstance(target, ast.Tuple) else [target]
     names = [part.id for part in parts if isinstance(part, ast.Name)]
     return names if len(names) == len(parts) else None
+
+
+def _is_lookup(node: ast.Call) -> bool:
+    """Whether a call has a key, and maybe what to answer where there is none."""
+    is_plain = not any(isinstance(one, ast.Starred) for one in node.args)
+    return is_plain and len(node.args) in (1, 2) and not node.keywords

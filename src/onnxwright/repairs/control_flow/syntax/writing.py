@@ -9,7 +9,8 @@ from typing import Final
 FLOW: Final = "__flow__"
 INDEXING: Final = "__indexing__"
 TWINS: Final = "__twins__"
-MODULES: Final = {FLOW: "running", INDEXING: "indexing", TWINS: "twins"}
+TABLES: Final = "__tables__"
+MODULES: Final = {FLOW: "running", INDEXING: "indexing", TWINS: "twins", TABLES: "tables"}
 """The names under which a rewritten function finds the modules that run it."""
 
 _OF_INDEXING: Final = ("picked", "stored", "changed")
