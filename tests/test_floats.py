@@ -3,14 +3,11 @@
 import functools
 
 import numpy as np
-import onnx
-import onnx.reference
-import onnx_ir as ir
 import pytest
 import torch
 from cases.architectures import ORDINARY
 from cases.functions import FunctionSession
-from cases.graphs import answers
+from cases.graphs import answers, strictly
 from torch import nn
 
 from onnxwright.graph.precision.floats import lowered
@@ -88,13 +85,6 @@ def exported(name):
 
 def run(graph):
     return FunctionSession(lambda feeds: answers(graph, feeds))
-
-
-def strictly(graph, feeds):
-    """What the ONNX reference answers, which rounds after each node."""
-    evaluator = onnx.reference.ReferenceEvaluator(ir.to_proto(graph))
-    with np.errstate(all="ignore"):
-        return dict(zip([value.name for value in graph.graph.outputs], evaluator.run(None, feeds), strict=True))
 
 
 def off(before, after, feeds, run=answers):

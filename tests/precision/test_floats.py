@@ -6,7 +6,7 @@ import onnx.reference
 import onnx_ir as ir
 import pytest
 from cases.functions import FunctionSession
-from cases.graphs import answers, draw, kinds, model
+from cases.graphs import answers, draw, kinds, model, strictly
 
 from onnxwright.errors import SourceError, UsageError
 from onnxwright.graph.comparing import structure
@@ -30,13 +30,6 @@ def seen(graph, *feeds):
 def halved(graph, *feeds, **options):
     """The graph in float16, by the ranges on these feeds."""
     return lowered(graph, "float16", seen(graph, *feeds), **options)
-
-
-def strictly(graph, feeds):
-    """What the ONNX reference answers, which rounds after each node; ONNX Runtime computes chains in float32."""
-    evaluator = onnx.reference.ReferenceEvaluator(ir.to_proto(graph))
-    with np.errstate(all="ignore"):
-        return dict(zip([value.name for value in graph.graph.outputs], evaluator.run(None, feeds), strict=True))
 
 
 def off(before, after, feeds, *, runs=(answers, strictly)):

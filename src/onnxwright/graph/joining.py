@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass
 
 from onnxwright.graph.cutting import bodies
+from onnxwright.graph.sizes import ONE_SIZE_OPSET
 from onnxwright.graph.sizing import Question
 from onnxwright.signature import Signature
 
@@ -24,8 +25,8 @@ def joined(code: str, where_true: ir.Model, where_false: ir.Model, signature: Si
         ValueError: when the question has no form in a graph.
     """
     opset = where_true.graph.opset_imports.get("", 0)
-    if opset < _LEAST_OPSET:
-        raise ValueError(f"opset {opset} can't ask about one size; {_LEAST_OPSET} can")
+    if opset < ONE_SIZE_OPSET:
+        raise ValueError(f"opset {opset} can't ask about one size; {ONE_SIZE_OPSET} can")
 
     def ask(inputs: Mapping[str, ir.Value], prefix: str, _: _Weights) -> _Asked:
         question = Question(code, signature, inputs, prefix)
@@ -86,8 +87,6 @@ def _joined(
     return ir.Model(graph, ir_version=max(where_true.ir_version, where_false.ir_version))
 
 
-_LEAST_OPSET = 15
-"""`Shape` of one axis."""
 _PIECE = re.compile(r"piece(\d+)/")
 
 

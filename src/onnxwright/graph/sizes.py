@@ -12,6 +12,8 @@ import onnx_ir as ir
 Size = int | str | None
 """A number, a name, or None where nothing is known."""
 Sizes = tuple[Size, ...]
+ONE_SIZE_OPSET: Final = 15
+"""Since this opset, `Shape` can answer one size alone."""
 _PRODUCT: Final = re.compile(r"\w+(\*\w+)+")
 """How a size is written that is a product of others: by `torch.export` and here."""
 Elements = Callable[[ir.Value | None], Sizes | None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def resting(profile: Profile) -> Sizes:
 def ends(profile: Profile) -> list[Sizes]:
     """Returns each end of each dim, the other dims at rest."""
     rest = resting(profile)
-    return _distinct([{**rest, dim: end} for dim, sizes in profile.items() for end in (sizes.least, sizes.most)])
+    return distinct([{**rest, dim: end} for dim, sizes in profile.items() for end in (sizes.least, sizes.most)])
 
 
 def corners(profile: Profile) -> list[Sizes]:
@@ -35,7 +35,7 @@ def corners(profile: Profile) -> list[Sizes]:
     stops = [dict.fromkeys(sizes) for sizes in profile.values()]
     found = (dict(zip(profile, corner, strict=True)) for corner in itertools.product(*stops))
     small = sorted(itertools.islice(found, _MOST_ENUMERATED), key=volume)[:_MOST_CORNERS]
-    return _distinct([*small, profile.most])
+    return distinct([*small, profile.most])
 
 
 def essential(profile: Profile, traced: Mapping[str, int], *, seed: int = 0) -> list[Sizes]:
@@ -46,14 +46,14 @@ def essential(profile: Profile, traced: Mapping[str, int], *, seed: int = 0) -> 
     """
     rest = resting(profile)
     moved = [{**rest, dim: size} for dim in profile for size in _telling(profile[dim], traced[dim])]
-    return sorted(_distinct([*moved, *_random(profile, seed)]), key=volume)
+    return sorted(distinct([*moved, *_random(profile, seed)]), key=volume)
 
 
 def neighbours(profile: Profile) -> list[Sizes]:
     """Returns each dim alone at multiples of eight, their neighbours, and primes, from small to large."""
     rest = resting(profile)
     moved = [{**rest, dim: size} for dim in profile for size in _uneven(profile[dim])]
-    return sorted(_distinct(moved), key=volume)
+    return sorted(distinct(moved), key=volume)
 
 
 def sweep(profile: Profile) -> Iterator[Sizes]:
@@ -148,5 +148,6 @@ def _moved(rest: Sizes, dim: str, sizes: Range) -> Iterator[Sizes]:
     return ({**rest, dim: size} for size in _bisected(sizes))
 
 
-def _distinct(many: list[Sizes]) -> list[Sizes]:
+def distinct(many: Iterable[Sizes]) -> list[Sizes]:
+    """Returns each of some sizes once, in order."""
     return list({tuple(sizes.items()): sizes for sizes in many}.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from onnxwright.findings import Finding
 from onnxwright.manifest import Failure, Proof, Worst, Wrong
 from onnxwright.nvidia.buffers import blank
 from onnxwright.proof.box import Box, contains
+from onnxwright.proof.lattice import distinct
 from onnxwright.stages.prove_engine import built_engine, engine_session, keep_proof
 from onnxwright.stages.verdicts import Verdicts
 from onnxwright.words import in_sizes
@@ -107,7 +108,7 @@ def prove_session(session: PackageSession, kept: Kept, skipped: Sequence[Finding
         tolerance=held_to,
         reference=f"kept answers of {session.proof.reference}",
         candidate=f"{ran.backend} {ran.version} {ran.provider} {ran.precision}",
-        sizes=tuple(_distinct(one.sizes for one in agreed if all(one.sizes != failed.sizes for failed in failures))),
+        sizes=tuple(distinct(one.sizes for one in agreed if all(one.sizes != failed.sizes for failed in failures))),
         failures=failures,
         findings=(*skipped, *_told(failures, held, spanned, session.range)),
     )
@@ -149,10 +150,6 @@ def _has_shapes(point: Point, answered: Tensors) -> bool:
 
 def _span(many: Sequence[Mapping[str, int]], ranges: Box) -> Box:
     return {dim: (min(one[dim] for one in many), max(one[dim] for one in many)) for dim in ranges if many}
-
-
-def _distinct(many: Iterable[dict[str, int]]) -> list[dict[str, int]]:
-    return list({tuple(sizes.items()): sizes for sizes in many}.values())
 
 
 def _told(failures: Sequence[Failure], held: Sequence[object], spanned: Box, whole: Box) -> Iterator[Finding]:

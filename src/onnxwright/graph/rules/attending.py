@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from onnxwright.graph.rules.constants import commuted, number
 from onnxwright.graph.rules.products import produced_by, taken_outside
-from onnxwright.graph.sizes import Size, Sizes, sizes_of
+from onnxwright.graph.sizes import ONE_SIZE_OPSET, Size, Sizes, sizes_of
 
 _MASKING: Final = -1e4
 """A number that is added to mask is at most this."""
@@ -222,13 +222,10 @@ def hold_masks(found: Attention, opset: int) -> None:
         for size, whole in zip(sizes[::-1], full[::-1], strict=False):
             if size != 1 and not _is_equal(size, whole):
                 raise Declined(f"The mask has a size {size} where the scores have {whole}.", mask.value)
-    if _is_short(found) and opset < _SLICED_SHAPE:
+    if _is_short(found) and opset < ONE_SIZE_OPSET:
         raise Declined(
             "The mask is one row for all queries, and this opset can't ask for one size.", found.masks[0].value
         )
-
-
-_SLICED_SHAPE: Final = 15
 
 
 def _is_equal(one: Size, other: Size) -> bool:

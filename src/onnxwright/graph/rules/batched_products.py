@@ -10,7 +10,7 @@ both go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import onnx_ir as ir
 from onnxscript.rewriter import MatchResult
@@ -18,9 +18,7 @@ from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from onnxwright.graph.rules import Rule
 from onnxwright.graph.rules.constants import number
-from onnxwright.graph.sizes import sizes_of
-
-_SLICED_SHAPE: Final = 15
+from onnxwright.graph.sizes import ONE_SIZE_OPSET, sizes_of
 
 
 class _Moved(RewriteRuleClassBase):
@@ -30,7 +28,7 @@ class _Moved(RewriteRuleClassBase):
     def check(self, context: Any, **values: Any) -> MatchResult:
         """Declines other reshapes, and axes of which nothing is known."""
         result = MatchResult()
-        if context.model.opset_imports.get("", 1) < _SLICED_SHAPE:
+        if context.model.opset_imports.get("", 1) < ONE_SIZE_OPSET:
             return result.fail("This opset can't ask for one size.", context.root)
         for name in ("joined", "likewise"):
             if name in values and not _joins_first_two(values[name]):
