@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxwright.graph.adding import held
+from onnxwright.graph.constants import array
 from onnxwright.graph.defining import define_by, written
 from onnxwright.graph.fitting import Fit
 from onnxwright.graph.linting import unfit
@@ -61,7 +62,7 @@ def _sign(node: ir.Node) -> int:
     """Makes unsigned constants with the middle of their range as zero point signed ones."""
     if len(node.inputs) < 3:
         return 0
-    weight, zero = (_constant(node.inputs[place]) for place in (0, 2))
+    weight, zero = (array(node.inputs[place]) for place in (0, 2))
     if weight is None or zero is None or weight.dtype != np.uint8 or not np.all(zero == 128):
         return 0
     for place, numbers in ((0, weight), (2, zero)):
@@ -72,7 +73,7 @@ def _sign(node: ir.Node) -> int:
 def _with_floats(node: ir.Node) -> None:
     """Gives a node its constants of whole numbers as floats, those of an axis with the axes after it."""
     for place, value in enumerate(node.inputs):
-        numbers = _constant(value)
+        numbers = array(value)
         if numbers is None or value is None:
             continue
         if node.op_type in {"QuantizeLinear", "DequantizeLinear"} and place and numbers.size > 1:
@@ -95,13 +96,6 @@ def _along(node: ir.Node, numbers: Any) -> Any:
 
 def _rank(value: ir.Value | None) -> int:
     return 0 if value is None or value.shape is None else len(value.shape)
-
-
-def _constant(value: ir.Value | None) -> Any:
-    if value is None or value.is_graph_input():
-        return None
-    tensor = ir.convenience.get_const_tensor(value)
-    return None if tensor is None else tensor.numpy()
 
 
 def _put(node: ir.Node, place: int, numbers: Any, kind: ir.DataType) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import onnx_ir as ir
 
-from onnxwright.graph.rules.constants import commuted, number
+from onnxwright.graph.constants import commuted, number
 from onnxwright.graph.rules.products import produced_by, taken_outside
 from onnxwright.graph.sizes import ONE_SIZE_OPSET, Size, Sizes, sizes_of
 

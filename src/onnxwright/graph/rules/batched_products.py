@@ -16,8 +16,8 @@ import onnx_ir as ir
 from onnxscript.rewriter import MatchResult
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
+from onnxwright.graph.constants import number
 from onnxwright.graph.rules import Rule
-from onnxwright.graph.rules.constants import number
 from onnxwright.graph.sizes import ONE_SIZE_OPSET, sizes_of
 
 

@@ -14,9 +14,9 @@ import onnx_ir as ir
 from onnxscript.rewriter import MatchResult
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
+from onnxwright.graph.constants import array, commuted, number
 from onnxwright.graph.following import follow_sizes
 from onnxwright.graph.rules import Rule
-from onnxwright.graph.rules.constants import array, commuted, number
 from onnxwright.graph.sizes import Size, Sizes, sizes_of
 
 _AXES_GIVEN: Final = 13

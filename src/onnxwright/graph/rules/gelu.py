@@ -16,8 +16,8 @@ import onnx_ir as ir
 from onnxscript.rewriter import MatchResult
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
+from onnxwright.graph.constants import commuted, is_close, number
 from onnxwright.graph.rules import Rule
-from onnxwright.graph.rules.constants import commuted, is_close, number
 from onnxwright.graph.rules.products import Product, produced_by, taken_apart, taken_outside
 from onnxwright.graph.targets import CONTRIB, Operator
 

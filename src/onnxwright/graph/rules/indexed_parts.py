@@ -14,9 +14,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxwright.graph.adding import held
+from onnxwright.graph.constants import array
 from onnxwright.graph.passes import Log
 from onnxwright.graph.rules import Rule
-from onnxwright.graph.rules.constants import array
 from onnxwright.graph.rules.reshapes import spelled
 from onnxwright.graph.sizes import Sizes, sizes_of
 

@@ -15,9 +15,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxwright.graph.adding import held
+from onnxwright.graph.constants import commuted, weight
 from onnxwright.graph.passes import Log
 from onnxwright.graph.rules import Rule
-from onnxwright.graph.rules.constants import commuted, weight
 
 _SPLIT_BY_INPUT = 13
 

@@ -14,8 +14,8 @@ import onnx_ir as ir
 from onnxscript.rewriter import MatchResult
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
+from onnxwright.graph.constants import number
 from onnxwright.graph.rules import Rule
-from onnxwright.graph.rules.constants import number
 
 
 def held_to_zero(replacement: ir.Value) -> MatchResult:

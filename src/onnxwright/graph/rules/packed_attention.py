@@ -12,8 +12,8 @@ import onnx_ir as ir
 from onnxscript.rewriter import MatchResult
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
+from onnxwright.graph.constants import array, weight
 from onnxwright.graph.rules import Rule
-from onnxwright.graph.rules.constants import array, weight
 from onnxwright.graph.sizes import sizes_of
 from onnxwright.graph.targets import CONTRIB, Operator
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from onnxwright.graph.rules.constants import number
+from onnxwright.graph.constants import number
 
 _MOST_DEPTH = 4
 

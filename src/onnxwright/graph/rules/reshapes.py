@@ -14,8 +14,8 @@ import onnx_ir as ir
 from onnxscript.rewriter import MatchResult
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
+from onnxwright.graph.constants import array
 from onnxwright.graph.rules import Rule
-from onnxwright.graph.rules.constants import array
 from onnxwright.graph.sizes import Sizes, sizes_of
 
 

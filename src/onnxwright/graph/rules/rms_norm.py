@@ -12,8 +12,8 @@ import onnx_ir as ir
 from onnxscript.rewriter import MatchResult
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
+from onnxwright.graph.constants import commuted
 from onnxwright.graph.rules import Rule
-from onnxwright.graph.rules.constants import commuted
 from onnxwright.graph.rules.layer_norm import Normed, declined, normalized
 from onnxwright.graph.rules.products import produced_by
 from onnxwright.graph.sizes import sizes_of

@@ -16,9 +16,9 @@ import onnx_ir as ir
 from onnxscript.rewriter import MatchResult
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
+from onnxwright.graph.constants import array, commuted, number
 from onnxwright.graph.rules import Rule
 from onnxwright.graph.rules.attending import Declined
-from onnxwright.graph.rules.constants import array, commuted, number
 from onnxwright.graph.rules.products import produced_by, taken_outside
 from onnxwright.graph.sizes import sizes_of
 from onnxwright.graph.targets import CONTRIB, Operator

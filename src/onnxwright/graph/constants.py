@@ -1,4 +1,4 @@
-"""What rules ask of values: numbers, and weights."""
+"""What rewrites ask of values: numbers that never change, and weights."""
 
 from __future__ import annotations
 
