@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from onnxwright import backends, dtypes, environment
+from onnxwright import backends, environment
 from onnxwright.artifact import Package, is_package
 from onnxwright.engine import ENGINE, LOG, MANIFEST, Engine, EngineManifest, write_engine_manifest
 from onnxwright.errors import BuildError, EngineError, OutOfRangeError, ProfileError, UsageError
@@ -171,6 +171,7 @@ def answer_of(
         BuildError: when it crashes, or takes longer than `seconds`.
         EngineError: when the library can't be used here.
     """
+    from onnxwright.graph.bounding import handed
     from onnxwright.graph.reading import read_model
 
     builder = backends.builder(name)
@@ -180,7 +181,7 @@ def answer_of(
     if wrong:
         return Answer("", refused=wrong)
     operators = tuple(sorted({node.op_type for node in model.graph.all_nodes()}))
-    with _widened(file, model) as (taken, changed):
+    with handed(file, model) as (taken, changed):
         try:
             answer = builder.build(taken, settings, engine, operators=operators, seconds=seconds)
         except CrashError as crash:
@@ -200,22 +201,6 @@ def _with_types_told(answer: Answer, model: onnx_ir.Model) -> Answer:
         for one in answer.refused
     )
     return msgspec.structs.replace(answer, refused=refused)
-
-
-@contextlib.contextmanager
-def _widened(file: Path, model: onnx_ir.Model) -> Iterator[tuple[Path, dict[str, str]]]:
-    """The file to hand to a library, and by name the types that the graph declares for what has others there."""
-    from onnxwright.graph.bounding import widen_boundary
-    from onnxwright.graph.saving import save_model
-
-    changed = {name: dtypes.from_onnx(int(declared)) for name, (declared, _) in widen_boundary(model).items()}
-    if not changed:
-        yield file, {}
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        taken = Path(folder) / file.name
-        save_model(model, taken)
-        yield taken, changed
 
 
 def misreading_of(name: str, file: Path) -> str:
