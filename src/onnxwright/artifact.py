@@ -16,6 +16,7 @@ from onnxwright.errors import EngineError, OutOfRangeError, SourceError, UsageEr
 from onnxwright.files import data_file, digest, is_inside, places
 from onnxwright.manifest import FILE_NAME, SCHEMA, Manifest, Proof, Variant, from_json, to_json
 from onnxwright.nvidia.placed import Placed
+from onnxwright.nvidia.profiles import shaped
 from onnxwright.profile import Profile
 from onnxwright.signature import Signature
 from onnxwright.staging import write_last
@@ -170,15 +171,18 @@ class Package:
         chosen = self._variant(variant)
         proofs = _proofs(chosen)
         name = _first_available(self.manifest.default.engine, proofs) if engine == "auto" else engine
-        backend = backends.engine(name)
+        backends.engine(name)
         if name not in proofs:
             known = ", ".join(proofs) or "none"
             raise EngineError(f"engine '{name}': not proven for this package. Proven: {known}. Use one of these.")
         file = self.proven_file(variant)
         self._check_range(proofs[name])
-        options = Options(threads or environment.cores(), chosen.execution, allows_fallback=allow_fallback)
-        session = backend.prepare(file, options)
-        return PackageSession(session, self.signature, proofs[name])
+        is_built = name in backends.builders()
+        shapes = shaped(self.signature, self.profile.within(proofs[name].range)) if is_built else {}
+        options = Options(
+            threads or environment.cores(), chosen.execution, shapes=shapes, allows_fallback=allow_fallback
+        )
+        return PackageSession(prepared(name, file, options), self.signature, proofs[name])
 
     def engines(self, variant: str | None = None) -> list[str]:
         """Returns the engines with which a variant was proven and that are available here, the default one first.
@@ -219,6 +223,20 @@ class Package:
         missing = [dim for dim in self.signature.dims if dim not in proof.range]
         if missing:
             raise _broken(self.folder, f"its proof has no range for dim '{missing[0]}'")
+
+
+def prepared(name: str, file: Path, options: Options) -> Session:
+    """Loads a graph into an engine; one that is built of it gets the types that it lacks as others.
+
+    Raises:
+        EngineError: when it refuses the graph.
+    """
+    if name not in backends.builders():
+        return backends.engine(name).prepare(file, options)
+    from onnxwright.graph.bounding import handed
+
+    with handed(file) as (taken, declared):
+        return backends.engine(name).prepare(taken, msgspec.structs.replace(options, declared=declared))
 
 
 def is_package(folder: Path) -> bool:

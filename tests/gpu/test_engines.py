@@ -47,6 +47,35 @@ def test_answers_at_any_size_of_any_profile(package, sequence):
     np.testing.assert_allclose(session.run({"x": 2 * x})["y"], 2 * expected, rtol=1e-4, atol=1e-4)
 
 
+VALUES = """<ir_version: 8, opset_import: ["" : 18]>
+counted (float[n, 4] x, int16[n, 4] z) => (float[k, 4] y, double[n, 4] w)
+    <float o = {0}, int64[1] a = {1}, int64[1] f = {0}> {
+    s = ReduceSum <keepdims = 0> (x, a) c = Less (s, o) i = Cast <to = 7> (c) m = ReduceSum <keepdims = 1> (i)
+    y = Slice (x, f, m, f) b = Cast <to = 1> (z) d = Exp (b) w = Cast <to = 11> (d) }"""
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt-rtx"])
+def test_outputs_have_the_size_and_the_type_that_the_graph_gives_them(name, tmp_path):
+    reason = backends.engines()[name].available()
+    if reason is not None:
+        pytest.skip(f"{name}: {reason}")
+    onnx.save(onnx.parser.parse_model(VALUES), tmp_path / "model.onnx")
+    made = ow.convert(
+        tmp_path / "model.onnx", tmp_path / "out", profile={"n": (1, 4, 8)}, engine="onnxruntime", measure=False
+    )
+    session = ow.build(made.folder, engine=name).session()
+    x = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+
+    for sign in (1, -1):
+        feeds = {"x": sign * x, "z": (3 * x).astype(np.int16)}
+        expected, found = made.session(engine="onnxruntime").run(feeds), session.run(feeds)
+        assert {key: (one.shape, one.dtype) for key, one in found.items()} == {
+            key: (one.shape, one.dtype) for key, one in expected.items()
+        }
+        for key in expected:
+            np.testing.assert_allclose(found[key], expected[key], rtol=1e-5, atol=1e-5)
+
+
 def test_tensors_on_the_gpu_are_not_copied(package):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():

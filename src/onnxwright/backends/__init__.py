@@ -54,7 +54,8 @@ class Options(msgspec.Struct, frozen=True):
 
     With `is_thrifty`, it gives memory back after each call, where the runtime can, and is slower for it. `shapes` says
     between which shapes each input lies, for a runtime that builds for them. Where it `allows_fallback`, a runtime for
-    GPUs may compute on the CPU what it has no kernel for.
+    GPUs may compute on the CPU what it has no kernel for. `declared` are the types of inputs and outputs that a session
+    casts from and to, by name, where the file has others than its callers.
     """
 
     threads: int
@@ -62,6 +63,7 @@ class Options(msgspec.Struct, frozen=True):
     is_thrifty: bool = False
     shapes: Shaped = {}
     allows_fallback: bool = False
+    declared: dict[str, str] = {}
 
 
 class Backend(Protocol):

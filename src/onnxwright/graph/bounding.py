@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import onnx_ir as ir
 
+from onnxwright import dtypes
+from onnxwright.graph.reading import read_model
+from onnxwright.graph.saving import save_model
 from onnxwright.graph.typed import infer_types
 
 _SINGLE, _DOUBLE = ir.DataType.FLOAT, ir.DataType.DOUBLE
@@ -83,6 +89,23 @@ def widen_boundary(model: ir.Model) -> dict[str, tuple[ir.DataType, ir.DataType]
             giver.attributes["to"] = ir.AttrInt64("to", int(to))
             value.type = ir.TensorType(to)
     return changed
+
+
+@contextlib.contextmanager
+def handed(file: Path, model: ir.Model | None = None) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The file to hand to TensorRT for another, and by name the types that the other declares for what differs there.
+
+    A model that was read from the file is changed.
+    """
+    model = read_model(file) if model is None else model
+    changed = {name: dtypes.from_onnx(int(declared)) for name, (declared, _) in widen_boundary(model).items()}
+    if not changed:
+        yield file, {}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        taken = Path(folder) / file.name
+        save_model(model, taken)
+        yield taken, changed
 
 
 def _taken(value: ir.Value) -> ir.DataType | None:

@@ -65,7 +65,9 @@ class TensorRt:
             answer = self.build(file, Settings(profiles=profiles), engine)
             if not answer.is_built:
                 raise EngineError(refusal(self.name, answer))
-            return EngineSession(self._library, engine, sha256=digest(file), precision=coarsest(precision_of(file)))
+            declared = {name: dtypes.to_numpy(kind) for name, kind in options.declared.items()}
+            precision = coarsest(precision_of(file))
+            return EngineSession(self._library, engine, sha256=digest(file), precision=precision, declared=declared)
 
 
 def precision_of(file: Path) -> dict[str, int]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 from msgspec.structs import replace
 
-from onnxwright import backends, environment
+from onnxwright import environment
 from onnxwright.approach import Approach
+from onnxwright.artifact import prepared
 from onnxwright.backends import Options, Ran, Session
 from onnxwright.engine import EngineManifest
 from onnxwright.errors import EngineError, RepairError, RouteError
@@ -259,7 +260,7 @@ def prepare(
             refusals[name] = misread
             continue
         try:
-            sessions[name] = backends.engine(name).prepare(file, options)
+            sessions[name] = prepared(name, file, options)
         except EngineError as refusal:
             refusals[name] = str(refusal)
     return sessions, refusals

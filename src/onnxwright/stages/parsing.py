@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from onnxwright import backends, dtypes
+from onnxwright import backends
 from onnxwright.errors import BuildError
 from onnxwright.nvidia.asking import SECONDS, CrashError
 from onnxwright.nvidia.backend import TensorRt, refusal
@@ -36,6 +34,7 @@ def answer_of(
         BuildError: when it crashes, or takes longer than `seconds`.
         EngineError: when the library can't be used here.
     """
+    from onnxwright.graph.bounding import handed
     from onnxwright.graph.reading import read_model
 
     builder = backends.builder(name)
@@ -45,7 +44,7 @@ def answer_of(
     if wrong:
         return Answer("", refused=wrong)
     operators = tuple(sorted({node.op_type for node in model.graph.all_nodes()}))
-    with _widened(file, model) as (taken, changed):
+    with handed(file, model) as (taken, changed):
         try:
             answer = builder.build(taken, settings, engine, operators=operators, seconds=seconds)
         except CrashError as crash:
@@ -65,22 +64,6 @@ def _with_types_told(answer: Answer, model: onnx_ir.Model) -> Answer:
         for one in answer.refused
     )
     return msgspec.structs.replace(answer, refused=refused)
-
-
-@contextlib.contextmanager
-def _widened(file: Path, model: onnx_ir.Model) -> Iterator[tuple[Path, dict[str, str]]]:
-    """The file to hand to a library, and by name the types that the graph declares for what has others there."""
-    from onnxwright.graph.bounding import widen_boundary
-    from onnxwright.graph.saving import save_model
-
-    changed = {name: dtypes.from_onnx(int(declared)) for name, (declared, _) in widen_boundary(model).items()}
-    if not changed:
-        yield file, {}
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        taken = Path(folder) / file.name
-        save_model(model, taken)
-        yield taken, changed
 
 
 def misreading_of(name: str, file: Path) -> str:

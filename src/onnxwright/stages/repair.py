@@ -221,7 +221,8 @@ def _answers(bench: Workbench, outcomes: Sequence[Outcome], *, is_idle: bool = F
 def _was_idle(outcomes: Sequence[Outcome]) -> bool:
     """Whether the last repair has changed nothing that is known: what answers that waits without it.
 
-    It has left everything that Python decides, and shows no more; or it has failed as was failed before it.
+    It has left everything that Python decides, and shows no more, nor do engines refuse anything else; or it has failed
+    as was failed before it.
     """
     *before, last = outcomes
     without = replace(last.approach, fixes=last.approach.fixes[:-1])
@@ -229,7 +230,7 @@ def _was_idle(outcomes: Sequence[Outcome]) -> bool:
 
 
 def _is_no_better(last: Outcome, one: Outcome) -> bool:
-    if _decided(one) != _decided(last):
+    if _decided(one) != _decided(last) or one.refusals != last.refusals:
         return False
     if not last.proofs:
         return not one.proofs and _ADDRESS.sub("", one.journal.message) == _ADDRESS.sub("", last.journal.message)
