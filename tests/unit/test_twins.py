@@ -6,6 +6,7 @@ import functools
 import pytest
 import torch
 from torch import nn
+from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
 from torch.nn import functional
 
 from onnxwright.errors import RouteError
@@ -49,6 +50,52 @@ ENDLESS = torch.tensor([[-torch.inf, -torch.inf, 1.0], [torch.inf, 2.0, torch.in
 CELLS = {"gru_cell": nn.GRUCell, "lstm_cell": nn.LSTMCell, "rnn_cell": nn.RNNCell}
 
 ROWS, GROUPS = torch.arange(28.0).reshape(7, 4) / 7, torch.arange(96.0).reshape(3, 4, 8) / 9
+
+
+class Doubled(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return 2 * x, x.sum()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+
+class Tripled(Doubled):
+    """Says itself what `vmap` makes of it."""
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def vmap(info, in_dims, x):
+        return (3 * x, x.sum()), (in_dims[0], None)
+
+
+class Squared(torch.autograd.Function):
+    """Has a gradient that its operators don't have."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return x * x
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 7 * gradient * ctx.saved_tensors[0]
+
+
+def looked_up(place):
+    with TransformGetItemToIndex():
+        return torch.vmap(torch.vmap(lambda row, column: MASK[0, 0][row, column], (None, 0)), (0, None))(place, place)
+
 
 # Of each twin: calls of the operator, by what a user writes.
 CALLS = {
@@ -346,6 +393,12 @@ CALLS = {
         lambda: torch.floor_divide(X, X.flip(0)),
         lambda: torch.arange(-9, 9) // 4,
         lambda: torch.tensor([1.0, -1.0, 0.0]) // 0.0,
+    ],
+    "custom_function": [
+        torch.no_grad()(lambda: torch.vmap(Doubled.apply, in_dims=1, out_dims=(1, 0))(X[0, 0])),
+        torch.no_grad()(lambda: torch.vmap(Tripled.apply)(X[0, 0])),
+        torch.no_grad()(lambda: looked_up(torch.tensor([3, 0, 16]))),
+        lambda: torch.func.grad(lambda x: Squared.apply(x).sum())(X),
     ],
     "is_nonzero": [lambda: torch.is_nonzero(X[0, 0, :1, 0]), lambda: torch.is_nonzero((X > 100).any())],
     "allclose": [
