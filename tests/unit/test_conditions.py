@@ -194,3 +194,31 @@ def test_a_size_that_stays_one_is_not_taken_as_a_number(decide):
     source = asked_by(decide)
 
     assert not ask(source.module, source.sampler, source.profile, source.traced, seconds=20.0).taken
+
+
+UNLIKE = {
+    "an instance": lambda x: isinstance(x.shape[1], int) and x.shape[1] == 200,
+    "outside of a trace": lambda x: not torch.compiler.is_compiling() and not is_fake(x) and x.size(1) * 2 + 1 == 401,
+    "together": lambda x: not is_fake(x) and x.shape[0] + x.shape[1] == 213 and x.shape[0] == 13,
+}
+
+
+def is_fake(x):
+    return isinstance(x, torch._subclasses.FakeTensor)
+
+
+@pytest.mark.parametrize("decide", UNLIKE.values(), ids=UNLIKE)
+def test_what_is_asked_on_real_tensors_alone_is_found(decide):
+    source = asked_by(decide)
+
+    assert any(one["sequence"] == 200 for one in tried(source))
+
+
+def test_a_size_that_is_also_fixed_is_not_taken_for_a_dim():
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return x * 2.0 if not is_fake(x) and x.shape[2] == 16 else x
+
+    source = load(Fixed(), example_inputs={"x": torch.rand(2, 16, 16)}, dims=DIMS)
+
+    assert tried(source) == ()

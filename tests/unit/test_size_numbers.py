@@ -38,13 +38,21 @@ def test_a_part_of_a_size_is_counted_in_doubles():
     model = parsed()
     assert answered(model, 100)[0] == 29
 
-    assert computed_as_python_does(model, {"long", "some"}, [0.29]) == 2
+    assert computed_as_python_does(model, [0.29], {"long", "some"}) == 2
 
     count, is_long, y = answered(model, 100)
     assert count == int(100 * 0.29) == 28
     assert is_long
     assert y.dtype == np.float32
     np.testing.assert_allclose(y, np.full((100, 4), 58.0), rtol=1e-6)
+
+
+def test_all_that_comes_from_sizes_alone_is_meant_without_names():
+    model = ir.from_proto(onnx.parser.parse_model(GRAPH))
+
+    assert computed_as_python_does(model, [0.29]) == 2
+
+    assert answered(model, 100)[0] == 28
 
 
 @pytest.mark.parametrize(
@@ -55,7 +63,7 @@ def test_a_part_of_a_size_is_counted_in_doubles():
 def test_what_may_be_meant_in_float32_stays(names, numbers):
     model = parsed()
 
-    computed_as_python_does(model, names, numbers)
+    computed_as_python_does(model, numbers, names)
 
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     assert answered(model, 100)[0] == 29
@@ -66,7 +74,7 @@ def test_a_number_that_is_an_output_keeps_its_type():
     some = next(node.outputs[0] for node in model.graph if node.outputs[0].name == "some")
     model.graph.outputs.append(some)
 
-    computed_as_python_does(model, {"long", "some"}, [0.29])
+    computed_as_python_does(model, [0.29], {"long", "some"})
 
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     *_, last = answered(model, 100)

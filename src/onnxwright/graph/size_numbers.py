@@ -15,23 +15,26 @@ _COMPUTING: Final = {
     *("Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Neg", "Abs", "Floor", "Ceil", "Round", "Mod", "Max", "Min"),
     *("Identity", "Trunc", "Exp", "Log"),
 }
+_LEADING: Final = _COMPUTING | {"Cast", "Gather", "Squeeze"}
 _ASKING: Final = {"Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal"}
 
 
-def computed_as_python_does(model: ir.Model, names: Collection[str], numbers: Iterable[float]) -> int:
+def computed_as_python_does(model: ir.Model, numbers: Iterable[float], names: Collection[str] | None = None) -> int:
     """Has numbers computed from sizes be doubles, and returns how many.
 
-    `names` are the values that stand for such numbers, and `numbers` what they are computed with, which the graph
-    holds in float32: where two are one there, what is computed with it stays as it is.
+    `names` are the values that stand for such numbers; without them, all that is computed from sizes alone. `numbers`
+    are what they are computed with, which the graph holds in float32: where two are one there, what is computed with it
+    stays as it is.
     """
     exact = _exact(numbers)
+    names = _computed_from_sizes(model) if names is None else names
     wide: dict[ir.Value, ir.Value | None] = {}
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
         if node.op_type == "Cast" and not node.domain and _begins(node, names):
             node.attributes["to"] = ir.AttrInt64("to", ir.DataType.DOUBLE)
             _widen(node.outputs[0], wide)
         elif any(value in wide for value in node.inputs):
-            _follow(node, wide, names, exact)
+            _follow(node, wide, exact)
     for graph in model.graphs():
         for value in [one for one in graph.outputs if one in wide]:
             _keep_output(graph, value)
@@ -46,15 +49,28 @@ def _exact(numbers: Iterable[float]) -> dict[np.float32, float]:
     return {short: next(iter(several)) for short, several in found.items() if len(several) == 1}
 
 
+def _computed_from_sizes(model: ir.Model) -> set[str]:
+    """The names of the values that nothing but shapes and constants lead to."""
+    found = set[ir.Value]()
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        given = [value for value in node.inputs if value is not None]
+        others = [value for value in given if value not in found and ir.convenience.get_const_tensor(value) is None]
+        if node.op_type == "Shape" or (node.op_type in _LEADING and not others and len(given) > 0):
+            found |= set(node.outputs)
+    return {value.name for value in found if value.name}
+
+
 def _begins(node: ir.Node, names: Collection[str]) -> bool:
     """Whether a node makes a float of a size."""
     given, made = node.inputs[0], node.outputs[0]
-    is_whole = given is not None and given.dtype == ir.DataType.INT64
-    return is_whole and made.name in names and made.dtype == ir.DataType.FLOAT and _is_number(made)
+    is_whole = given is not None and given.dtype in (ir.DataType.INT64, None)
+    is_float = node.attributes.get_int("to", 0) == ir.DataType.FLOAT
+    return is_whole and is_float and made.name in names and _is_number(made)
 
 
 def _is_number(value: ir.Value) -> bool:
-    return value.shape is not None and len(value.shape) == 0
+    """Whether a value has no axes, as far as is known."""
+    return value.shape is None or len(value.shape) == 0
 
 
 def _widen(value: ir.Value, wide: dict[ir.Value, ir.Value | None]) -> None:
@@ -65,25 +81,18 @@ def _widen(value: ir.Value, wide: dict[ir.Value, ir.Value | None]) -> None:
 def _follow(
     node: ir.Node,
     wide: dict[ir.Value, ir.Value | None],
-    names: Collection[str],
     exact: Mapping[np.float32, float],
 ) -> None:
     """Widens what is computed of wide numbers; anything else is handed them as they were."""
     doubles = {value: _double(value, exact) for value in node.inputs if value is not None and value not in wide}
     if node.op_type == "Cast":
         return
-    if not (_computes(node, names) or node.op_type in _ASKING) or None in doubles.values():
+    if node.domain or node.op_type not in _COMPUTING | _ASKING or None in doubles.values():
         _replace(node, {value: _narrowed(value, wide) for value in node.inputs if value in wide})
         return
     _replace(node, {value: _constant(node, number) for value, number in doubles.items()})
     if node.op_type not in _ASKING:
         _widen(node.outputs[0], wide)
-
-
-def _computes(node: ir.Node, names: Collection[str]) -> bool:
-    """Whether a node makes a number that stands for one of Python's."""
-    made = node.outputs[0]
-    return not node.domain and node.op_type in _COMPUTING and _is_number(made) and made.name in names
 
 
 def _replace(node: ir.Node, replaced: Mapping[ir.Value, ir.Value]) -> None:

@@ -128,15 +128,15 @@ def _assumed(program: torch.export.ExportedProgram, task: Task) -> Iterator[Cond
         yield from translated(environment, placed, symbols)
 
 
-def _size_numbers(program: torch.export.ExportedProgram) -> tuple[set[str], list[float]]:
-    """The names of floats that are computed from sizes, and the floats that sizes are computed with."""
+def _size_numbers(program: torch.export.ExportedProgram) -> tuple[list[float], set[str]]:
+    """The floats that sizes are computed with, and the names of floats that are computed from sizes."""
     graphs = [part.graph for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule)]
     nodes = [node for graph in graphs for node in graph.nodes]
     symbolic = [
         node for node in nodes if isinstance(node.meta.get("val"), (torch.SymFloat, torch.SymInt, torch.SymBool))
     ]
     names = {node.name for node in symbolic if isinstance(node.meta["val"], torch.SymFloat)}
-    return names, [one for node in symbolic for one in node.args if isinstance(one, float)]
+    return [one for node in symbolic for one in node.args if isinstance(one, float)], names
 
 
 def _lost(program: torch.export.ExportedProgram, task: Task) -> dict[str, Finding]:

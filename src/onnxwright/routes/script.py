@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 
 from onnxwright.errors import RouteError
+from onnxwright.graph.size_numbers import computed_as_python_does
 from onnxwright.pytorch.modules import TensorFunction
 from onnxwright.routes import Exported, Route, Task, conformed, silence, told
 from onnxwright.routes.trace import ROUTE as TRACE
@@ -31,7 +35,17 @@ class Script(Route):
             except Exception as problem:  # the compiler raises types of its own, and whatever `inspect` raises
                 raise RouteError(told(problem)) from problem
         function = TensorFunction(compiled, task.signature.input_names, task.signature.output_names)
-        return conformed(traced(function, task), task)
+        model = traced(function, task)
+        computed_as_python_does(model, _numbers(compiled))
+        return conformed(model, task)
+
+
+def _numbers(compiled: Any) -> Iterator[float]:
+    """The floats that stand in what was compiled, in all its methods."""
+    for node in compiled.inlined_graph.findAllNodes("prim::Constant"):
+        value = node.output().toIValue()
+        if isinstance(value, float):
+            yield value
 
 
 ROUTE = Script()

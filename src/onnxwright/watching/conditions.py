@@ -18,6 +18,7 @@ import operator
 import re
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, MappingProxyType, SimpleNamespace
@@ -32,6 +33,7 @@ from onnxwright.manifest import Proof
 from onnxwright.profile import Profile
 from onnxwright.proof.box import distance
 from onnxwright.proof.lattice import Sizes, thinned, volume
+from onnxwright.pytorch.labelled import sizes_labelled
 from onnxwright.pytorch.lines import NOWHERE, Line, Place, Whereabouts, lines_of, noting_lines
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, tolerated
 from onnxwright.pytorch.remembered import Reading, recalling, remembering
@@ -174,9 +176,9 @@ def ask(module: nn.Module, sampler: Sampler, profile: Profile, start: Mapping[st
             break
         base = waiting.pop(0)
         with uncached(module):  # as in an export: a cache would ask for numbers
-            walks.append(list(walks_at(module, sampler, base)))
+            walks.append([*walks_at(module, sampler, base), eager_walk(module, sampler, base)])
         for condition, before in itertools.chain.from_iterable(map(_in_order, walks[-1])):
-            if condition not in asked:
+            if condition not in asked and not _is_known(condition, asked, profile):
                 asked[condition] = None
                 turned = other_side(condition, base, profile)
                 within = other_side(condition, base, profile, before) if before else []
@@ -188,6 +190,14 @@ def ask(module: nn.Module, sampler: Sampler, profile: Profile, start: Mapping[st
     taken = {dim: finding for walk in every for dim, finding in walk.taken.items()}
     silent = {dim: finding for walk in every for dim, finding in walk.silent.items()}
     return Asked(tuple(asked), tuple(found[1:]), walks[0][0].is_whole, lines, taken, silent)
+
+
+def _is_known(condition: Condition, asked: Iterable[Condition], profile: Profile) -> bool:
+    """Whether a question was asked in other words at its line, or its reverse."""
+    alike = [one for one in asked if one.place == condition.place and set(one.dims) == set(condition.dims)]
+    points = list(_grid(condition.dims, dict(profile.least), profile)) if alike else []
+    answers = [condition.holds(point) for point in points]
+    return any([one.holds(point) for point in points] in (answers, [not answer for answer in answers]) for one in alike)
 
 
 def _in_order(walk: Walk) -> Iterator[tuple[Condition, tuple[Condition, ...]]]:
@@ -224,6 +234,24 @@ def walks_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int]) -> I
     )
     for readings in ways:
         yield conditions_at(module, sampler, sizes, readings)
+
+
+def eager_walk(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int]) -> Walk:
+    """Runs the module as users do, on real tensors, and returns what it asks of sizes, known by their numbers."""
+    whereabouts, found = Whereabouts(module), dict[Condition, None]()
+    fixed = {dim for spec in sampler.signature.inputs for dim in spec.shape if isinstance(dim, int)}
+    several = Counter(sizes.values())
+    dims = {size: dim for dim, size in sizes.items() if size > 1 and several[size] == 1 and size not in fixed}
+    sample = [to_tensor(array) for array in sampler.draw(sizes).values()]
+    function = TensorFunction(module, sampler.signature.input_names)
+
+    def note(code: str) -> None:
+        asked = tuple(dim for dim in sizes if f"dims[{dim!r}]" in code)
+        found.setdefault(Condition(code, asked, whereabouts.place))
+
+    with Pristine(module), evaluation(module), whereabouts, torch.no_grad(), tolerated(), sizes_labelled(dims, note):
+        function(*sample)
+    return Walk(tuple(found), is_whole=True)
 
 
 def _ways(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int]) -> Iterator[list[Reading]]:
