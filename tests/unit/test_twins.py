@@ -400,6 +400,26 @@ CALLS = {
         torch.no_grad()(lambda: looked_up(torch.tensor([3, 0, 16]))),
         lambda: torch.func.grad(lambda x: Squared.apply(x).sum())(X),
     ],
+    "lgamma": [
+        lambda: torch.lgamma(8 * X),
+        lambda: torch.Tensor.lgamma(X[0].abs() * 30 + 0.01),
+        lambda: torch.special.gammaln(torch.tensor([1.0, 2.0, 0.5, 0.0, -1.0, -2.5, 7.99, 8.0, 1e5, 1e-5])),
+        lambda: torch.lgamma(X.double()),
+    ],
+    "digamma": [
+        lambda: torch.digamma(X[0] + 5),
+        lambda: torch.special.psi(torch.tensor([1.0, 2.0, 0.5, 0.0, -0.5, -2.5, 7.99, 8.0, 1e5, 1e-3])),
+        lambda: torch.Tensor.digamma(X.abs() + 0.1),
+    ],
+    "erfinv": [
+        lambda: torch.erfinv(X.tanh()),
+        lambda: torch.special.erfinv(torch.tensor([0.0, 0.5, -0.999, 0.99999, 1.0, -1.0, 1e-6])),
+    ],
+    "i0": [lambda: torch.i0(3 * X) / 100, lambda: torch.special.i0(torch.tensor([0.0, 3.75, -3.74, 1e-4]))],
+    "matrix_exp": [
+        lambda: torch.matrix_exp(X[0, :, :4, :4]),
+        lambda: torch.linalg.matrix_exp(X[..., :3, :3].double() * torch.tensor([0.0, 0.01, 4.0])[None, :, None, None]),
+    ],
     "is_nonzero": [lambda: torch.is_nonzero(X[0, 0, :1, 0]), lambda: torch.is_nonzero((X > 100).any())],
     "allclose": [
         lambda: torch.allclose(X, X + 1e-9),
