@@ -201,12 +201,16 @@ def _storages(values: Iterable[Any]) -> Iterator[torch.UntypedStorage]:
 
 
 def _storage(value: Any) -> torch.UntypedStorage | None:
-    """The memory of a tensor, asked for past the methods that are watched; sparse tensors have none of their own."""
+    """The memory of a tensor, asked for past the methods that are watched; sparse tensors have none of their own.
+
+    What the user has put between functions and tensors isn't asked either: it may come back here.
+    """
     if not isinstance(value, Tensor) or value.layout is not torch.strided:
         return None
     if torch._C._functorch.is_functorch_wrapped_tensor(value):
         return _storage(torch._C._functorch.get_unwrapped(value))
-    return torch._C.TensorBase.untyped_storage(value)
+    with torch._C.DisableTorchFunction():
+        return torch._C.TensorBase.untyped_storage(value)
 
 
 class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
