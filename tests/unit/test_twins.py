@@ -415,7 +415,25 @@ CALLS = {
         lambda: torch.erfinv(X.tanh()),
         lambda: torch.special.erfinv(torch.tensor([0.0, 0.5, -0.999, 0.99999, 1.0, -1.0, 1e-6])),
     ],
-    "i0": [lambda: torch.i0(3 * X) / 100, lambda: torch.special.i0(torch.tensor([0.0, 3.75, -3.74, 1e-4]))],
+    "logaddexp": [
+        lambda: torch.logaddexp(9 * X, -X),
+        lambda: X.logaddexp(X[0]),
+        lambda: torch.logaddexp(
+            torch.tensor([torch.inf, -torch.inf, -torch.inf, 2.0]),
+            torch.tensor([torch.inf, -torch.inf, 1.0, torch.nan]),
+        ),
+    ],
+    "xlogy": [
+        lambda: torch.xlogy(X.relu(), X.abs()),
+        lambda: X.xlogy(other=X[0].abs() + 1),
+        lambda: torch.special.xlogy(torch.tensor([0.0, 0.0, 0.0, 1.0]), torch.tensor([torch.nan, -1.0, 0.0, 0.0])),
+        lambda: torch.xlogy(PLACES, X.abs() + 1),
+    ],
+    "i0": [
+        lambda: torch.i0(torch.tensor([88.0, 90.0, 1e20])),
+        lambda: torch.i0(3 * X) / 100,
+        lambda: torch.special.i0(torch.tensor([0.0, 3.75, -3.74, 1e-4])),
+    ],
     "matrix_exp": [
         lambda: torch.matrix_exp(X[0, :, :4, :4]),
         lambda: torch.linalg.matrix_exp(X[..., :3, :3].double() * torch.tensor([0.0, 0.01, 4.0])[None, :, None, None]),

@@ -27,7 +27,8 @@ def _i0(input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         near = factor + near * (x / 3.75) ** 2
     for factor in _FAR[1:]:
         far = factor + far * 3.75 / x.clamp(min=3.75)
-    far = far * torch.exp(x) / torch.sqrt(x.clamp(min=3.75))
+    grown = torch.exp(input.abs()).to(torch.float64)  # PyTorch's is infinite where this is
+    far = far * grown / torch.sqrt(x.clamp(min=3.75))
     return torch.where(x < 3.75, near, far).to(input.dtype)
 
 
