@@ -465,7 +465,7 @@ def test_a_twin_answers_what_the_operator_answers(name, number):
     torch.manual_seed(0)
     expected = leaves(call())
 
-    with standing_in({name: twins()[name]}):
+    with standing_in({name: twins()[name]}, held_by=[Counting()]):
         torch.manual_seed(0)
         answered = leaves(call())
 
@@ -489,7 +489,7 @@ def test_calls_reach_the_twin_that_is_held_against_its_operator(name):
 
     twin = twins()[name]
     watched = dataclasses.replace(twin, compute=functools.wraps(twin.compute)(noting))
-    with standing_in({name: watched}):
+    with standing_in({name: watched}, held_by=[Counting()]):
         for call in CALLS[name]:
             call()
 

@@ -42,7 +42,8 @@ class Script(Route):
 
 def _numbers(compiled: Any) -> Iterator[float]:
     """The floats that stand in what was compiled, in all its methods."""
-    for node in compiled.inlined_graph.findAllNodes("prim::Constant"):
+    graph = compiled.inlined_graph  # its nodes are gone with it
+    for node in graph.findAllNodes("prim::Constant"):
         value = node.output().toIValue()
         if isinstance(value, float):
             yield value
