@@ -9,7 +9,7 @@ from torch import nn
 
 from onnxwright.pytorch.lines import Line
 from onnxwright.stages.load import load
-from onnxwright.watching.conditions import ask, conditions_at
+from onnxwright.watching.walking import ask, conditions_at
 
 DIMS = {"x": {0: "batch", 1: "sequence"}}
 

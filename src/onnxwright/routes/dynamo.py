@@ -25,7 +25,8 @@ from onnxwright.routes import Exported, Route, Task, conformed, noting, silence,
 from onnxwright.routes.fake_quantization import followed, translations
 from onnxwright.routes.trace import sizes_taken
 from onnxwright.signature import Signature
-from onnxwright.watching.conditions import Condition, translated
+from onnxwright.watching.conditions import Condition
+from onnxwright.watching.walking import translated
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _NOT_NEGATIVE = re.compile(r"u\d+ >= 0")

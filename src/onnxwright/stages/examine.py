@@ -40,7 +40,7 @@ def asked_of(source: Source) -> Asked | None:
     """What the module's own code asks of sizes, as far as it can be followed."""
     if source.module is None or not source.profile:
         return None
-    from onnxwright.watching.conditions import ask
+    from onnxwright.watching.walking import ask
 
     return ask(source.module, source.sampler, source.profile, source.traced, _ASKING_SECONDS)
 

@@ -1,54 +1,29 @@
-"""What a module's code asks of its sizes, so that a proof tries sizes on both sides of every question.
-
-The module runs on fake tensors with symbolic sizes; each branch, comparison or conversion that depends on a size leaves
-a condition. Sizes at which one turns out otherwise are found by evaluating it over the profile, and the module is run
-again from there, since its code may ask something else on the other side. Where its code reads values, which fake
-tensors have none of, it is told what it read of real ones.
-"""
+"""Questions about sizes, as Python of dims: what they answer, and at which sizes another thing."""
 
 from __future__ import annotations
 
 import ast
-import contextlib
 import functools
 import itertools
-import logging
 import math
 import operator
 import re
-import time
-import warnings
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import CodeType, MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import nn
 
 from onnxwright.findings import Finding
 from onnxwright.manifest import Proof
 from onnxwright.profile import Profile
 from onnxwright.proof.box import distance
 from onnxwright.proof.lattice import Sizes, thinned, volume
-from onnxwright.pytorch.labelled import sizes_labelled
-from onnxwright.pytorch.lines import NOWHERE, Line, Place, Whereabouts, lines_of, noting_lines
-from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, tolerated
-from onnxwright.pytorch.remembered import Reading, recalling, remembering
-from onnxwright.pytorch.session import to_tensor
-from onnxwright.pytorch.uncached import uncached
-from onnxwright.samples import Sampler
-from onnxwright.signature import Signature
-from onnxwright.watching.taking import Taking, by_dim
+from onnxwright.pytorch.lines import NOWHERE, Line, Place
 
-_MOST_RUNS = 12
-_MOST_WAYS = 6
 _MOST_POINTS = 40_000
 _MOST_AT_ONCE = 4_000_000
 _MOST_TURNED = 4096
-_MACHINERY = ("_subclasses", "_prims", "_prims_common", "_refs", "_decomp", "_meta_registrations", "_library", "fx")
 _SYMBOLIC = SimpleNamespace(sym_float=float, sym_int=int, sym_max=max, sym_min=min, sym_not=operator.not_)
 """What PyTorch's functions of symbolic numbers make of plain ones."""
 _NAMES = {
@@ -114,7 +89,7 @@ def asking(text: str, dims: Iterable[str]) -> Condition:
     known = [dim for dim in dims if re.search(rf"\b{re.escape(dim)}\b", text)]
     if not known:
         raise ValueError(f"`{text}` asks about none of the dims")
-    code = _replaced(text, {dim: f"dims[{dim!r}]" for dim in known})
+    code = renamed(text, {dim: f"dims[{dim!r}]" for dim in known})
     try:
         tree = ast.parse(code, mode="eval")
     except SyntaxError as problem:
@@ -165,230 +140,12 @@ class Asked(NamedTuple):
         return self._replace(conditions=(*self.conditions, *fresh), sizes=(*self.sizes, *sizes))
 
 
-def ask(module: nn.Module, sampler: Sampler, profile: Profile, start: Mapping[str, int], seconds: float) -> Asked:
-    """Runs the module at the traced sizes, and from there wherever its code takes another way."""
-    deadline = time.monotonic() + seconds
-    waiting, found = [dict(start)], [dict(start)]
-    asked: dict[Condition, None] = {}
-    walks: list[list[Walk]] = []
-    for _ in range(_MOST_RUNS):
-        if not waiting or (walks and time.monotonic() > deadline):
-            break
-        base = waiting.pop(0)
-        with uncached(module):  # as in an export: a cache would ask for numbers
-            walks.append([*walks_at(module, sampler, base), eager_walk(module, sampler, base)])
-        for condition, before in itertools.chain.from_iterable(map(_in_order, walks[-1])):
-            if condition not in asked and not _is_known(condition, asked, profile):
-                asked[condition] = None
-                turned = other_side(condition, base, profile)
-                within = other_side(condition, base, profile, before) if before else []
-                fresh = [sizes for sizes in _distinct([*within, *turned]) if sizes not in found]
-                found += fresh
-                waiting += fresh[:1]
-    every = list(itertools.chain.from_iterable(walks))
-    lines = frozenset[Line]().union(*(walk.lines for walk in every))
-    taken = {dim: finding for walk in every for dim, finding in walk.taken.items()}
-    silent = {dim: finding for walk in every for dim, finding in walk.silent.items()}
-    return Asked(tuple(asked), tuple(found[1:]), walks[0][0].is_whole, lines, taken, silent)
-
-
-def _is_known(condition: Condition, asked: Iterable[Condition], profile: Profile) -> bool:
-    """Whether a question was asked in other words at its line, or its reverse."""
+def is_known(condition: Condition, asked: Iterable[Condition], profile: Profile) -> bool:
+    """Says whether a question was asked in other words at its line, or its reverse."""
     alike = [one for one in asked if one.place == condition.place and set(one.dims) == set(condition.dims)]
     points = list(_grid(condition.dims, dict(profile.least), profile)) if alike else []
     answers = [condition.holds(point) for point in points]
     return any([one.holds(point) for point in points] in (answers, [not answer for answer in answers]) for one in alike)
-
-
-def _in_order(walk: Walk) -> Iterator[tuple[Condition, tuple[Condition, ...]]]:
-    """Each condition of a walk, with those that were met before it."""
-    return ((condition, walk.conditions[:place]) for place, condition in enumerate(walk.conditions))
-
-
-def _distinct(many: Iterable[Sizes]) -> list[Sizes]:
-    return list({tuple(sizes.items()): sizes for sizes in many}.values())
-
-
-class Walk(NamedTuple):
-    """One run on symbolic sizes: the conditions that it met, and whether it came to the end of the code."""
-
-    conditions: tuple[Condition, ...]
-    is_whole: bool
-    lines: frozenset[Line] = frozenset()
-    """Where it came past, as far as that was watched."""
-    stopped: frozenset[Line] = frozenset()
-    """Where it was stopped."""
-    taken: Mapping[str, Finding] = MappingProxyType({})
-    """Where Python made numbers of sizes, by dim."""
-    silent: Mapping[str, Finding] = MappingProxyType({})
-    """Where it did so and nothing was assumed of the size."""
-
-
-def walks_at(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int]) -> Iterator[Walk]:
-    """Runs the module on symbolic sizes from given ones; where values stop it, on each way that samples go by them."""
-    walk = conditions_at(module, sampler, sizes)
-    ways = [] if walk.is_whole else list(_ways(module, sampler, sizes))
-    # A tensor without values asks how many it has before it says so.
-    yield walk._replace(
-        conditions=tuple(one for one in walk.conditions if one.place.line not in walk.stopped or not ways)
-    )
-    for readings in ways:
-        yield conditions_at(module, sampler, sizes, readings)
-
-
-def eager_walk(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int]) -> Walk:
-    """Runs the module as users do, on real tensors, and returns what it asks of sizes, known by their numbers."""
-    whereabouts, found = Whereabouts(module), dict[Condition, None]()
-    fixed = {dim for spec in sampler.signature.inputs for dim in spec.shape if isinstance(dim, int)}
-    several = Counter(sizes.values())
-    dims = {size: dim for dim, size in sizes.items() if size > 1 and several[size] == 1 and size not in fixed}
-    sample = [to_tensor(array) for array in sampler.draw(sizes).values()]
-    function = TensorFunction(module, sampler.signature.input_names)
-
-    def note(code: str) -> None:
-        asked = tuple(dim for dim in sizes if f"dims[{dim!r}]" in code)
-        found.setdefault(Condition(code, asked, whereabouts.place))
-
-    with Pristine(module), evaluation(module), whereabouts, torch.no_grad(), tolerated(), sizes_labelled(dims, note):
-        function(*sample)
-    return Walk(tuple(found), is_whole=True)
-
-
-def _ways(module: nn.Module, sampler: Sampler, sizes: Mapping[str, int]) -> Iterator[list[Reading]]:
-    """What Python reads of samples of all regimes, where it decides otherwise than before."""
-    known = set[tuple[tuple[str, bool | None], ...]]()
-    function = TensorFunction(module, sampler.signature.input_names)
-    for values in sampler.regimes:
-        sample = [to_tensor(array) for array in sampler.draw(sizes, values).values()]
-        with Pristine(module), evaluation(module), torch.no_grad(), tolerated(), remembering() as readings:
-            function(*sample)
-        decided = tuple(reading.decided for reading in readings)
-        if decided not in known and len(known) < _MOST_WAYS:
-            known.add(decided)
-            yield readings
-
-
-def conditions_at(
-    module: nn.Module, sampler: Sampler, sizes: Mapping[str, int], readings: Sequence[Reading] | None = None
-) -> Walk:
-    """Returns the conditions on sizes that the module meets when it runs at given ones; as far as fake tensors go.
-
-    With readings, Python is told these where fake tensors have no values, and the lines that it comes past are noted.
-    """
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.fx.experimental.symbolic_shapes import ShapeEnv
-
-    signature = sampler.signature
-    function = TensorFunction(module, signature.input_names, signature.output_names)
-    environment = ShapeEnv(specialize_zero_one=False, duck_shape=False)
-    mode = FakeTensorMode(shape_env=environment, allow_non_fake_inputs=True)
-    mode.cache_enabled = False  # keys of symbolic sizes cost more than they save in one run
-    fakes, symbols = _fake(mode, signature, sampler.draw(sizes))
-    whereabouts = Whereabouts(module)
-    environment.guards = guards = _Placed(whereabouts)
-    taking = Taking(fakes, whereabouts)
-    lines, stopped, is_whole = set[Line](), frozenset[Line](), False
-    with (
-        Pristine(module),
-        evaluation(module),
-        whereabouts,
-        unlogged(),
-        mode,
-        torch.no_grad(),
-        contextlib.ExitStack() as on,
-    ):
-        if readings is not None:
-            on.enter_context(recalling(readings))
-            on.enter_context(noting_lines(lines))
-        on.enter_context(taking)
-        try:
-            function(*fakes)
-            is_whole = True
-        except (Exception, SystemExit) as problem:  # noqa: BLE001 - a user's forward may raise anything
-            # What can't run on fake tensors (numpy, say) ends the run; the conditions until then count.
-            stopped = frozenset(lines_of(problem))
-    found = dict.fromkeys(translated(environment, zip(guards, guards.places, strict=True), symbols))
-    names = _named(environment, symbols)
-    silent = by_dim((one for one in taking.found if one.is_silent), names)
-    return Walk(tuple(found), is_whole, frozenset(lines - stopped), stopped, by_dim(taking.found, names), silent)
-
-
-class _Placed(list[Any]):
-    """Guards, each with the place at which it was asked."""
-
-    def __init__(self, whereabouts: Whereabouts):
-        super().__init__()
-        self.places: list[Place] = []
-        self._whereabouts = whereabouts
-
-    def append(self, guard: Any) -> None:
-        super().append(guard)
-        self.places.append(self._whereabouts.place)
-
-
-@contextlib.contextmanager
-def unlogged() -> Iterator[None]:
-    """Keeps torch from logging what its fake tensors can't follow, with the whole stack, and from warning of it."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
-def _fake(mode: Any, signature: Signature, feeds: Mapping[str, Any]) -> tuple[list[torch.Tensor], dict[Any, str]]:
-    from torch.fx.experimental.symbolic_shapes import DimDynamic, StatelessSymbolicContext
-
-    fakes, symbols = [], {}
-    for spec in signature.inputs:
-        kinds = [DimDynamic.DYNAMIC if isinstance(dim, str) else DimDynamic.STATIC for dim in spec.shape]
-        context: Any = StatelessSymbolicContext(dynamic_sizes=kinds)
-        fake = mode.from_tensor(to_tensor(feeds[spec.name]), symbolic_context=context)
-        named = ((axis, dim) for axis, dim in enumerate(spec.shape) if isinstance(dim, str))
-        symbols.update({fake.shape[axis].node.expr: dim for axis, dim in named})
-        fakes.append(fake)
-    return fakes, symbols
-
-
-def translated(
-    environment: Any, placed: Iterable[tuple[Any, Place]], symbols: Mapping[Any, str]
-) -> Iterator[Condition]:
-    """Yields the guards of a shape environment that ask about named dims alone; `symbols` say which dim each is."""
-    from torch.utils._sympy.printers import PythonPrinter
-
-    names = _named(environment, symbols)
-    for guard, place in placed:
-        if not guard.expr.free_symbols <= names.keys():
-            continue
-        dims = tuple(dict.fromkeys(names[symbol] for symbol in sorted(guard.expr.free_symbols, key=str)))
-        if _is_machinery(guard) and not (len(dims) == 2 and guard.expr.is_Relational and guard.expr.rel_op == "=="):
-            continue
-        # Two inputs that share a dim have a symbol each; as variables of one name they are always equal.
-        code = PythonPrinter().doprint(guard.expr)
-        renamed = {str(symbol): f"dims[{names[symbol]!r}]" for symbol in guard.expr.free_symbols}
-        yield Condition(_replaced(code, renamed), dims, place)
-
-
-def _named(environment: Any, symbols: Mapping[Any, str]) -> dict[Any, str]:
-    """The dim of each symbol: of those that an input came with, and of what stands for them."""
-    known = {symbol: dim for symbol, dim in symbols.items() if symbol.is_Symbol}
-    places = {replaced: known[symbol] for symbol, replaced in environment.replacements.items() if symbol in known}
-    return {**{symbol: dim for symbol, dim in places.items() if symbol.is_Symbol}, **known}
-
-
-def _replaced(code: str, names: Mapping[str, str]) -> str:
-    return re.sub(r"\b[A-Za-z_]\w*\b", lambda word: names.get(word.group(), word.group()), code)
-
-
-def _is_machinery(guard: Any) -> bool:
-    """Whether a condition is torch's own about layouts and broadcasting, which it asks on every road."""
-    frame = getattr(guard.sloc, "framework_loc", None)
-    file = getattr(frame, "filename", "")
-    root = Path(torch.__file__).parent
-    return Path(file).is_relative_to(root) and Path(file).relative_to(root).parts[0].removesuffix(".py") in _MACHINERY
 
 
 def other_side(
@@ -457,3 +214,8 @@ def _grid(dims: Sequence[str], base: Mapping[str, int], profile: Profile) -> Ite
     each = max(2, int(_MOST_POINTS ** (1 / max(len(dims), 1))))
     axes = [thinned(profile[dim], each) for dim in dims]
     return ({**base, **dict(zip(dims, point, strict=True))} for point in itertools.product(*axes))
+
+
+def renamed(code: str, names: Mapping[str, str]) -> str:
+    """Returns Python with other names."""
+    return re.sub(r"\b[A-Za-z_]\w*\b", lambda word: names.get(word.group(), word.group()), code)

@@ -72,7 +72,7 @@ def peak_of_call(source: Source, sizes: Mapping[str, int]) -> int | None:
     from onnxwright.dtypes import to_torch
     from onnxwright.pytorch.live import LiveBytes
     from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation
-    from onnxwright.watching.conditions import unlogged
+    from onnxwright.watching.walking import unlogged
 
     assert source.module is not None
     signature = source.signature
