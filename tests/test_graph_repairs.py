@@ -8,6 +8,7 @@ import onnx.reference
 import onnx_ir as ir
 import onnxruntime
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Unimplemented
 
 import onnxwright as ow
 from onnxwright.approach import Approach, Fix
@@ -40,6 +41,14 @@ g (float[batch, 4] x, float low, float high) => (float[batch, 4] y) { y = Clip (
 NARROW = """
 <ir_version: 10, opset_import: ["" : 18]>
 g (int16[batch, 4] x, bool[batch, 4] c) => (int16[batch, 4] y) { n = Neg (x) y = Where (c, x, n) }
+"""
+DIAGONAL = """
+<ir_version: 10, opset_import: ["" : 18]>
+g (bool[n, m] x) => (bool[n, m] y) { y = EyeLike <k = 1> (x) }
+"""
+CHOSEN = """
+<ir_version: 10, opset_import: ["" : 18]>
+g (bool[batch, 4] x, bool[batch, 4] c) => (bool[batch, 4] y) { n = Not (x) w = Where (c, n, x) y = Not (w) }
 """
 MEAN = """
 <ir_version: 10, opset_import: ["" : 18]>
@@ -250,6 +259,24 @@ def test_a_wider_type_is_cast_back_to_the_one_that_was():
     x = np.array([[100, -100, 3, 0]], np.int16)
     np.testing.assert_array_equal(run(model, x=x, c=x > 3), np.where(x > 3, x, -x))
     assert widen(parsed(NAMED_TWICE), ["Relu"]) == 0
+
+
+def test_an_operator_without_a_form_for_bools_is_computed_in_whole_numbers():
+    model, x = parsed(DIAGONAL), np.zeros((3, 4), bool)
+    with pytest.raises(Unimplemented, match="EyeLike"):
+        run(model, x=x)
+
+    assert widen(model, ["EyeLike"]) == 1
+    np.testing.assert_array_equal(run(model, x=x), np.eye(3, 4, 1, dtype=bool))
+
+
+def test_what_takes_or_answers_bools_only_keeps_them():
+    model, x = parsed(CHOSEN), np.array([[True, False, True, False]])
+    c = np.array([[True, True, False, False]])
+
+    assert widen(model, ["Where", "Not"]) == 1
+    np.testing.assert_array_equal(run(model, x=x, c=c), [[True, False, False, True]])
+    assert widen(parsed(CHOSEN), ["Not"]) == 0
 
 
 def test_a_graph_is_not_converted_to_the_opset_that_it_has():

@@ -27,7 +27,7 @@ _KEEPING: Final = {
 _WIDER: Final = {
     **dict.fromkeys((ir.DataType.FLOAT16, ir.DataType.BFLOAT16), ir.DataType.FLOAT),
     **dict.fromkeys((ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT32), ir.DataType.INT64),
-    **dict.fromkeys((ir.DataType.UINT8, ir.DataType.UINT16), ir.DataType.INT64),
+    **dict.fromkeys((ir.DataType.UINT8, ir.DataType.UINT16, ir.DataType.BOOL), ir.DataType.INT64),
 }
 """Types that hold all that narrower ones do, and that engines have the most operators for."""
 
@@ -109,16 +109,21 @@ def widen(
     count = 0
     for graph in list(model.graphs()):
         for node in [one for one in graph if one.op_type in operators]:
-            narrow = {value.dtype for value in node.inputs if value is not None} & set(wider)
+            inputs = {
+                place: value
+                for place, value in enumerate(node.inputs)
+                if value is not None and value.dtype in wider and place not in _LOGICAL.get(node.op_type, ())
+            }
+            narrow = {value.dtype for value in inputs.values()}
             if not narrow:
                 continue
             count += 1
-            for place, value in enumerate(node.inputs):
-                if value is not None and value.dtype is not None and value.dtype in wider:
-                    cast = _cast(value, wider[value.dtype], f"{node.name}/widened_{count}_{place}")
-                    graph.insert_before(node, cast)
-                    node.replace_input_with(place, cast.outputs[0])
-            for place, value in enumerate(node.outputs):
+            for place, value in inputs.items():
+                assert value.dtype is not None, "it is a narrow one"
+                cast = _cast(value, wider[value.dtype], f"{node.name}/widened_{count}_{place}")
+                graph.insert_before(node, cast)
+                node.replace_input_with(place, cast.outputs[0])
+            for place, value in enumerate(node.outputs) if node.op_type not in _COMPARING else ():
                 if value.dtype is not None and value.dtype in narrow:
                     _narrow_again(graph, node, value, wider[value.dtype], f"{node.name}/narrowed_{count}_{place}")
     return count

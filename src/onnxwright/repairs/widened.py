@@ -1,7 +1,7 @@
 """Operators that an engine doesn't have for a type, computed in one for which it has them, with casts around.
 
-Half-precision numbers become float32, small whole numbers int64: neither loses anything. What answers in the type is
-cast back.
+Half-precision numbers become float32, small whole numbers and bools int64: neither loses anything. What answers in the
+type is cast back.
 """
 
 from __future__ import annotations
