@@ -1,4 +1,4 @@
-"""What is added to a graph: weights, and names that none of its values has."""
+"""What is added to a graph: weights, casts, and names that none of its values has."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ def held(graph: ir.Graph, tensor: ir.TensorProtocol) -> ir.Value:
     value = ir.Value(name=tensor.name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
     graph.register_initializer(value)
     return value
+
+
+def cast_to(value: ir.Value, to: ir.DataType, name: str) -> ir.Node:
+    """Returns a node, of no graph yet, that gives a value in another element type under a name of its own."""
+    cast = ir.node("Cast", [value], {"to": int(to)})
+    cast.outputs[0].name, cast.outputs[0].shape, cast.outputs[0].type = name, value.shape, ir.TensorType(to)
+    return cast
 
 
 def _values(graph: ir.Graph) -> list[ir.Value]:

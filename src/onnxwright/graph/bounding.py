@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from onnxwright import dtypes
+from onnxwright.graph.adding import cast_to
 from onnxwright.graph.reading import read_model
 from onnxwright.graph.saving import save_model
 from onnxwright.graph.typed import infer_types
@@ -36,7 +37,7 @@ def cast_around(
         to = types.get(value.dtype) if value.dtype is not None else None
         uses = [(user, place) for user, place in value.uses() if not leaving(user)]
         if to is not None and uses:
-            cast = _cast(value, to, f"{value.name}_inside")
+            cast = cast_to(value, to, f"{value.name}_inside")
             model.graph.insert_before(next(iter(model.graph)), cast)
             made.add(cast)
             for user, place in uses:
@@ -48,18 +49,12 @@ def cast_around(
     return made
 
 
-def _cast(value: ir.Value, to: ir.DataType, name: str) -> ir.Node:
-    cast = ir.node("Cast", [value], {"to": int(to)})
-    cast.outputs[0].name, cast.outputs[0].shape, cast.outputs[0].type = name, value.shape, ir.TensorType(to)
-    return cast
-
-
 def _cast_out(graph: ir.Graph, place: int, value: ir.Value, inside: ir.DataType) -> ir.Node:
     """Has what gives an output give another value, of which a cast makes the output."""
     assert value.dtype is not None, "asked for by the caller"
     giver, declared, name = value.producer(), value.dtype, value.name
     assert giver is not None, "asked for by the caller"
-    cast = _cast(value, declared, str(name))
+    cast = cast_to(value, declared, str(name))
     value.name, value.type = f"{name}_inside", ir.TensorType(inside)
     graph.outputs[place] = cast.outputs[0]
     graph.append(cast)

@@ -58,11 +58,11 @@ def allocator(trt: Any, growing: Growing) -> Any:
         def __init__(self) -> None:
             trt.IOutputAllocator.__init__(self)
 
-        def reallocate_output_async(self, tensor_name: str, _: Any, size: int, *how: Any) -> int:  # noqa: ARG002
+        def reallocate_output_async(self, tensor_name: str, _: Any, size: int, *how: Any) -> int:  # noqa: ARG002 - the library's signature
             """Gives memory, which the driver aligns to more than any library asks for."""
             return growing.reserve(tensor_name, size)
 
-        def reallocate_output(self, tensor_name: str, _: Any, size: int, *how: Any) -> int:  # noqa: ARG002
+        def reallocate_output(self, tensor_name: str, _: Any, size: int, *how: Any) -> int:  # noqa: ARG002 - the library's signature
             """Gives memory."""
             return growing.reserve(tensor_name, size)
 

@@ -110,8 +110,8 @@ def sizes_labelled(dims: Mapping[int, str], note: Note) -> Iterator[None]:
             return own
         return label(own) if isinstance(own, int) else _Shape(map(label, own))
 
-    Tensor.shape, Tensor.size = property(shape_of), size_of  # type: ignore[assignment, method-assign]
+    Tensor.shape, Tensor.size = property(shape_of), size_of  # type: ignore[assignment, method-assign]  # put back below
     try:
         yield
     finally:
-        Tensor.shape, Tensor.size = shape, size  # type: ignore[method-assign]
+        Tensor.shape, Tensor.size = shape, size  # type: ignore[method-assign]  # as before

@@ -171,8 +171,8 @@ def lines_of(problem: BaseException) -> Iterator[Line]:
 @contextlib.contextmanager
 def noting_lines(lines: set[Line]) -> Iterator[None]:
     """Collects the lines that run and belong neither to torch nor to onnxwright, nor to what torch computes with."""
-    import mpmath  # type: ignore[import-untyped]
-    import sympy  # type: ignore[import-untyped]
+    import mpmath  # type: ignore[import-untyped]  # comes without types
+    import sympy  # type: ignore[import-untyped]  # likewise
 
     passed = (*_own(), str(Path(sympy.__file__).parent) + "/", str(Path(mpmath.__file__).parent) + "/")
 

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
+from onnxwright.graph.adding import cast_to
 from onnxwright.graph.defining import define_by
 from onnxwright.graph.fitting import Fit
 
@@ -56,21 +57,15 @@ def _widen(graph: ir.Graph | ir.Function, node: ir.Node) -> None:
     made, narrow = node.outputs[0], None
     for place, value in enumerate(node.inputs):
         assert value is not None, "asked for by the caller"
-        cast, narrow = _cast(value, ir.DataType.INT64, f"{made.name}_wide_{place}"), value.dtype
+        cast, narrow = cast_to(value, ir.DataType.INT64, f"{made.name}_wide_{place}"), value.dtype
         graph.insert_before(node, cast)
         node.replace_input_with(place, cast.outputs[0])
     assert narrow is not None, "asked for by the caller"
     wide = ir.node(node.op_type, list(node.inputs), node.attributes)
     wide.outputs[0].name, wide.outputs[0].shape = f"{made.name}_wide", made.shape
     wide.outputs[0].type = ir.TensorType(ir.DataType.INT64)
-    back = _cast(wide.outputs[0], narrow, str(made.name))
+    back = cast_to(wide.outputs[0], narrow, str(made.name))
     ir.convenience.replace_nodes_and_values(graph, node, [node], [wide, back], [made], [back.outputs[0]])
-
-
-def _cast(value: ir.Value, to: ir.DataType, name: str) -> ir.Node:
-    cast = ir.node("Cast", [value], {"to": int(to)})
-    cast.outputs[0].name, cast.outputs[0].shape, cast.outputs[0].type = name, value.shape, ir.TensorType(to)
-    return cast
 
 
 def _complement(node: ir.Node) -> str:
