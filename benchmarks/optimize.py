@@ -40,29 +40,33 @@ from onnxwright.graph.saving import save_model
 from onnxwright.graph.targets import target
 from onnxwright.isolation import isolated
 from onnxwright.manifest import Latency
+from onnxwright.signature import Dim
 from onnxwright.stages.measure import Plan as Timing
 from onnxwright.stages.measure import in_words, mean_speedup, measure
 from onnxwright.stages.trials import beyond, is_worth_it
 from onnxwright.tolerance import distance
 from record import keep, minilm
-from states import OPSET, STATES, TEXT, states_graph
+from states import OPSET, TEXT, answer, states_graph
 
 RAW, AGAIN = "as exported", "as exported, again"
 AT_ONCE: Final = 2
 APART: Final = "sums-apart"
 WRONG: Final = 1e-3
 """An error of float32 that is no rounding."""
+TEXTS, IMAGES = "ForSequenceClassification", "ForImageClassification"
 BASE: Final = {"vocab_size": 5000, "max_position_embeddings": 512}
 Maker = Callable[[str], nn.Module]
 
 
-def _made(kind: str, **settings: Any) -> Maker:
+def _made(kind: str, head: str = "Model", /, **settings: Any) -> Maker:
     """Makes a random model of a kind, with a form of attention."""
 
     def make(form: str) -> nn.Module:
         torch.manual_seed(0)
         made = getattr(transformers, f"{kind}Config")(**settings)
-        model: nn.Module = getattr(transformers, f"{kind}Model")._from_config(made, attn_implementation=form)
+        architecture = getattr(transformers, f"{kind}{head}")
+        offered = form if form != "sdpa" or architecture._supports_sdpa else "eager"
+        model: nn.Module = architecture._from_config(made, attn_implementation=offered)
         return model.eval()
 
     return make
@@ -82,12 +86,31 @@ class Model:
     heads: int
     kind: str = "bert"
     image: int = 0
+    labels: int = 0
+    """Of a classifier, which answers with logits."""
+
+    @property
+    def sizes(self) -> tuple[Dim, ...]:
+        """What it answers with."""
+        if self.labels:
+            return ("batch", self.labels)
+        return ("batch", (self.image // 16) ** 2 + 1 if self.image else "sequence", self.width)
 
 
 LARGE: Final = {**BASE, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
 DECODER: Final = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "use_cache": False}
 GROUPS: Final = {"num_attention_heads": 9, "num_key_value_heads": 3}
-DEBERTA: Final = {"relative_attention": True, "position_buckets": 256, "pos_att_type": ["p2c", "c2p"]}
+BASE_SIZED: Final = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+DEBERTA: Final = {
+    **BASE_SIZED,
+    "relative_attention": True,
+    "position_buckets": 256,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "type_vocab_size": 0,
+    "position_biased_input": False,
+}
 MODELS: Final = {
     "MiniLM-L6": Model(_minilm, 384, 12),
     "bert-base": Model(_made("Bert", **BASE), 768, 12),
@@ -97,6 +120,9 @@ MODELS: Final = {
     "modernbert-base": Model(_made("ModernBert", **BASE, pad_token_id=0), 768, 12),
     "gpt2": Model(_made("GPT2", vocab_size=5000, use_cache=False), 768, 12, "gpt2"),
     "vit-base": Model(_made("ViT"), 768, 12, "vit", 224),
+    "bert-base-classifier": Model(_made("Bert", TEXTS, **BASE), 768, 12, labels=2),
+    "distilbert-base-classifier": Model(_made("DistilBert", TEXTS, **BASE), 768, 12, labels=2),
+    "vit-base-classifier": Model(_made("ViT", IMAGES, num_labels=1000), 768, 12, "vit", 224, labels=1000),
     "smollm-135m": Model(_made("Llama", **BASE, **DECODER, **GROUPS), 576, 9, "gpt2"),
 }
 
@@ -147,17 +173,17 @@ def error_where_padded(model: Model, raw: Variant, one: Variant) -> float | None
     """How far the states of tokens that are attended to lie from those of the graph as exported, on ONNX Runtime."""
     feeds = padded(model)
     try:
-        expected, answered = (each.session("onnxruntime").run(feeds)[STATES] for each in (raw, one))
+        expected, answered = (each.session("onnxruntime").run(feeds)[answer(model.sizes)] for each in (raw, one))
     except EngineError:
         return None
-    attended = feeds["attention_mask"].astype(bool) if not model.image else np.ones(expected.shape[:2], bool)
+    is_for_tokens = "sequence" in model.sizes
+    attended = feeds["attention_mask"].astype(bool) if is_for_tokens else np.ones(expected.shape[:1], bool)
     return distance(expected[attended], answered[attended])
 
 
 def exported(model: Model, way: str, form: str) -> ir.Model:
-    """Exports a model with the token states as its output."""
-    rows = (model.image // 16) ** 2 + 1 if model.image else "sequence"
-    return states_graph(model.make(form), drawn(model, 2, 16), way, ("batch", rows, model.width))
+    """Exports a model with the token states as its output, or the logits."""
+    return states_graph(model.make(form), drawn(model, 2, 16), way, model.sizes)
 
 
 def ours(given: ir.Model, name: str) -> Iterator[tuple[str, Plan]]:
@@ -206,12 +232,12 @@ def transformed(model: Model, folder: Path, given: ir.Model) -> ir.Model:
 
 
 def exported_by_transformers(model: Model) -> ir.Model:
-    """What the exporter of transformers makes of a model for ONNX Runtime, with its token states as the only output."""
+    """What the exporter of transformers makes of a model for ONNX Runtime, with that output alone."""
     module: Any = importlib.import_module("transformers.exporters.exporter_onnx")
     sample = {name: torch.from_numpy(array) for name, array in drawn(model, 2, 16).items()}
     settings = module.OnnxConfig(dynamic=True, ort_fusions="cpu")
     made: ir.Model = module.OnnxExporter().export(model.make("sdpa"), sample, settings).program
-    kept = [value for value in made.graph.outputs if value.name == STATES]
+    kept = [value for value in made.graph.outputs if value.name == answer(model.sizes)]
     made.graph.outputs.clear()
     made.graph.outputs.extend(kept)
     RemoveUnusedNodesPass()(made)
@@ -344,13 +370,10 @@ def main() -> None:
     given = parser.parse_args()
     shapes = [tuple(int(size) for size in shape.split("x")) for shape in given.shapes.split(",")]
     pairs = [(batch, sequence) for batch, sequence in shapes]
-    models: dict[str, Any] = {}
+    kept = "optimize" if given.seconds else "optimize_nodes"
     for name in given.models.split(","):
-        models[name] = run(name, pairs, given.engines.split(","), given.seconds)
-        keep(
-            "optimize" if given.seconds else "optimize_nodes",
-            {"opset": OPSET, "threads": environment.cores(), "models": models},
-        )
+        found = run(name, pairs, given.engines.split(","), given.seconds)
+        keep(f"{kept}_{name}", {"opset": OPSET, "threads": environment.cores(), "model": name, **found})
 
 
 if __name__ == "__main__":

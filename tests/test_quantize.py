@@ -101,6 +101,28 @@ def operators(file):
     return [node.op_type for node in onnx.load(file).graph.node]
 
 
+class Choosing(nn.Module):
+    """Answers with the place of the largest number, too, and with the number of each row."""
+
+    def __init__(self):
+        super().__init__()
+        self.layered = Layered()
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        scores = self.layered(x)
+        return scores, scores.argmax(-1), torch.arange(x.shape[0])
+
+
+def test_a_choice_may_turn_out_otherwise_as_often_as_the_budget_says(tmp_path):
+    package = quantized(Choosing(), tmp_path / "out", precision="int8-static", max_accuracy_loss=0.5)
+
+    proof = package.manifest.variants["int8"].proof
+    assert proof.verdict == "proven"
+    assert list(proof.tolerance.classes.values()) == ["lower-precision", "lower-precision", "exact"]
+    (again,) = ow.prove(tmp_path / "out").values()
+    assert again.verdict == "proven", again.findings
+
+
 @pytest.mark.parametrize(
     "recipe", ["int8-static", "int8-asymmetric", "int8-per-tensor", "int8-dynamic", "int8-min-max"]
 )

@@ -38,17 +38,17 @@ def bootstrap(statistic: Statistic, count: int, *, seed: int = 0) -> Interval | 
     return float(low), float(high)
 
 
-def wilson(hits: int, count: int) -> Interval:
-    """Returns the interval of a share of independent cases: `hits` of `count` (95 %).
+def wilson(hits: int, count: int, quantile: float = _NORMAL_QUANTILE) -> Interval:
+    """Returns the interval of a share of independent cases: `hits` of `count` (95 %, or by a normal quantile).
 
     It has width where there are no hits at all (E. B. Wilson, Probable inference, the law of succession, and
     statistical inference, JASA 22, 1927).
     """
     if not count:
         return (0.0, 1.0)
-    share, square = hits / count, _NORMAL_QUANTILE**2
+    share, square = hits / count, quantile**2
     middle = (share + square / (2 * count)) / (1 + square / count)
-    reach = _NORMAL_QUANTILE * math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
+    reach = quantile * math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
     low = 0.0 if hits == 0 else max(0.0, middle - reach)
     return low, 1.0 if hits == count else min(1.0, middle + reach)
 

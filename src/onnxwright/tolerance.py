@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 
 from onnxwright.dtypes import is_float
+from onnxwright.estimates import wilson
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -30,17 +31,12 @@ LEAST_DOUBLE_LIMIT: Final = 1e-12
 MOST_LIMIT: Final = 2e-2
 """An output whose noise asks for more than this can't be told from a wrong one."""
 
-_MOST_LOWER: Final = 5e-2
-"""No element of a candidate in lower floats may be farther off than this."""
-
-ROUNDOFFS: Final = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "int8": 2.0**-8}
-"""Half the gap between one and the next number of each lower type; for int8 half a step of 127."""
-_FLOAT32_ROUNDOFF = 2.0**-24
-_LOWER_MULTIPLE = 8.0
-_LEAST_ROUNDOFFS = 4.0
 _OVERALL_MULTIPLE = 10.0
 _LEAST_OVERALL = 2e-2
 _MOST_OVERALL = 0.5
+_LEAST_SHARE = 0.1
+_SHARE_QUANTILE = 3.290527
+"""99.95 % of a standard normal variable lie below."""
 
 _BLOCK = 1 << 17
 """So many elements are widened at once; of columns eight times as many are sorted, unwidened."""
@@ -48,28 +44,27 @@ _BLOCK = 1 << 17
 
 @dataclass(frozen=True)
 class ToleranceClass:
-    """How the noise of a reference becomes a limit: so many times the floor, at least `least` and at most `most`.
-
-    The floor is the float32 noise times `scale`, the ratio of the unit roundoffs of a lower type and of float32.
-    """
+    """How the noise of a reference becomes a limit: so many times as much, at least `least` and at most `most`."""
 
     name: str
     multiple: float
     least: float
     most: float
-    scale: float = 1.0
     is_overall: bool = False
     """Whether the error is that of a whole tensor (`overall_distance`)."""
     is_for_usual: bool = False
     """Whether it says nothing of values that a model isn't used with, but that the answer is finite."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Of outputs in whole numbers that may differ in some elements: in what share of them."""
 
-    def floor(self, noise: float) -> float:
-        """Returns the noise that is to be expected in this class where float32 shows so much."""
-        return self.scale * noise
+    def of_whole_numbers(self, output: str) -> ToleranceClass:
+        """Returns the class that an output in whole numbers or booleans is held to: equal, unless floats decide it."""
+        share = self.shares.get(output)
+        return EXACT if share is None else replace(self, multiple=0.0, least=share, most=share)
 
     def limit(self, noise: float) -> float:
         """Returns how far an answer may lie from the reference where float32 shows so much noise."""
-        return min(self.most, max(self.least, self.multiple * self.floor(noise)))
+        return min(self.most, max(self.least, self.multiple * noise))
 
 
 EXACT: Final = ToleranceClass("exact", multiple=1.0, least=0.0, most=math.inf)
@@ -81,36 +76,35 @@ SAME_DOUBLE: Final = ToleranceClass("same-precision", FLOOR_MULTIPLE, LEAST_DOUB
 """Outputs in float64, of which a candidate that computes them in float32 has lost half of the digits."""
 
 
-def lower_precision(dtype: str) -> ToleranceClass:
-    """Returns the class of candidates that compute in a lower type, which round more coarsely by design.
-
-    Their limit is never above 5 % of an element and the tensor's scale: what is farther off is another answer, however
-    coarse the type.
-    """
-    roundoff = ROUNDOFFS[dtype]
-    scale = roundoff / _FLOAT32_ROUNDOFF
-    return ToleranceClass(
-        "lower-precision", _LOWER_MULTIPLE, _LEAST_ROUNDOFFS * roundoff, _MOST_LOWER, scale, is_for_usual=True
-    )
-
-
-def quantized(error: float) -> ToleranceClass:
+def quantized(errors: Mapping[str, float], decided: Collection[str] = ()) -> ToleranceClass:
     """Returns the class of candidates that were made with samples, of which each element may be off by a few steps.
 
-    They are held to ten times the `overall_distance` that they have on these, and never to more than one half: steps
-    are chosen by samples, and what lies beyond them saturates, which a single call may well show.
+    They are held to ten times the greatest `overall_distance` that they have on these, and never to more than one half:
+    steps are chosen by samples, and what lies beyond them saturates, which a single call may well show. `errors` are by
+    output; those of `decided` are whole numbers which floats decide, as the place of the largest, and the same holds
+    for the share of them that differs.
     """
-    limit = min(_MOST_OVERALL, max(_LEAST_OVERALL, _OVERALL_MULTIPLE * error))
-    return ToleranceClass("lower-precision", 0.0, limit, limit, is_overall=True, is_for_usual=True)
+    greatest = max((error for name, error in errors.items() if name not in decided), default=0.0)
+    limit = _bounded(greatest, _LEAST_OVERALL)
+    shares = {name: _bounded(errors[name], _LEAST_SHARE) for name in decided}
+    return ToleranceClass("lower-precision", 0.0, limit, limit, is_overall=True, is_for_usual=True, shares=shares)
+
+
+def _bounded(error: float, least: float) -> float:
+    return min(_MOST_OVERALL, max(least, _OVERALL_MULTIPLE * error))
 
 
 def overall_distance(reference: Array, candidate: Array) -> float:
     """Returns the error of a whole tensor: the root of the mean square of the errors over that of the reference.
 
-    What is not finite has to be equal; other types than floats are 0 or infinity apart, as for `distance`.
+    What is not finite has to be equal. Whole numbers and booleans are apart by the share of elements that surely
+    differs: the lower end of Wilson's interval with 99.9 % confidence, which is 0.08 where one of one does, so that a
+    single label that turned out otherwise is not all labels.
     """
-    if not is_float(reference.dtype.name) or reference.shape != candidate.shape or reference.dtype != candidate.dtype:
-        return distance(reference, candidate)
+    if reference.shape != candidate.shape or reference.dtype != candidate.dtype:
+        return math.inf
+    if not is_float(reference.dtype.name):
+        return wilson(int((reference != candidate).sum()), reference.size, _SHARE_QUANTILE)[0]
     squares = errors = 0.0
     for expected, answered in _blocks(reference, candidate):
         finite = np.isfinite(expected)

@@ -18,7 +18,10 @@ from onnxwright.rewrites import Trace
 _MOST_ROUNDS: Final = 20
 """A rule may make room for another; after so many rounds what is left to do isn't worth the time."""
 
-_SIMPLE: Final = ("chains", "reshapes", "unchanged", "gathered-whole", "sizes-once", "batched-transposes")
+_SIMPLE: Final = (
+    *("chains", "reshapes", "unchanged", "gathered-whole", "sizes-once", "batched-transposes"),
+    "needed-place",
+)
 _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "guarded-later": ("later-guard",),
     "unguarded": ("nan-guard",),

@@ -20,18 +20,20 @@ _KEEPING: Final = tuple(
 _ATTENTIONS: Final = (f"{CONTRIB}::MultiHeadAttention", f"{CONTRIB}::Attention")
 TYPED_BY_FIRST: Final = frozenset({RMS_NORM, "Reshape", "Transpose", *_KEEPING, *_ATTENTIONS})
 """Operators that answer the type of their first input, and that ONNX's inference doesn't know, or not after them."""
-_PAIRING: Final = (
+PAIRING: Final = (
     *("Add", "Sub", "Mul", "Div", "Pow", "Mod", "Max", "Min", "Where", "And", "Or", "Xor", "BitwiseAnd", "BitwiseOr"),
     *("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"),
 )
 """Operators that take elements by their place, from tensors that are broadcast to each other."""
-_ALONE: Final = (
-    *("Identity", "Cast", "Dropout", "Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization", "CumSum"),
+EACH: Final = (
+    *("Identity", "Cast", "Dropout"),
     *("Abs", "Ceil", "Clip", "Cos", "Erf", "Exp", "Floor", "IsInf", "IsNaN", "Log", "Neg", "Not", "Reciprocal"),
-    *("Round", "Sign", "Sin", "Sqrt", "Trilu"),
+    *("Round", "Sign", "Sin", "Sqrt"),
     *("Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Swish", "Tanh"),
 )
-"""Operators whose answer has the sizes of their first input."""
+"""Operators that make each element of their first input alone another one."""
+_ALONG: Final = ("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization", "CumSum", "Trilu")
+"""Others whose answer has the sizes of their first input."""
 _TO_THE_END: Final = 2**31 - 1
 _Rule = Callable[[ir.Node, Elements], Sizes | None]
 
@@ -210,8 +212,8 @@ def parts(node: ir.Node, elements: Elements) -> list[Sizes]:
 
 
 SHAPES: Final[dict[str, _Rule]] = {
-    **dict.fromkeys(_PAIRING, _elementwise),
-    **dict.fromkeys(_ALONE, _same),
+    **dict.fromkeys(PAIRING, _elementwise),
+    **dict.fromkeys((*EACH, *_ALONG), _same),
     **dict.fromkeys((RMS_NORM, *_KEEPING), _same),
     **dict(zip(_ATTENTIONS, (_many_heads, _packed_attention), strict=True)),
     "MatMul": _matmul,

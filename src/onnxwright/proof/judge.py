@@ -14,7 +14,7 @@ from onnxwright.dtypes import is_float
 from onnxwright.findings import Finding
 from onnxwright.manifest import Tolerance, Wrong
 from onnxwright.reference import Reference
-from onnxwright.tolerance import EXACT, SAME_DOUBLE, SAME_PRECISION, ToleranceClass
+from onnxwright.tolerance import SAME_DOUBLE, SAME_PRECISION, ToleranceClass
 
 _NEGLIGIBLE = 1e-6
 _SWINGS = 1.25
@@ -63,7 +63,7 @@ class Judge:
         return Tolerance(
             name=of.name,
             limits=self._limits(of, self._floors),
-            floors={name: classes[name].floor(floor) for name, floor in self._floors.items()},
+            floors=dict(self._floors),
             origin=self._reference.origin,
             multiple=of.multiple,
             classes={name: found.name for name, found in classes.items()},
@@ -167,7 +167,7 @@ class Judge:
 
     def _class_of(self, name: str, of: ToleranceClass) -> ToleranceClass:
         if name in self._exact:
-            return EXACT
+            return of.of_whole_numbers(name)
         return SAME_DOUBLE if name in self._double and of is SAME_PRECISION else of
 
     def _limits(self, of: ToleranceClass, noise: Mapping[str, float]) -> dict[str, float]:
@@ -247,11 +247,10 @@ def difference(found: Mapping[str, float], expected: Tensors, answered: Tensors)
         return "narrowed", f"output '{name}' has lost bits: {_described(want)} is computed in fewer"
     if want.shape != got.shape or want.dtype != got.dtype:
         return "shape", f"output '{name}' is {_described(got)}, expected {_described(want)}"
+    if not is_float(want.dtype.name):
+        return "values", f"output '{name}' differs in {int((want != got).sum())} of {want.size} whole numbers"
     if not np.isfinite(found[name]):
-        return (
-            "values",
-            f"output '{name}' differs in {'NaN or infinity' if is_float(want.dtype.name) else 'whole numbers'}",
-        )
+        return "values", f"output '{name}' differs in NaN or infinity"
     return "values", f"output '{name}' is off by {found[name]:.1e}"
 
 

@@ -257,8 +257,8 @@ def _calibrated(search: _Search, start: Tried, lowered: Lowered) -> Tried:
     session, size = search.prepared(lowered.model, start.execution)
     scores = [search.scoring.calibrate(one) for one in (session, *search.witnesses(start.recipe, lowered.model))]
     accuracy, _ = max(scores, key=lambda score: score[0].amount)
-    _, error = scores[-1]
-    return replace(start, lowered=lowered, size=size, calibrated=accuracy, error=error)
+    _, errors = scores[-1]
+    return replace(start, lowered=lowered, size=size, calibrated=accuracy, errors=errors)
 
 
 def _within(search: _Search, found: Tried) -> Iterator[Tried]:
@@ -337,7 +337,10 @@ def _beside_others(search: _Search, session: Session) -> Neighbours | None:
 
 
 def _proven(search: _Search, one: Tried, session: Session) -> Proof:
-    return proven(search.bench, search.chosen, search.engine, session, quantized(one.error))
+    from onnxwright.graph.precision.deciding import decided
+
+    held_to = quantized(one.errors, decided(search.material.model))
+    return proven(search.bench, search.chosen, search.engine, session, held_to)
 
 
 def _concluded(search: _Search, tried: Sequence[Tried], kept: Tried | None, proof: Proof | None) -> Quantized:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from onnxwright import tolerance
-from onnxwright.backends import Session, Tensors
+from onnxwright.backends import Array, Session, Tensors
 from onnxwright.corpus import FEW, Corpus
+from onnxwright.dtypes import is_float
 from onnxwright.estimates import root_mean_square
 from onnxwright.findings import Finding
 from onnxwright.losses import Loss
@@ -65,11 +66,11 @@ class Scoring:
         if self.corpus.labels:
             self.loss.compare(self.judged, self.judged, self.corpus.judged, self.corpus.labels)
 
-    def calibrate(self, session: Session) -> tuple[Accuracy, float]:
-        """What a session loses on the half that it was made with, and the error of its worst output over all of it."""
+    def calibrate(self, session: Session) -> tuple[Accuracy, dict[str, float]]:
+        """What a session loses on the half that it was made with, and the error of each output over all of it."""
         answers = [session.run(one) for one in self.calibration]
         found = self.loss.compare(self.calibrated, answers, self.calibration)
-        return found, _error(self.calibrated, answers)
+        return found, _errors(self.calibrated, answers)
 
     def judge(self, session: Session) -> Accuracy:
         """What a session loses on the half that judges."""
@@ -156,10 +157,19 @@ def _row(tensors: Tensors, batched: frozenset[str], number: int) -> Tensors:
     return {name: array[number : number + 1] if name in batched else array for name, array in tensors.items()}
 
 
-def _error(expected: Sequence[Tensors], answered: Sequence[Tensors]) -> float:
-    """The root of the mean square of the errors over samples, of the worst output."""
-    by_output = (
-        [tolerance.overall_distance(one[name], other[name]) for one, other in zip(expected, answered, strict=True)]
-        for name in expected[0]
-    )
-    return max(map(root_mean_square, by_output))
+def _errors(expected: Sequence[Tensors], answered: Sequence[Tensors]) -> dict[str, float]:
+    """The root of the mean square of the errors over samples, of each output; of whole numbers the share that differs.
+
+    A sample whose answer has another shape is infinitely wrong.
+    """
+    pairs = list(zip(expected, answered, strict=True))
+    return {name: _error([(one[name], other[name]) for one, other in pairs]) for name in expected[0]}
+
+
+def _error(pairs: Sequence[tuple[Array, Array]]) -> float:
+    if is_float(pairs[0][0].dtype.name):
+        return root_mean_square([tolerance.overall_distance(*pair) for pair in pairs])
+    if any(one.shape != other.shape for one, other in pairs):
+        return math.inf
+    differing = sum(int((one != other).sum()) for one, other in pairs)
+    return differing / max(1, sum(one.size for one, _ in pairs))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from onnxwright.manifest import Accuracy, Came, Candidate, Latency, Neighbours
 from onnxwright.recipes import Recipe
@@ -23,7 +23,8 @@ class Tried:
     lowered: Lowered | None = None
     size: int = 0
     calibrated: Accuracy | None = None
-    error: float = 0.0
+    errors: Mapping[str, float] = field(default_factory=dict)
+    """Of each output on the samples that it is made with."""
     judged: Accuracy | None = None
     neighbours: Neighbours | None = None
     latencies: tuple[Latency, ...] = ()
