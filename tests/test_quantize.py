@@ -123,6 +123,31 @@ def test_a_choice_may_turn_out_otherwise_as_often_as_the_budget_says(tmp_path):
     assert again.verdict == "proven", again.findings
 
 
+class First(nn.Module):
+    """Answers for the first of several places."""
+
+    def __init__(self):
+        super().__init__()
+        self.layered = Layered()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layered(x)[:, 0]
+
+
+def test_products_are_taken_of_a_graph_that_computes_no_more_than_it_needs(tmp_path):
+    x = torch.randn(4, 3, WIDTH, generator=torch.Generator().manual_seed(1))
+    given = {"example_inputs": {"x": x}, "dims": {"x": {0: "batch", 1: "places"}}}
+    profile = {**QUICK["profile"], "places": (1, 3, 8)}
+
+    package = quantized(
+        First(), tmp_path / "out", precision="int8-dynamic", max_accuracy_loss=0.05, **{**given, "profile": profile}
+    )
+
+    before, after = (operators(package.file(name)) for name in ("fp32", "int8"))
+    assert before.index("Gather") > before.index("MatMul")
+    assert after.index("Gather") < after.index("MatMulInteger")
+
+
 @pytest.mark.parametrize(
     "recipe", ["int8-static", "int8-asymmetric", "int8-per-tensor", "int8-dynamic", "int8-min-max"]
 )

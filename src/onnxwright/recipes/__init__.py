@@ -66,10 +66,11 @@ class Material:
 
     @functools.cached_property
     def prepared(self) -> onnx_ir.Model:
-        """The graph, ready for int8."""
+        """The graph, simplified and ready for int8."""
+        from onnxwright.graph.optimizing import simplified
         from onnxwright.graph.precision.integers import prepared
 
-        return prepared(self.model)
+        return prepared(simplified(self.model))
 
     @functools.cached_property
     def ranges(self) -> Ranges:

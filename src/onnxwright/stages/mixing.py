@@ -140,7 +140,7 @@ def refuse_late(deadline: float) -> None:
 
 
 def _error(expected: Tensors, answered: Tensors) -> float:
-    """The error of the worst output; whole numbers that differ are as bad as can be."""
+    """The error of the worst output, of which none counts for more than all of it."""
     found = (tolerance.overall_distance(array, answered[name]) for name, array in expected.items())
     return min(1.0, max(found, default=0.0))
 
