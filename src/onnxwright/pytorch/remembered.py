@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from onnxwright.pytorch.replacing import in_class
+
 _READING: Final = ("__bool__", "__int__", "__float__", "__index__", "item", "tolist", "numpy", "__array__")
 _COUNTING: Final = ("tolist", "numpy", "__array__")
 """Those of which a tensor without values asks how many it has, which nobody else does."""
@@ -100,14 +102,7 @@ def reading(read: Callable[..., Any]) -> Iterator[None]:
 
     own = [(kind, name, getattr(kind, name)) for kind in (Tensor, FakeTensor) for name in _READING]
     own = [(kind, name, method) for kind, name, method in own if kind is Tensor or name in vars(kind)]
-    inherited = [(kind, name) for kind, name, _ in own if name not in vars(kind)]
-    try:
+    with contextlib.ExitStack() as entered:
         for kind, name, method in own:
-            setattr(kind, name, standing_in(name, method))
+            entered.enter_context(in_class(kind, name, standing_in(name, method)))
         yield
-    finally:
-        for kind, name, method in own:
-            if (kind, name) in inherited:
-                delattr(kind, name)
-            else:
-                setattr(kind, name, method)

@@ -58,6 +58,21 @@ def replaced(*pairs: tuple[str, Callable[[Any], Callable[..., Any]]], held_by: I
         yield
 
 
+@contextlib.contextmanager
+def in_class(kind: type, name: str, member: Any) -> Iterator[None]:
+    """Has something stand in the place of a member of a class; of an inherited one, in this class alone."""
+    inherited = object()
+    before = vars(kind).get(name, inherited)
+    setattr(kind, name, member)
+    try:
+        yield
+    finally:
+        if before is inherited:
+            delattr(kind, name)
+        else:
+            setattr(kind, name, before)
+
+
 def _files_of(holders: Iterable[Any], name: str) -> list[ModuleType]:
     """The user's modules in which the classes of objects stand, but for those in which a name is another's."""
     kinds = {kind.__module__ for holder in holders for kind in type(holder).__mro__}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, Self
 
 import torch
@@ -21,6 +21,7 @@ from onnxwright.findings import Finding
 from onnxwright.pytorch.lines import Line, Place, Whereabouts, is_users_frame
 from onnxwright.pytorch.reads import SHAPE_ONLY
 from onnxwright.pytorch.remembered import is_unknown, reading
+from onnxwright.pytorch.replacing import in_class
 
 _NUMBERS: Final = ("__int__", "__index__", "__float__", "__hash__", "__repr__", "__str__", "__format__")
 _NAMED: Final = ("__repr__", "__str__", "__format__")
@@ -124,11 +125,9 @@ class Taking(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         self.found.append(Taken(self._whereabouts.place, symbols, is_silent))
 
 
-@contextlib.contextmanager
-def _watched(kind: type, name: str, note: Callable[[frozenset[Any]], None]) -> Iterator[None]:
+def _watched(kind: type, name: str, note: Callable[[frozenset[Any]], None]) -> contextlib.AbstractContextManager[None]:
     """Notes the symbols of a symbolic number wherever the user's code calls a method of it."""
     own = getattr(kind, name)
-    is_inherited = name not in vars(kind)
 
     @functools.wraps(own)
     def number(symbolic: Any, *args: Any) -> Any:
@@ -137,18 +136,10 @@ def _watched(kind: type, name: str, note: Callable[[frozenset[Any]], None]) -> I
             note(symbols)
         return own(symbolic, *args)
 
-    setattr(kind, name, number)
-    try:
-        yield
-    finally:
-        if is_inherited:
-            delattr(kind, name)
-        else:
-            setattr(kind, name, own)
+    return in_class(kind, name, number)
 
 
-@contextlib.contextmanager
-def _property_watched(name: str, note: Callable[[Tensor], None]) -> Iterator[None]:
+def _property_watched(name: str, note: Callable[[Tensor], None]) -> contextlib.AbstractContextManager[None]:
     """Notes of which tensors a property is asked for."""
     own = getattr(Tensor, name)
 
@@ -156,11 +147,7 @@ def _property_watched(name: str, note: Callable[[Tensor], None]) -> Iterator[Non
         note(tensor)
         return own.__get__(tensor)
 
-    setattr(Tensor, name, property(get))
-    try:
-        yield
-    finally:
-        setattr(Tensor, name, own)
+    return in_class(Tensor, name, property(get))
 
 
 def by_dim(found: Iterable[Taken], symbols: Mapping[Any, str]) -> dict[str, Finding]:
