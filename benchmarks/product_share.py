@@ -1,7 +1,8 @@
 """What part of its time ONNX Runtime spends in products, most of which rewriting leaves as they are.
 
-Those of attention alone are taken together. By Amdahl's law a rewrite that made all else take no time at all would be that much faster and no more: `1 / share`. The
-graph is the one as exported, after what ONNX Runtime rewrites by itself; times are those of its own profiler.
+Those of attention alone are taken together. By Amdahl's law a rewrite that made all else take no time at all would be
+that much faster and no more: `1 / share`. The graph is the one as exported, after what ONNX Runtime rewrites by itself;
+times are those of its own profiler.
 """
 
 from __future__ import annotations
