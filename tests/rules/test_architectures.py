@@ -11,6 +11,7 @@ from cases.graphs import LIMIT, error
 
 from onnxwright.graph.comparing import structure
 from onnxwright.graph.optimizing import Plan, apply, plans
+from onnxwright.graph.sizes import sizes_of
 from onnxwright.graph.targets import target
 from onnxwright.routes import Task, route
 from onnxwright.signature import Signature, TensorSpec
@@ -41,12 +42,12 @@ REST = [case for name, _, form in TRACED if (case := (name, "dynamo", form)) not
 CASES = [*TRACED, *EXPORTED, *(pytest.param(*case, marks=pytest.mark.thorough) for case in REST)]
 
 
-def module_of(name, form):
+def module_of(name, form, head="Model"):
     """A model in which no parameter is as it was initialized: biases of zero hide what is lost."""
     kind, settings = KINDS[name]
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(**settings, attn_implementation=form)
-    module = getattr(transformers, f"{kind}Model")(config).eval()
+    module = getattr(transformers, f"{kind}{head}")(config).eval()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
@@ -65,13 +66,16 @@ def drawn(name, batch, sequence, *, padded):
 
 @functools.cache
 def exported(name, way, form) -> ir.Model:
+    rows = ("batch", 5, 32) if name == "vit" else ("batch", "sequence", 32)
+    return graph_of(module_of(name, form), name, way, TensorSpec("last_hidden_state", "float32", rows))
+
+
+def graph_of(module, name, way, output) -> ir.Model:
     text = tuple(TensorSpec(one, "int64", ("batch", "sequence")) for one in ("input_ids", "attention_mask"))
     image = (TensorSpec("pixel_values", "float32", ("batch", 3, 16, 16)),)
-    rows = ("batch", 5, 32) if name == "vit" else ("batch", "sequence", 32)
-    signature = Signature(image if name == "vit" else text, (TensorSpec("last_hidden_state", "float32", rows),))
+    signature = Signature(image if name == "vit" else text, (output,))
     sample = {one: torch.from_numpy(array) for one, array in drawn(name, 2, 7, padded=True).items()}
-    task = Task(module_of(name, form), signature, sample, opset=18)
-    return route(way, opset=18).export(task).model
+    return route(way, opset=18).export(Task(module, signature, sample, opset=18)).model
 
 
 def best(graph) -> Plan:
@@ -89,6 +93,24 @@ def test_every_attention_is_found_and_means_the_same(name, way, form):
     assert trace.counts.get("packed-attention", 0) == (0 if name in {"gpt2", "llama"} else LAYERS)
     assert not trace.setbacks
     assert "Softmax" not in trace.after
+    for batch, sequence, padded in ((2, 7, True), (3, 12, True), (1, 1, False)):
+        assert error(before, after, drawn(name, batch, sequence, padded=padded)) <= LIMIT
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "form"),
+    [*((name, "trace", "sdpa") for name in ("bert", "roberta", "distilbert", "vit")), ("bert", "dynamo", "eager")],
+)
+def test_the_last_layer_of_a_classifier_computes_its_queries_and_what_follows_at_one_place(name, way, form):
+    head = "ForImageClassification" if name == "vit" else "ForSequenceClassification"
+    before = graph_of(module_of(name, form, head), name, way, TensorSpec("logits", "float32", ("batch", 2)))
+
+    after, trace = apply(before, best(before), target("onnxruntime"))
+
+    assert trace.counts["needed-place"] == 1
+    assert trace.counts["attention"] == LAYERS
+    narrow = [node for node in after.graph if node.op_type == "MatMul" and (sizes_of(node.outputs[0]) or ())[1] == 1]
+    assert len(narrow) >= 4, "queries, what attention answers, and the two of the perceptron"
     for batch, sequence, padded in ((2, 7, True), (3, 12, True), (1, 1, False)):
         assert error(before, after, drawn(name, batch, sequence, padded=padded)) <= LIMIT
 
