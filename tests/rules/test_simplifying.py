@@ -8,6 +8,7 @@ from cases.graphs import LIMIT, answers, draw, error, kinds, model, rewritten
 from onnxwright.errors import UsageError
 from onnxwright.graph.passes import guarded
 from onnxwright.graph.simplifying import SIMPLIFYING, keep_outputs
+from onnxwright.graph.sizes import sizes_of
 
 
 def simplified(graph):
@@ -58,6 +59,33 @@ def test_a_computed_shape_becomes_a_constant(shape, expected):
     (node,) = [node for node in after.graph if node.op_type == "Reshape"]
     assert node.inputs[1].const_value.numpy().tolist() == expected
     assert error(before, after, draw(before)) == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "is_known"),
+    [
+        ("many = Mul (b, four) back = Div (many, four)", True),
+        ("more = Mul (b, six) back = Div (more, four)", False),
+        ("none = Sub (l, l) back = Add (b, none)", True),
+        ("less = Sub (b, zero) back = Identity (less)", True),
+        ("less = Sub (b, six) back = Add (less, six)", False),
+        ("back = Div (b, four)", False),
+    ],
+)
+def test_sizes_that_are_divided_evenly_and_subtracted_are_followed(count, is_known):
+    body = f"""s = Shape (x) b = Gather (s, zero) l = Gather (s, one) {count} c = Unsqueeze (back, first)
+        shape = Concat <axis = 0> (c, rest) e = Expand (z, shape) y = Relu (e)"""
+    numbers = "int64 zero = {0}, int64 one = {1}, int64 four = {4}, int64 six = {6}, int64[1] first = {0}"
+    before = model(
+        f"g (float[b, l] x, float[1, 3] z) => (float[n, 3] y) <{numbers}, int64[1] rest = {{3}}> {{ {body} }}"
+    )
+
+    after, _ = rewritten(before, "sizes-once")
+
+    (expand,) = [node for node in after.graph if node.op_type == "Expand"]
+    assert (sizes_of(expand.outputs[0]) == ("b", 3)) == is_known
+    for rows in (4, 8):
+        assert error(before, after, draw(before, b=rows, l=2)) == 0
 
 
 def test_a_shape_of_two_unknown_sizes_stays():

@@ -82,6 +82,23 @@ def _sum(one: Size, other: Size) -> Size:
     return one if other == 0 else other if one == 0 else None
 
 
+def _subtracted(node: ir.Node, elements: Elements) -> Sizes | None:
+    pairs = _pairs(node, elements)
+    return None if pairs is None else tuple(_difference(*pair) for pair in pairs)
+
+
+def _difference(one: Size, other: Size) -> Size:
+    if isinstance(one, int) and isinstance(other, int):
+        return one - other
+    return one if other == 0 else 0 if one is not None and one == other else None
+
+
+def _divided(node: ir.Node, elements: Elements) -> Sizes | None:
+    """Divides what goes in evenly."""
+    pairs = _pairs(node, elements)
+    return None if pairs is None else tuple(quotient((one,), (other,)) for one, other in pairs)
+
+
 def _multiplied(node: ir.Node, elements: Elements) -> Sizes | None:
     pairs = _pairs(node, elements)
     return None if pairs is None else tuple(quotient(pair, ()) for pair in pairs)
@@ -119,5 +136,7 @@ ELEMENTS: Final[dict[str, _Rule]] = {
     "Equal": _equal,
     "Where": _chosen,
     "Add": _added,
+    "Sub": _subtracted,
     "Mul": _multiplied,
+    "Div": _divided,
 }
