@@ -50,7 +50,7 @@ from states import OPSET, TEXT, answer, states_graph
 
 RAW, AGAIN = "as exported", "as exported, again"
 AT_ONCE: Final = 2
-APART: Final = "sums-apart"
+APART, UNGUARDED = "sums-apart", "nan-guard"
 WRONG: Final = 1e-3
 """An error of float32 that is no rounding."""
 TEXTS, IMAGES = "ForSequenceClassification", "ForImageClassification"
@@ -187,10 +187,16 @@ def exported(model: Model, way: str, form: str) -> ir.Model:
 
 
 def ours(given: ir.Model, name: str) -> Iterator[tuple[str, Plan]]:
-    """Yields the plans that need no proof, and those that rewrite the most: with sums joined to norms, and apart."""
+    """Yields the plans that need no proof, and those that rewrite the most.
+
+    These are two with sums joined to norms, and two with sums apart: of those that drop the guard against rows that
+    are masked whole, and of those that keep it.
+    """
     offered = [plan for plan in plans(given, target(name)) if plan.borrowed is None]
-    ways = [[plan for plan in offered if (APART in plan.rules) is is_apart] for is_apart in (False, True)]
-    most = [max(way, key=lambda plan: len(plan.rules)) for way in ways if way]
+    ways: dict[tuple[bool, bool], list[Plan]] = {}
+    for plan in offered:
+        ways.setdefault((APART in plan.rules, UNGUARDED in plan.rules), []).append(plan)
+    most = [max(way, key=lambda plan: len(plan.rules)) for way in ways.values()]
     for plan in dict.fromkeys([*(one for one in offered if not one.doubtful), *most]):
         yield f"ours: {plan.name}", plan
 

@@ -53,6 +53,30 @@ def test_the_last_layer_computes_its_queries_at_one_place(place, sizes):
     assert error(before, after, draw(before, **sizes)) <= LIMIT
 
 
+@pytest.mark.parametrize(
+    ("part", "is_narrowed"),
+    [
+        ("nought, one, along", True),
+        ("nought, one, along, one", True),
+        ("minus, all, along, one", True),
+        ("one, two, along", False),
+        ("nought, two, along", False),
+        ("minus, all, along, minus", False),
+    ],
+)
+def test_a_slice_of_the_first_place_or_the_last_is_one_too(part, is_narrowed):
+    numbers = f"{NUMBERS}, int64[1] nought = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] along = {{1}}"
+    numbers += ", int64[1] minus = {-1}, int64[1] all = {9223372036854775807}"
+    body = f"{ATTENTION} f = MatMul (h, w) g = Relu (f) y = Slice (g, {part})"
+    before = graph(body, outputs="float[b, p, 8] y", numbers=numbers)
+
+    after, trace = narrowed(before)
+
+    assert ("needed-place" in trace.counts) == is_narrowed
+    for sizes in ({"b": 2, "s": 5}, {"b": 1, "s": 1}):
+        assert error(before, after, draw(before, **sizes)) <= LIMIT
+
+
 def test_once_is_enough():
     before = graph(f"{ATTENTION} y = Gather <axis = 1> (h, first)")
     once, _ = narrowed(before)

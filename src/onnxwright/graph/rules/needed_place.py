@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -25,6 +25,7 @@ from onnxwright.graph.sizes import Sizes, sizes_of
 _SOFTMAX_OF_ONE_AXIS: Final = 13
 """Before this opset, `Softmax` takes all axes behind its own for one."""
 _PRODUCTS: Final = frozenset({"MatMul", "Gemm"})
+_TO_THE_END: Final = 2**31 - 1
 
 Asked = Mapping[int, int]
 """Which inputs of a node are needed at one place only, by number, and along which axis."""
@@ -53,10 +54,10 @@ class _Region:
 def _narrow_all(model: ir.Model, log: Log) -> int:
     if model.opset_imports.get("", 1) < _SOFTMAX_OF_ONE_AXIS:
         return 0
-    taken = [(node, index) for node in model.graph if (index := _index(node)) is not None]
+    taken = [(node, place) for node in model.graph if (place := _taken(node)) is not None]
     count = 0
-    for index in dict.fromkeys(index for _, index in taken):
-        region = _region(model.graph, [node for node, other in taken if other == index], index)
+    for index in dict.fromkeys(place.number for _, place in taken):
+        region = _region(model.graph, {node: place.axis for node, place in taken if place.number == index}, index)
         if region.last is not None:
             log.hit(RULE.name, region.last)
             _narrow(model, region)
@@ -64,17 +65,38 @@ def _narrow_all(model: ir.Model, log: Log) -> int:
     return count
 
 
-def _index(node: ir.Node) -> int | None:
-    """The one place that a node gathers along an axis whose number can be told."""
-    given = array(node.inputs[1]) if node.op_type == "Gather" and not node.domain else None
-    is_one = given is not None and given.size == 1 and sizes_of(node.inputs[0]) is not None
-    return int(given.reshape(-1)[0]) if is_one and given is not None else None
+class _Place(NamedTuple):
+    """One place of an axis, counted from its beginning or, negative, from its end."""
+
+    number: int
+    axis: int
 
 
-def _region(graph: ir.Graph, takers: Sequence[ir.Node], index: int) -> _Region:
+def _taken(node: ir.Node) -> _Place | None:
+    """The one place that a node takes of its input; None where it takes another number of them, or it isn't known."""
+    rank = len(sizes_of(node.inputs[0]) or ()) if node.inputs else 0
+    if not rank or node.domain:
+        return None
+    if node.op_type == "Gather":
+        given = array(node.inputs[1])
+        axis = node.attributes.get_int("axis", 0) % rank
+        return _Place(int(given.reshape(-1)[0]), axis) if given is not None and given.size == 1 else None
+    return _sliced(node, rank) if node.op_type == "Slice" else None
+
+
+def _sliced(node: ir.Node, rank: int) -> _Place | None:
+    """The first place or the last, which are there at any size; a slice of others may be empty."""
+    given = [array(value) for value in node.inputs[1:]]
+    if len(given) < 3 or any(one is None or one.size != 1 for one in given):
+        return None
+    start, end, axis, *step = (int(one.reshape(-1)[0]) for one in given if one is not None)
+    is_one = (start, end) == (0, 1) or (start == -1 and end >= _TO_THE_END)
+    return _Place(start, axis % rank) if is_one and step in ([], [1]) else None
+
+
+def _region(graph: ir.Graph, takers: Mapping[ir.Node, int], index: int) -> _Region:
     region = _Region(index, takers=list(takers))
-    for node in takers:
-        region.asked[node, 0] = node.attributes.get_int("axis", 0) % len(sizes_of(node.inputs[0]) or ())
+    region.asked.update({(node, 0): axis for node, axis in takers.items()})
     for node in reversed(graph):
         used = [value for value in node.outputs if value.uses() or value.is_graph_output()]
         axis = region.axis_of(used[0]) if used == [node.outputs[0]] else None
@@ -198,7 +220,7 @@ def _narrow(model: ir.Model, region: _Region) -> None:
     for node in region.takers:
         given = node.inputs[0]
         if given is not None and given.producer() in inside:
-            node.replace_input_with(1, _zeros(model.graph, node, names))
+            _take_first(model.graph, node, names)
     model.graph.sort()
 
 
@@ -227,10 +249,14 @@ def _tell_sizes(graph: ir.Graph, node: ir.Node, region: _Region, names: Names) -
     made.shape = ir.Shape(sizes)
 
 
-def _zeros(graph: ir.Graph, node: ir.Node, names: Names) -> ir.Value:
-    given = array(node.inputs[1])
-    assert given is not None, "its index is known"
-    return held(graph, ir.tensor(np.zeros_like(given), name=names.free(f"{named(node)}_place")))
+def _take_first(graph: ir.Graph, node: ir.Node, names: Names) -> None:
+    """Has a node take the first place, of a value that has no other."""
+    wanted = {1: 0} if node.op_type == "Gather" else {1: 0, 2: 1}
+    for number, place in wanted.items():
+        given = array(node.inputs[number])
+        assert given is not None, "it is known what it takes"
+        tensor = ir.tensor(np.full_like(given, place), name=names.free(f"{named(node)}_place"))
+        node.replace_input_with(number, held(graph, tensor))
 
 
 RULE = Rule(
