@@ -49,6 +49,9 @@ MASK = masked(2, 1, 17, 17)
 ENDLESS = torch.tensor([[-torch.inf, -torch.inf, 1.0], [torch.inf, 2.0, torch.inf]])
 CELLS = {"gru_cell": nn.GRUCell, "lstm_cell": nn.LSTMCell, "rnn_cell": nn.RNNCell}
 
+ODD = torch.tensor(
+    [[1.0, torch.nan, 3.0, -2.0], [torch.nan] * 4, [5.0, 4.0, torch.nan, torch.nan], [0.5, 2.5, 1.5, 9.0]]
+)
 ROWS, GROUPS = torch.arange(28.0).reshape(7, 4) / 7, torch.arange(96.0).reshape(3, 4, 8) / 9
 
 
@@ -340,6 +343,42 @@ CALLS = {
         lambda: PLACES.mode(keepdim=True).values,
         lambda: torch.tensor([[2.0, 1.0, 1.0, 2.0, 3.0]]).mode(1).values,
         lambda: torch.tensor([[torch.inf, torch.inf], [-torch.inf, 2.0]]).mode(1).values,
+    ],
+    "quantile": [
+        lambda: torch.quantile(X, 0.3),
+        lambda: X.quantile(torch.tensor([0.0, 0.25, 1.0]), dim=2),
+        lambda: torch.quantile(X, torch.tensor(0.77), 1, keepdim=True),
+        lambda: torch.quantile(X, torch.tensor([0.1, 0.9]), keepdim=True),
+        lambda: torch.quantile(X, 0.5, -1, keepdim=True),
+        lambda: torch.quantile(X, torch.tensor([0.5]), dim=0, keepdim=True),
+        lambda: torch.cat(
+            [X.quantile(0.41, 2, interpolation=one) for one in ("lower", "higher", "nearest", "midpoint")]
+        ),
+        lambda: torch.quantile(ODD, 0.5, dim=1),
+        lambda: torch.quantile(ODD, 0.5),
+        lambda: X[0, 0, 0, :1].quantile(0.2),
+    ],
+    "nanquantile": [
+        lambda: torch.nanquantile(ODD, 0.4),
+        lambda: ODD.nanquantile(torch.tensor([0.0, 0.6, 1.0]), dim=1, keepdim=True),
+        lambda: torch.nanquantile(ODD, 0.6, dim=0),
+    ],
+    "nanmedian": [
+        lambda: torch.nanmedian(ODD),
+        lambda: ODD.nanmedian(1).values,
+        lambda: torch.nanmedian(ODD, 0, keepdim=True).values,
+        lambda: tuple(torch.nanmedian(X, 2)),
+    ],
+    "hypot": [
+        lambda: torch.hypot(X, X.flip(0)),
+        lambda: torch.hypot(1e30 * X, X[0]),
+        lambda: torch.tensor([0.0, torch.inf, torch.nan, 3.0]).hypot(torch.tensor([0.0, torch.nan, 1.0, -4.0])),
+    ],
+    "fmax": [lambda: torch.fmax(ODD, -ODD.flip(1)), lambda: X.fmax(X[0])],
+    "fmin": [lambda: torch.fmin(ODD, -ODD.flip(1)), lambda: X.fmin(X[0])],
+    "copysign": [
+        lambda: torch.copysign(X, X.flip(0)),
+        lambda: 1 / torch.zeros(4).copysign(torch.tensor([0.0, -0.0, -1.0, 2.0])),
     ],
     "kthvalue": [lambda: tuple(X.kthvalue(3)), lambda: tuple(torch.kthvalue(X, 1, dim=1, keepdim=True))],
     **{

@@ -23,10 +23,11 @@ def _atan2(input: Tensor, other: Tensor) -> Tensor:  # noqa: A002 - torch's name
     return angle(input, other)
 
 
-def _are_real(input: Tensor, other: Tensor) -> bool:  # noqa: A002 - torch's name
+def are_real(input: Tensor, other: Tensor, *_: object, **__: object) -> bool:  # noqa: A002 - torch's name
+    """Whether both are tensors of real numbers."""
     return input.is_floating_point() and other.is_floating_point()
 
 
 _PLACES = tuple(f"{owner}.{name}" for owner in ("torch", "torch.Tensor") for name in ("atan2", "arctan2"))
 
-TWIN = Twin("atan2", _PLACES, _atan2, _are_real, is_taken=True)
+TWIN = Twin("atan2", _PLACES, _atan2, are_real, is_taken=True)

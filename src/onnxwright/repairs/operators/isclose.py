@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from onnxwright.repairs.operators import Twin
+from onnxwright.repairs.operators.atan2 import are_real
 
 
 def _is_close(
@@ -20,8 +21,4 @@ def _is_close(
     return close | (torch.isnan(input) & torch.isnan(other)) if equal_nan else close
 
 
-def _are_real(input: Tensor, other: Tensor, *_: object, **__: object) -> bool:  # noqa: A002 - torch's name
-    return input.is_floating_point() and other.is_floating_point()
-
-
-TWIN = Twin("isclose", ("torch.isclose", "torch.Tensor.isclose"), _is_close, _are_real)
+TWIN = Twin("isclose", ("torch.isclose", "torch.Tensor.isclose"), _is_close, are_real)
