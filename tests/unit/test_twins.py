@@ -380,6 +380,12 @@ CALLS = {
         lambda: torch.copysign(X, X.flip(0)),
         lambda: 1 / torch.zeros(4).copysign(torch.tensor([0.0, -0.0, -1.0, 2.0])),
     ],
+    "tril_indices": [
+        lambda: torch.tril_indices(5, 7),
+        lambda: torch.tril_indices(row=6, col=3, offset=-2, dtype=torch.int32),
+        lambda: torch.tril_indices(0, 3),
+    ],
+    "triu_indices": [lambda: torch.triu_indices(4, 4, 1), lambda: torch.triu_indices(3, 9, offset=-1)],
     "kthvalue": [lambda: tuple(X.kthvalue(3)), lambda: tuple(torch.kthvalue(X, 1, dim=1, keepdim=True))],
     **{
         f"{kind}_pool{rank}d": [
