@@ -86,7 +86,7 @@ def quantized(errors: Mapping[str, float], decided: Collection[str] = ()) -> Tol
     """
     greatest = max((error for name, error in errors.items() if name not in decided), default=0.0)
     limit = _bounded(greatest, _LEAST_OVERALL)
-    shares = {name: _bounded(errors[name], _LEAST_SHARE) for name in decided}
+    shares = {name: _bounded(error, _LEAST_SHARE) for name, error in errors.items() if name in decided}
     return ToleranceClass("lower-precision", 0.0, limit, limit, is_overall=True, is_for_usual=True, shares=shares)
 
 

@@ -12,18 +12,22 @@ from onnxwright.repairs.operators import Twin
 _INTERPOLATIONS: Final = ("linear", "lower", "higher", "nearest", "midpoint")
 
 
+def rows_of(x: Tensor, dim: int | None) -> Tensor:
+    """Returns a tensor with `dim` last, or flat where there is none."""
+    return x.reshape(-1) if dim is None else x.movedim(dim, -1)
+
+
 def quantiles(x: Tensor, q: float | Tensor, dim: int | None, counts: Tensor, *, keepdim: bool, between: str) -> Tensor:
     """Returns the quantiles of the least elements of each row along `dim`, of which `counts` says how many there are.
 
     `counts` has one for each row, with `dim` last and of size 1; `q` counts first in the answer where it has an axis.
     """
-    rows = x.reshape(-1) if dim is None else x.movedim(dim, -1)
     shares = torch.as_tensor(q, dtype=x.dtype, device=x.device)
-    found = _at(rows.sort(-1).values, shares.reshape(-1) * (counts - 1).clamp(min=0), between).movedim(-1, 0)
-    if keepdim:
-        found = (
-            found.reshape([-1] + [1] * x.dim()) if dim is None else found.unsqueeze(-1).movedim(-1, dim % x.dim() + 1)
-        )
+    found = _at(rows_of(x, dim).sort(-1).values, shares.reshape(-1) * (counts - 1).clamp(min=0), between).movedim(-1, 0)
+    if keepdim and dim is None:
+        found = found.reshape([-1] + [1] * x.dim())
+    elif keepdim and dim is not None:
+        found = found.unsqueeze(-1).movedim(-1, dim % x.dim() + 1)
     return found if shares.dim() else found[0]
 
 
@@ -36,11 +40,6 @@ def _at(ordered: Tensor, ranks: Tensor, between: str) -> Tensor:
     below, above = (ordered.gather(-1, one.to(torch.int64)) for one in (low, high))
     weight = torch.full_like(ranks, 0.5) if between == "midpoint" else ranks - low
     return torch.where(low == high, below, torch.lerp(below, above, weight))
-
-
-def rows_of(x: Tensor, dim: int | None) -> Tensor:
-    """Returns a tensor with `dim` last, or flat where there is none."""
-    return x.reshape(-1) if dim is None else x.movedim(dim, -1)
 
 
 def _quantile(
