@@ -10,7 +10,7 @@ from onnxwright.repairs.operators.atan2 import are_real
 
 
 def _hypot(input: Tensor, other: Tensor) -> Tensor:  # noqa: A002 - torch's name
-    one, two = torch.broadcast_tensors(input.abs(), other.abs())
+    one, two = input.abs(), other.abs()
     most, least = torch.maximum(one, two), torch.minimum(one, two)
     is_plain = (most > 0) & (most < torch.inf)
     ratio = least / torch.where(is_plain, most, torch.ones_like(most))
