@@ -215,10 +215,10 @@ def fused(given: ir.Model) -> ir.Model:
     return given
 
 
-def slimmed(given: ir.Model) -> ir.Model:
-    """What onnxslim makes of a graph."""
+def slimmed(graph: Path) -> ir.Model:
+    """What onnxslim makes of a graph, which it takes with all weights in memory."""
     slim = importlib.import_module("onnxslim").slim
-    proto: onnx.ModelProto = slim(ir.to_proto(given))
+    proto: onnx.ModelProto = slim(onnx.load(graph))
     return ir.from_proto(proto)
 
 
@@ -262,7 +262,7 @@ def variants(model: Model, folder: Path) -> Iterator[Variant]:
     if importlib.util.find_spec("onnxslim") is None:
         print("  onnxslim: not measured: it is not installed")
     else:
-        yield _written("onnxslim", folder, lambda: slimmed(ir.load(raw)))
+        yield _written("onnxslim", folder, lambda: slimmed(raw))
     peers: Mapping[str, Callable[[], ir.Model]] = {
         "ort_fusions, of torch.export": lambda: fused(exported(model, "dynamo", "sdpa")),
         "ONNX Runtime's optimizer, of eager": lambda: transformed(model, folder, exported(model, "trace", "eager")),
