@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from onnxwright.repairs.operators import Twin
+from onnxwright.repairs.operators.median import answered
 
 
-def _nanmedian(x: Tensor, dim: int | None = None, keepdim: bool = False) -> object:
-    if dim is None:
-        return _middle(x.reshape(-1), 0)[0].squeeze(0)
-    values, indices = _middle(x, dim)
-    found = (values, indices) if keepdim else (values.squeeze(dim), indices.squeeze(dim))
-    return torch.return_types.nanmedian(found)
+def _nanmedian(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    return answered(_middle, torch.return_types.nanmedian, x, dim, keepdim)
 
 
 def _middle(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:

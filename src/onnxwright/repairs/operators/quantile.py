@@ -56,14 +56,7 @@ def _quantile(
     return torch.where(is_odd, torch.full_like(found, torch.nan), found)
 
 
-def is_known(
-    input: Tensor,  # noqa: A002 - torch's name
-    q: float | Tensor,
-    dim: int | None = None,
-    keepdim: bool = False,
-    *,
-    interpolation: str = "linear",
-) -> bool:
+def is_known(input: Tensor, *_: object, interpolation: str = "linear", **__: object) -> bool:  # noqa: A002 - torch's name
     """Whether these quantiles lie between two numbers in a way that is known here."""
     return interpolation in _INTERPOLATIONS and input.is_floating_point() and input.dim() > 0
 

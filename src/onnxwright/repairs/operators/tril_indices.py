@@ -10,9 +10,9 @@ from torch import Tensor
 from onnxwright.repairs.operators import Twin
 
 
-def counted(count: Any, device: Any) -> Tensor:
-    """Returns the numbers of so many rows or columns."""
-    return torch.arange(count, device=device)
+def columns_less_rows(row: Any, col: Any, device: Any) -> Tensor:
+    """Returns the number of each column less that of each row, as int64[row, col]."""
+    return torch.arange(col, device=device) - torch.arange(row, device=device).unsqueeze(1)
 
 
 def places(is_there: Tensor, dtype: torch.dtype | None) -> Tensor:
@@ -23,7 +23,7 @@ def places(is_there: Tensor, dtype: torch.dtype | None) -> Tensor:
 def _tril_indices(
     row: Any, col: Any, offset: Any = 0, *, dtype: torch.dtype | None = None, device: Any = None, **_: object
 ) -> Tensor:
-    return places(counted(col, device) - counted(row, device).unsqueeze(1) <= offset, dtype)
+    return places(columns_less_rows(row, col, device) <= offset, dtype)
 
 
 TWIN = Twin("tril_indices", ("torch.tril_indices",), _tril_indices, is_of_sizes=True)

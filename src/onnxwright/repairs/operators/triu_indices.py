@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from onnxwright.repairs.operators import Twin
-from onnxwright.repairs.operators.tril_indices import counted, places
+from onnxwright.repairs.operators.tril_indices import columns_less_rows, places
 
 
 def _triu_indices(
     row: Any, col: Any, offset: Any = 0, *, dtype: torch.dtype | None = None, device: Any = None, **_: object
 ) -> Tensor:
-    return places(counted(col, device) - counted(row, device).unsqueeze(1) >= offset, dtype)
+    return places(columns_less_rows(row, col, device) >= offset, dtype)
 
 
 TWIN = Twin("triu_indices", ("torch.triu_indices",), _triu_indices, is_of_sizes=True)
