@@ -7,16 +7,15 @@ from typing import Final
 
 import onnx_ir as ir
 
-from onnxwright.graph.sizes import Elements, Size, Sizes, quotient, sizes_of
+from onnxwright.graph.sizes import TO_THE_END, Elements, Size, Sizes, quotient, sizes_of
 
 MOST_ELEMENTS: Final = 16
-_TO_THE_END: Final = 2**31 - 1
 _Rule = Callable[[ir.Node, Elements], Sizes | None]
 
 
 def _elements_of_shape(node: ir.Node, _: Elements) -> Sizes | None:
     sizes = sizes_of(node.inputs[0])
-    start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", _TO_THE_END)
+    start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", TO_THE_END)
     return None if sizes is None else sizes[start:end]
 
 

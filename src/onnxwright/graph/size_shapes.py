@@ -7,7 +7,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from onnxwright.graph.sizes import Elements, Size, Sizes, broadcast_all, quotient, sizes_of
+from onnxwright.graph.sizes import TO_THE_END, Elements, Size, Sizes, broadcast_all, quotient, sizes_of
 from onnxwright.graph.targets import CONTRIB, RMS_NORM
 
 _KEEPING: Final = tuple(
@@ -34,7 +34,6 @@ EACH: Final = (
 """Operators that make each element of their first input alone another one."""
 _ALONG: Final = ("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization", "CumSum", "Trilu")
 """Others whose answer has the sizes of their first input."""
-_TO_THE_END: Final = 2**31 - 1
 _Rule = Callable[[ir.Node, Elements], Sizes | None]
 
 
@@ -144,7 +143,7 @@ def _slice(node: ir.Node, elements: Elements) -> Sizes | None:
 
 
 def _sliced(size: Size, end: Size) -> Size:
-    if (isinstance(end, int) and end >= _TO_THE_END) or size == end:
+    if (isinstance(end, int) and end >= TO_THE_END) or size == end:
         return size
     if isinstance(end, int) and isinstance(size, int):
         return min(size, end if end >= 0 else size + end)

@@ -12,6 +12,8 @@ import onnx_ir as ir
 Size = int | str | None
 """A number, a name, or None where nothing is known."""
 Sizes = tuple[Size, ...]
+TO_THE_END: Final = 2**31 - 1
+"""An end of a slice that lies beyond every axis, as exporters write it at least."""
 ONE_SIZE_OPSET: Final = 15
 """Since this opset, `Shape` can answer one size alone."""
 _PRODUCT: Final = re.compile(r"\w+(\*\w+)+")

@@ -80,6 +80,13 @@ class Material:
         return ranges(self.load(observed(self.model)), self.calibration)
 
     @functools.cached_property
+    def decided(self) -> frozenset[str]:
+        """The outputs in whole numbers that floats decide, which a lower type may turn out otherwise."""
+        from onnxwright.graph.precision.deciding import decided
+
+        return decided(self.model)
+
+    @functools.cached_property
     def products(self) -> list[Product]:
         """The products with constant weights."""
         from onnxwright.graph.precision.products import products

@@ -337,9 +337,7 @@ def _beside_others(search: _Search, session: Session) -> Neighbours | None:
 
 
 def _proven(search: _Search, one: Tried, session: Session) -> Proof:
-    from onnxwright.graph.precision.deciding import decided
-
-    held_to = quantized(one.errors, decided(search.material.model))
+    held_to = quantized(one.errors, search.material.decided)
     return proven(search.bench, search.chosen, search.engine, session, held_to)
 
 

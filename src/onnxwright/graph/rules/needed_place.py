@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -20,12 +20,11 @@ from onnxwright.graph.passes import Log, named
 from onnxwright.graph.rules import Rule
 from onnxwright.graph.rules.reshapes import spelled
 from onnxwright.graph.size_shapes import EACH, PAIRING
-from onnxwright.graph.sizes import Sizes, sizes_of
+from onnxwright.graph.sizes import TO_THE_END, Sizes, sizes_of
 
 _SOFTMAX_OF_ONE_AXIS: Final = 13
 """Before this opset, `Softmax` takes all axes behind its own for one."""
 _PRODUCTS: Final = frozenset({"MatMul", "Gemm"})
-_TO_THE_END: Final = 2**31 - 1
 
 Asked = Mapping[int, int]
 """Which inputs of a node are needed at one place only, by number, and along which axis."""
@@ -90,7 +89,7 @@ def _sliced(node: ir.Node, rank: int) -> _Place | None:
     if len(given) < 3 or any(one is None or one.size != 1 for one in given):
         return None
     start, end, axis, *step = (int(one.reshape(-1)[0]) for one in given if one is not None)
-    is_one = (start, end) == (0, 1) or (start == -1 and end >= _TO_THE_END)
+    is_one = (start, end) == (0, 1) or (start == -1 and end >= TO_THE_END)
     return _Place(start, axis % rank) if is_one and step in ([], [1]) else None
 
 
@@ -227,7 +226,7 @@ def _narrow(model: ir.Model, region: _Region) -> None:
 def _gathered(graph: ir.Graph, value: ir.Value, index: int, axis: int, names: Names) -> ir.Value:
     """One place of a value along an axis, which stays with size 1."""
     name = names.free(f"{value.name}_at_{index}")
-    place = held(graph, ir.tensor(np.array([index], np.int64), name=names.free(f"{name}_place")))
+    place = _constant(graph, np.array([index], np.int64), f"{name}_place", names)
     node = ir.node("Gather", [value, place], {"axis": axis}, name=name)
     made = node.outputs[0]
     made.name, made.type, made.shape = name, value.type, ir.Shape(_of_one(sizes_of(value) or (), axis))
@@ -244,8 +243,7 @@ def _tell_sizes(graph: ir.Graph, node: ir.Node, region: _Region, names: Names) -
     if node.op_type == "Reshape":
         target = spelled(_of_one(sizes_of(node.inputs[0]) or (), axis), sizes)
         assert target is not None, "it was asked before"
-        tensor = ir.tensor(np.array(target, np.int64), name=names.free(f"{made.name}_shape"))
-        node.replace_input_with(1, held(graph, tensor))
+        node.replace_input_with(1, _constant(graph, np.array(target, np.int64), f"{made.name}_shape", names))
     made.shape = ir.Shape(sizes)
 
 
@@ -255,8 +253,11 @@ def _take_first(graph: ir.Graph, node: ir.Node, names: Names) -> None:
     for number, place in wanted.items():
         given = array(node.inputs[number])
         assert given is not None, "it is known what it takes"
-        tensor = ir.tensor(np.full_like(given, place), name=names.free(f"{named(node)}_place"))
-        node.replace_input_with(number, held(graph, tensor))
+        node.replace_input_with(number, _constant(graph, np.full_like(given, place), f"{named(node)}_place", names))
+
+
+def _constant(graph: ir.Graph, numbers: np.ndarray[Any, np.dtype[Any]], name: str, names: Names) -> ir.Value:
+    return held(graph, ir.tensor(numbers, name=names.free(name)))
 
 
 RULE = Rule(
