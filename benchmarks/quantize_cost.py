@@ -1,9 +1,11 @@
 """What `onnxwright quantize` takes of time and memory for a model of the size of BERT base, beside its peers.
 
-Claimed: it quantizes such a model within two minutes, and takes at most 3 times the weights of memory. Beside it stand
-the search among all recipes, ONNX Runtime's `quantize_static` and, where it is installed, NNCF, with as many samples.
+Claimed: it quantizes such a model within two minutes, and holds at most 3 times the weights in memory of its own, that
+is without pages of files, which the system takes back where it needs them. Beside it stand the search among all
+recipes, ONNX Runtime's `quantize_static` and, where it is installed, NNCF, with as many samples.
 All are processes of their own, in rounds that go each once in a random order; ratios are to ONNX Runtime, pair by pair.
-Memory is all that a process and those that it started hold, read five times a second, in multiples of the weights.
+Memory is what a process and those that it started hold, read five times a second, in multiples of the weights: of
+their own, and with what they have mapped of files.
 """
 
 from __future__ import annotations
@@ -64,25 +66,27 @@ class Encoder(nn.Module):
 
 
 class Cost(NamedTuple):
-    """Seconds, and the most memory in multiples of the weights."""
+    """Seconds, and the most memory in multiples of the weights: of its own, and all."""
 
     seconds: float
-    weights: float
+    own: float
+    whole: float
 
 
 def cost(command: Sequence[str], weights: int) -> Cost | None:
     """Runs a command to its end; returns nothing where it fails."""
-    begun, most = time.perf_counter(), 0
+    begun, own, whole = time.perf_counter(), 0, 0
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said) as process:
             while process.poll() is None:
-                most = max(most, held(process.pid).whole)
+                now = held(process.pid)
+                own, whole = max(own, now.own), max(whole, now.whole)
                 time.sleep(SECONDS_BETWEEN)
         if process.returncode:
             said.seek(0)
             print(f"failed: {said.read().decode(errors='replace')[-600:]}")
             return None
-    return Cost(time.perf_counter() - begun, most / weights)
+    return Cost(time.perf_counter() - begun, own / weights, whole / weights)
 
 
 def prepare(place: Path, layers: int) -> tuple[Path, Path]:
@@ -144,7 +148,8 @@ def main() -> None:
                 print(name, taken, flush=True)
     for name, many in found.items():
         for one, peer in zip(many, found.get(PEER, ()), strict=False):
-            print(f"{name}: {one.seconds / peer.seconds:.2f}× the time of {PEER}, {one.weights:.2f}× the weights")
+            held_of = f"{one.own:.2f}× the weights of its own, {one.whole:.2f}× with files"
+            print(f"{name}: {one.seconds / peer.seconds:.2f}× the time of {PEER}, {held_of}")
     if arguments.layers == BertConfig().num_hidden_layers and not arguments.ways:
         keep("quantize_cost", {"limits": {"seconds": SECONDS, "weights": WEIGHTS}, "ways": found})
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import onnxwright as ow
 from onnxwright.artifact import write_manifest
 from onnxwright.cli import app
+from onnxwright.files import data_file
 from onnxwright.graph import optimizing
 from onnxwright.graph.optimizing import Plan
 from onnxwright.graph.passes import Pass
@@ -65,6 +66,28 @@ def test_a_graph_is_made_simpler_and_proven_against_what_it_was(cluttered, tmp_p
     assert expected.keys() == answered.keys()
     for name, array in expected.items():
         np.testing.assert_allclose(answered[name], array, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_lie_beside_a_graph_from_some_size_on_unless_one_file_is_asked_for(cluttered, tmp_path, monkeypatch):
+    monkeypatch.setattr("onnxwright.stages.request.LARGEST_FILE", 0)
+
+    apart = ow.optimize(cluttered, tmp_path / "apart", **QUICK)
+    whole = ow.optimize(cluttered, tmp_path / "whole", single_file=True, **QUICK)
+
+    assert data_file(apart.file("fp32")).is_file()
+    assert not list(whole.folder.rglob("*.data"))
+    for variant in ("fp32", "optimized"):
+        answered = [one.session(variant=variant).run({"x": X})["y"] for one in (apart, whole)]
+        np.testing.assert_array_equal(*answered)
+
+
+def test_more_weights_than_one_file_holds_are_refused(cluttered, tmp_path, monkeypatch):
+    monkeypatch.setattr("onnxwright.stages.convert.MOST_IN_ONE_FILE", 64)
+
+    with pytest.raises(ow.UsageError, match="--single-file: one file holds 0 MiB of weights at most, got 0 MiB"):
+        ow.optimize(cluttered, tmp_path / "out", single_file=True, **QUICK)
+
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_not_measured_is_only_made_simpler_and_says_so(cluttered, tmp_path):

@@ -38,6 +38,7 @@ def convert(
     proof: str = "normal",
     measure: bool = True,
     optimize: bool = False,
+    single_file: bool = False,
     trust_remote_code: bool = False,
     force: bool = False,
     save_repro: str | Path | None = None,
@@ -55,8 +56,8 @@ def convert(
     Attempts are made until one is proven on the whole profile, for about `repair_seconds`; `replay` makes one of a
     journal alone (`"trace@18; piecewise=sequence > 8"`). With `optimize`, the graph is rewritten for each engine, too.
     `precision` and what belongs to it are as for `quantize`, but that `auto` lowers it only where `max_accuracy_loss`
-    is given. With `allow_fallback`, an engine for GPUs may compute on the CPU what it has no
-    kernel for; else it refuses such a graph.
+    is given. With `allow_fallback`, an engine for GPUs may compute on the CPU what it has no kernel for; else it
+    refuses such a graph. Weights of more than 256 MiB lie beside their graph; with `single_file`, in it, up to 2 GiB.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.
@@ -84,6 +85,7 @@ def convert(
         proof=proof,
         is_measured=measure,
         is_optimized=optimize,
+        is_single_file=single_file,
         is_code_trusted=trust_remote_code,
         is_forced=force,
         replay=replay,
@@ -105,13 +107,15 @@ def optimize(
     seed: int = 0,
     proof: str = "normal",
     measure: bool = True,
+    single_file: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Package:
     """Rewrites a graph for each engine, and returns a package with what is shown right and measured to be faster.
 
     `source` is an `.onnx` file, which is the reference itself, or what `convert` takes, which is converted first.
-    `outputs` names the outputs of a graph to keep. Without `measure`, a graph is only made simpler.
+    `outputs` names the outputs of a graph to keep. Without `measure`, a graph is only made simpler. `single_file` is as
+    for `convert`.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.
@@ -131,6 +135,7 @@ def optimize(
         is_measured=measure,
         is_optimized=True,
         outputs=tuple(outputs),
+        is_single_file=single_file,
         is_forced=force,
     )
 
@@ -151,6 +156,7 @@ def quantize(
     seed: int = 0,
     proof: str = "normal",
     measure: bool = True,
+    single_file: bool = False,
     trust_remote_code: bool = False,
     force: bool = False,
     progress: Progress | None = None,
@@ -161,7 +167,7 @@ def quantize(
     converted first. `precision` is `auto`, a family of recipes (`fp16`, `bf16`, `int8`, `weights`) or one recipe.
     `max_accuracy_loss` bounds the loss on `samples`, of which one half calibrates and the other judges; what it is
     depends on the task (`docs/losses.md`), and with `labels` it is the task's own metric. After `search_seconds` no
-    more recipe is tried for an engine.
+    more recipe is tried for an engine. `single_file` is as for `convert`.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.
@@ -185,6 +191,7 @@ def quantize(
         seed=seed,
         proof=proof,
         is_measured=measure,
+        is_single_file=single_file,
         is_code_trusted=trust_remote_code,
         is_forced=force,
     )

@@ -15,6 +15,11 @@ from onnxwright.wire import Field, fields, packed
 DATA_SUFFIX = ".data"
 """`model.onnx` keeps large weights beside it, in `model.onnx.data`."""
 
+LARGEST_FILE = 1 << 28
+"""So many bytes of weights lie in a graph; more lie beside it unless told, where engines map them and copy none."""
+MOST_IN_ONE_FILE = (1 << 31) - (1 << 24)
+"""Protocol Buffers hold no message of 2 GiB; some of it is the graph's."""
+
 AS_WRITTEN = "onnxwright.as_written"
 """The property of a graph whose quantized operators are to be computed as they are, each by itself."""
 
@@ -65,6 +70,11 @@ def _beside(file: Path) -> list[Path]:
     except ValueError:  # no ONNX file, or a damaged one
         shared = []
     return [part for part in dict.fromkeys([data_file(file), *shared]) if part.is_file()]
+
+
+def size_of(file: Path) -> int:
+    """Returns how many bytes an ONNX file has, with those that keep weights of it."""
+    return sum(part.stat().st_size for part in (file, *_beside(file)))
 
 
 def data_file(file: Path) -> Path:

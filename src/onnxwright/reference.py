@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -17,12 +14,10 @@ from onnxwright import tolerance
 from onnxwright.backends import Array, Session, Tensors
 from onnxwright.dtypes import is_float
 from onnxwright.errors import ForwardError
-from onnxwright.given import GivenSession
+from onnxwright.files import size_of
+from onnxwright.given import FEW_BYTES, MOST_BYTES, GivenSession, Shelf
 from onnxwright.samples import TYPICAL
 from onnxwright.source import Source
-
-if TYPE_CHECKING:
-    import onnx_ir
 
 _LONGEST_REASON = 120
 _ROUNDING = 2.0**-24
@@ -31,9 +26,6 @@ _ORDERS = 32
 """In so many orders it goes through equal elements."""
 _LESS = 8.0
 """What moves by a shift moves by so much less, at least, when the shift is so many times finer, unless it jumps."""
-
-_FEW_BYTES = 1 << 26
-"""So many weights are loaded in no time, and kept."""
 
 
 class Twin(Protocol):
@@ -60,6 +52,8 @@ class Reference:
     """The reference with each number that rounding puts on either of two steps of a grid on the other."""
     turned: Callable[[Tensors, int], dict[str, Array]] | None = None
     """Answers with others taken of equal elements; which, a number says."""
+    rest: Callable[[], None] = lambda: None
+    """Has it let go of the memory that it can do without until it's asked again."""
 
     @property
     def label(self) -> str:
@@ -159,53 +153,48 @@ def _noise(answered: Array, precise: Array) -> float:
 
 
 def _graph_reference(source: Source, threads: int) -> Reference:
-    from onnxwright.graph.reading import read_model
-
     assert source.graph is not None
-    graph, other = source.graph, 1 if threads > 1 else 2
-    model = read_model(graph)
-    weights = [value.const_value for value in model.graph.initializers.values()]
-    size = sum(weight.nbytes for weight in weights if weight is not None)
-    session = GivenSession(graph, threads=threads)
-    order = _twin(graph, size, other)
-    precise = _precise(model, graph.name, size, threads)
+    graph, other, size = source.graph, 1 if threads > 1 else 2, size_of(source.graph)
+    shelf = Shelf.of(graph)
+    place = graph if shelf is None else shelf.graph
+    session = GivenSession(graph, threads=threads, place=place)
+    order = GivenSession(graph, threads=other) if size <= FEW_BYTES else _OnCall(place, other, shelf)
+    precise = _precise(place, threads, shelf) if size <= MOST_BYTES else None
     ordered = f"the graph on {threads} against {other} threads"
     if precise is None:
-        return Reference(session, order, f"{ordered}, since it has no twin that adds in float64")
-    return Reference(session, precise, f"the graph as it is against adding in float64, or {ordered}", order)
+        return Reference(session, order, f"{ordered}, since it has no twin that adds in float64", rest=session.rest)
+    told = f"the graph as it is against adding in float64, or {ordered}"
+    return Reference(session, precise, told, order, rest=session.rest)
 
 
-def _precise(model: onnx_ir.Model, name: str, size: int, threads: int) -> Twin | None:
-    """The graph with what adds up numbers in float64; none where nothing does, or its weights are too many to copy."""
+def _precise(graph: Path, threads: int, shelf: Shelf | None) -> Twin | None:
+    """The graph with what adds up numbers in float64; none where nothing does, or it can't be run so."""
     from onnxwright.graph.element_types import sum_in_float64
-    from onnxwright.graph.saving import LARGEST_FILE, save_model
+    from onnxwright.graph.reading import read_model
+    from onnxwright.graph.saving import saved
+    from onnxwright.graph.sharing import save_variant
 
-    if size > LARGEST_FILE or not sum_in_float64(model):
+    model = read_model(graph)
+    if not sum_in_float64(model):
         return None
-    folder = tempfile.mkdtemp(prefix="onnxwright-")
-    twin = None
     with contextlib.suppress(ForwardError):
-        save_model(model, Path(folder) / name)
-        twin = _twin(Path(folder) / name, size, threads)
-    if isinstance(twin, _OnCall):
-        weakref.finalize(twin, shutil.rmtree, folder)
-    else:
-        shutil.rmtree(folder)
-    return twin
-
-
-def _twin(graph: Path, size: int, threads: int) -> Twin:
-    """A graph as a twin: one with many weights is loaded for each call, of which there are few, and not kept."""
-    session = GivenSession(graph, threads=threads)
-    return session if size <= _FEW_BYTES else _OnCall(graph, threads)
+        if shelf is None:
+            with saved(model, graph.name) as file:
+                return GivenSession(file, threads=threads)
+        file = graph.with_name("precise.onnx")
+        save_variant(model, file, graph)
+        GivenSession(file, threads=threads, place=file)
+        return _OnCall(file, threads, shelf)
+    return None
 
 
 @dataclass(frozen=True)
 class _OnCall:
-    """A graph in a file that is loaded for each call."""
+    """A graph of many weights as a twin: it is loaded for each call, of which there are few, from where it lies."""
 
     graph: Path
     threads: int
+    shelf: Shelf | None
 
     def run(self, feeds: Tensors) -> dict[str, Array]:
-        return GivenSession(self.graph, threads=self.threads).run(feeds)
+        return GivenSession(self.graph, threads=self.threads, place=self.graph).run(feeds)

@@ -1,13 +1,15 @@
 """A graph that is the reference knows its own noise: what it answers where numbers are added in float64."""
 
 import weakref
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 
-from onnxwright import reference as module
+from onnxwright import given as given_module
+from onnxwright import reference as reference_module
 from onnxwright.given import GivenSession
 from onnxwright.graph.element_types import sum_in_float64
 from onnxwright.reference import reference_of
@@ -53,30 +55,101 @@ def test_the_noise_of_a_sum_is_what_float32_loses(reference):
     assert "adding in float64" in found.origin
 
 
-def test_a_graph_of_many_weights_is_in_memory_once_and_has_the_same_noise(reference, monkeypatch):
+@pytest.fixture
+def holding(tmp_path):
+    """A graph with a weight in it, and what it is to be fed."""
     draw = np.random.default_rng(0)
-    feeds = {"x": draw.normal(size=(3, WIDE)).astype(np.float32), "w": draw.normal(size=(WIDE, 4)).astype(np.float32)}
-    kept = reference(ADDING)
+    model = onnx.parser.parse_model(ADDING)
+    del model.graph.input[1]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(draw.normal(size=(WIDE, 4)).astype(np.float32), "w"))
+    onnx.save(model, tmp_path / "holding.onnx")
+    return tmp_path / "holding.onnx", {"x": draw.normal(size=(3, WIDE)).astype(np.float32)}
+
+
+def referring_to(file):
+    return reference_of(load(file, ranges={"batch": (1, 2, 4)}), threads=1)
+
+
+def with_many_weights(monkeypatch):
+    for module in (given_module, reference_module):
+        monkeypatch.setattr(module, "FEW_BYTES", -1)
+
+
+def mapped():
+    """The files that lie in this process's memory."""
+    return {line.split(maxsplit=5)[5].removesuffix(" (deleted)").strip() for line in maps() if line.count("/")}
+
+
+def maps():
+    return Path("/proc/self/maps").read_text().splitlines()
+
+
+def test_a_graph_of_many_weights_is_in_memory_once_and_has_the_same_noise(holding, monkeypatch):
+    file, feeds = holding
+    kept = referring_to(file)
     expected = kept.noise(feeds, kept.session.run(feeds))
     del kept
     alive = weakref.WeakSet()
-    load = GivenSession.__init__
+    made = GivenSession.__init__
 
     def noted(self, *given, **options):
-        load(self, *given, **options)
+        made(self, *given, **options)
         alive.add(self)
 
     monkeypatch.setattr(GivenSession, "__init__", noted)
-    monkeypatch.setattr(module, "_FEW_BYTES", -1)
-    found = reference(ADDING)
+    with_many_weights(monkeypatch)
+    found = referring_to(file)
 
     assert len(alive) == 1
     assert found.noise(feeds, found.session.run(feeds)) == expected
     assert len(alive) == 1
     place = found.twin.graph.parent
-    assert place.is_dir()
+    assert {one.name for one in place.iterdir()} == {"holding.onnx", "holding.onnx.data", "precise.onnx"}
     del found
     assert not place.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system doesn't tell what is mapped")
+def test_weights_of_a_graph_of_many_are_mapped_and_not_copied(holding, monkeypatch):
+    file, feeds = holding
+    kept = GivenSession(file, threads=1)
+    assert not any(name.endswith("holding.onnx.data") for name in mapped())
+    with_many_weights(monkeypatch)
+
+    found = GivenSession(file, threads=1)
+
+    assert any(name.endswith("holding.onnx.data") for name in mapped())
+    np.testing.assert_array_equal(found.run(feeds)["y"], kept.run(feeds)["y"])
+    assert found.ran == kept.ran
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system doesn't tell what is mapped")
+def test_a_reference_that_rests_holds_nothing_and_answers_as_before(holding, monkeypatch):
+    file, feeds = holding
+    with_many_weights(monkeypatch)
+    found = referring_to(file)
+    expected = found.session.run(feeds)["y"]
+
+    found.rest()
+
+    assert not any(name.endswith("holding.onnx.data") for name in mapped())
+    np.testing.assert_array_equal(found.session.run(feeds)["y"], expected)
+    assert any(name.endswith("holding.onnx.data") for name in mapped())
+
+
+def test_weights_that_lie_beside_a_graph_are_found_from_the_shelf(holding, monkeypatch, tmp_path):
+    file, feeds = holding
+    expected = GivenSession(file, threads=1).run(feeds)["y"]
+    model = onnx.load(file)
+    place = tmp_path / "beside.onnx"
+    (tmp_path / "weights").mkdir()
+    onnx.save(model, place, save_as_external_data=True, location="weights/own.bin", size_threshold=0)
+    with_many_weights(monkeypatch)
+
+    found = referring_to(place)
+
+    np.testing.assert_array_equal(found.session.run(feeds)["y"], expected)
+    assert "adding in float64" in found.origin
 
 
 @pytest.mark.parametrize("text", [NOT_ADDING, WHOLE])

@@ -17,6 +17,7 @@ from onnxwright.graph.reading import read_model, read_structure
 from onnxwright.graph.saving import save_model
 from onnxwright.graph.validity import invalidities
 from onnxwright.graph.versions import convert_opset
+from onnxwright.graph.weights import mapped_meanwhile
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 18], producer_name: "someone">
@@ -200,6 +201,7 @@ from pathlib import Path
 import onnx_ir as ir, numpy as np
 from onnxwright.graph.reading import read_model
 from onnxwright.graph.saving import save_model
+from onnxwright.graph.weights import mapped_meanwhile
 from onnxwright.graph.validity import invalidities
 from onnxwright.graph.versions import convert_opset
 
@@ -241,3 +243,40 @@ def test_a_graph_is_converted_to_another_opset_around_its_weights(given, tmp_pat
     assert isinstance(model.graph.initializers["w"].const_value, ir.ExternalTensor)
     assert model.opset_imports[""] == opset
     assert np.array_equal(answer(tmp_path / "model.onnx"), answer(given))
+
+
+@WHOLE
+def test_weights_are_let_go_of_once_they_are_written(largest, tmp_path):
+    given = tmp_path / "given.onnx"
+    onnx.save(lines(), given)
+    model = read_model(given)
+    tensor = model.graph.initializers["w"].const_value
+
+    save_model(model, tmp_path / "made.onnx", largest=largest)
+
+    assert tensor.raw is None
+    np.testing.assert_array_equal(answer(tmp_path / "made.onnx"), answer(given))
+
+
+def test_a_weight_that_something_looks_at_stays(tmp_path):
+    given = tmp_path / "given.onnx"
+    onnx.save(lines(), given)
+    model = read_model(given)
+    tensor = model.graph.initializers["w"].const_value
+    with mapped_meanwhile(model):
+        seen = tensor.numpy()
+
+    np.testing.assert_array_equal(seen, onnx.numpy_helper.to_array(weight()))
+    np.testing.assert_array_equal(tensor.numpy(), seen)
+
+
+def test_a_weight_that_was_mapped_before_is_not_let_go_of(tmp_path):
+    given = tmp_path / "given.onnx"
+    onnx.save(lines(), given)
+    model = read_model(given)
+    tensor = model.graph.initializers["w"].const_value
+    tensor.numpy()
+
+    save_model(model, tmp_path / "made.onnx")
+
+    assert tensor.raw is not None

@@ -26,6 +26,7 @@ from onnxwright.cli.words import (
     SearchTime,
     Seed,
     SequenceRange,
+    SingleFile,
     Task,
     Trust,
     ranges_of,
@@ -77,6 +78,7 @@ def convert(
         float, typer.Option(min=0, metavar="SECONDS", help="Begin no further attempt after this time.")
     ] = 300.0,
     allow_fallback: Fallback = False,
+    single_file: SingleFile = False,
     trust_remote_code: Trust = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
     as_json: Json = False,
@@ -105,6 +107,7 @@ def convert(
         proof=proof,
         measure=measure,
         optimize=optimize,
+        single_file=single_file,
         trust_remote_code=trust_remote_code,
         save_repro=save_repro,
         replay=replay,
@@ -136,6 +139,7 @@ def optimize(
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Keep what is measured to be faster; else only simplify.")
     ] = True,
+    single_file: SingleFile = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -157,6 +161,7 @@ def optimize(
         seed=seed,
         proof=proof,
         measure=measure,
+        single_file=single_file,
         force=force,
         progress=Stages(),
     )
@@ -185,6 +190,7 @@ def quantize(
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Keep the fastest; else the first within the budget.")
     ] = True,
+    single_file: SingleFile = False,
     trust_remote_code: Trust = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
     as_json: Json = False,
@@ -210,6 +216,7 @@ def quantize(
         seed=seed,
         proof=proof,
         measure=measure,
+        single_file=single_file,
         trust_remote_code=trust_remote_code,
         force=force,
         progress=Stages(),

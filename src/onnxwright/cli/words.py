@@ -68,6 +68,9 @@ Device = Annotated[str, typer.Option(metavar="NAME", help="Where PyTorch runs: c
 Fallback = Annotated[
     bool, typer.Option("--allow-fallback", help="Let an engine for GPUs compute on the CPU what it has no kernel for.")
 ]
+SingleFile = Annotated[
+    bool, typer.Option("--single-file", help="Keep weights in the graph, up to 2 GiB; else beside it from 256 MiB on.")
+]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run Python code from the model folder.")]
 
 

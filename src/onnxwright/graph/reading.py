@@ -9,13 +9,18 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import onnx
 import onnx_ir as ir
 
+from onnxwright.files import data_file
 from onnxwright.graph.saving import GRAPH, INITIALIZER, RAW
-from onnxwright.graph.weights import LEAST_BYTES, as_inputs
+from onnxwright.graph.weights import LEAST_BYTES, as_inputs, is_elsewhere
 from onnxwright.wire import Field, fields, head
+
+_PAGE: Final = 4096
+"""Where weights in a file of their own begin, as ONNX advises, so that they can be mapped."""
 
 
 def read_model(file: Path) -> ir.Model:
@@ -35,6 +40,23 @@ def read_model(file: Path) -> ir.Model:
         weight.base_dir = ""  # it is the file itself, wherever that is linked from
     _load_inner(model)
     return model
+
+
+def write_apart(file: Path, place: Path) -> None:
+    """Writes an ONNX file once more, as it is but for the graph's large weights: these come into `NAME.data` beside it.
+
+    Raises:
+        ValueError: when the file is not a serialized ONNX model.
+    """
+    message, _ = _read(file)
+    beside = data_file(place)
+    with beside.open("wb") as data:
+        for tensor in filter(is_elsewhere, message.graph.initializer):
+            numbers = _elsewhere(tensor, file.parent)
+            data.write(bytes(-data.tell() % _PAGE))
+            _lies_in(tensor, beside.name, data.tell(), len(numbers))
+            data.write(numbers)
+    place.write_bytes(message.SerializeToString())
 
 
 def read_structure(file: Path) -> onnx.ModelProto:
@@ -106,12 +128,27 @@ def _around_weights(content: mmap.mmap, graph: Field, place: str, inside: list[s
             continue
         rest = content[field.start : raw.begin] + content[raw.end : field.end]
         tensor = onnx.TensorProto.FromString(rest)
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in {"location": place, "offset": raw.start, "length": raw.end - raw.start}.items():
-            tensor.external_data.add(key=key, value=str(value))
+        _lies_in(tensor, place, raw.start, raw.end - raw.start)
         inside.append(tensor.name)
         described = tensor.SerializeToString()
         yield head(INITIALIZER, len(described)) + described
+
+
+def _elsewhere(tensor: onnx.TensorProto, folder: Path) -> bytes:
+    """The numbers of a weight that lies elsewhere."""
+    told = {entry.key: entry.value for entry in tensor.external_data}
+    with (folder / told["location"]).open("rb") as stream:
+        stream.seek(int(told.get("offset", 0)))
+        numbers: bytes = stream.read(int(told.get("length", -1)))
+        return numbers
+
+
+def _lies_in(tensor: onnx.TensorProto, place: str, offset: int, length: int) -> None:
+    """Has a weight lie at a place in a file."""
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.ClearField("external_data")
+    for key, value in {"location": place, "offset": offset, "length": length}.items():
+        tensor.external_data.add(key=key, value=str(value))
 
 
 def _numbers(content: mmap.mmap, weight: Field) -> Field | None:

@@ -11,12 +11,10 @@ from typing import Final
 import onnx
 import onnx_ir as ir
 
-from onnxwright.files import data_file
-from onnxwright.graph.weights import LEAST_BYTES, Weights, is_elsewhere, left_out
+from onnxwright.files import LARGEST_FILE, data_file
+from onnxwright.graph.weights import LEAST_BYTES, Weights, is_elsewhere, left_out, mapped_meanwhile
 from onnxwright.wire import fields, head
 
-LARGEST_FILE: Final = 1 << 30
-"""Engines map weights that lie beside a graph, and copy those in it. Protocol Buffers hold no more than 2 GiB."""
 GRAPH: Final = 7
 INITIALIZER: Final = 5
 RAW: Final = 9
@@ -28,11 +26,13 @@ def save_model(model: ir.Model, file: Path, *, largest: int = LARGEST_FILE) -> N
     weights = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
     size = sum(weight.nbytes for weight in weights if weight is not None)
     if size > largest:
-        ir.save(model, file, external_data=data_file(file).name, size_threshold_bytes=LEAST_BYTES)
+        with mapped_meanwhile(model):
+            ir.save(model, file, external_data=data_file(file).name, size_threshold_bytes=LEAST_BYTES)
         return
     with left_out(model.graph) as large:
         message = ir.to_proto(model)
-    _write(message, large, file)
+    with mapped_meanwhile(model):
+        _write(message, large, file)
 
 
 @contextlib.contextmanager

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from onnxwright.files import data_file
+from onnxwright.files import LARGEST_FILE, data_file
 from onnxwright.graph.saving import save_model
 from onnxwright.graph.weights import LEAST_BYTES
 
 
-def save_variant(model: ir.Model, file: Path, base: Path) -> None:
+def save_variant(model: ir.Model, file: Path, base: Path, *, largest: int = LARGEST_FILE) -> None:
     """Writes a model that was made of the one in `base`, beside that; it refers to the data of `base` where it can.
 
     Weights that still are views of `base`'s data are not written again; new ones go into `NAME.data` of its own. Where
-    `base` has no data beside it, the variant is written whole.
+    `base` has no data beside it, the variant is written whole, as `save_model` does.
 
     Raises:
         ValueError: when the two are to lie in different folders, of which one could be moved alone.
@@ -26,7 +26,7 @@ def save_variant(model: ir.Model, file: Path, base: Path) -> None:
     shared = data_file(base)
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
     if not any(_lies_in(value.const_value, shared) for value in values):
-        save_model(model, file)
+        save_model(model, file, largest=largest)
         return
     before = [value.const_value for value in values]
     try:

@@ -28,6 +28,19 @@ def left_out(graph: ir.Graph) -> Iterator[Weights]:
             large[name].const_value = weight
 
 
+@contextlib.contextmanager
+def mapped_meanwhile(model: ir.Model) -> Iterator[None]:
+    """Has the weights of a model that are mapped into memory while entered be let go of afterwards."""
+    held = [value.const_value for graph in model.graphs() for value in graph.initializers.values()]
+    free = [one for one in held if isinstance(one, ir.ExternalTensor) and one.raw is None]
+    try:
+        yield
+    finally:
+        for weight in free:
+            with contextlib.suppress(BufferError):  # something still looks at it
+                weight.release()
+
+
 def is_elsewhere(tensor: onnx.TensorProto) -> bool:
     """Whether a weight lies outside of the message."""
     return tensor.data_location == onnx.TensorProto.EXTERNAL

@@ -62,15 +62,20 @@ class Material:
 
     def lowered_by(self, recipe: Recipe, kept: Mapping[str, str]) -> Lowered:
         """What a recipe makes of the graph; where nothing is kept, made once."""
-        return recipe.make(self, kept) if kept else self.once("lowered", recipe, lambda: recipe.make(self, {}))
+        from onnxwright.graph.weights import mapped_meanwhile
+
+        with mapped_meanwhile(self.model):
+            return recipe.make(self, kept) if kept else self.once("lowered", recipe, lambda: recipe.make(self, {}))
 
     @functools.cached_property
     def prepared(self) -> onnx_ir.Model:
         """The graph, simplified and ready for int8."""
         from onnxwright.graph.optimizing import simplified
         from onnxwright.graph.precision.integers import prepared
+        from onnxwright.graph.weights import mapped_meanwhile
 
-        return prepared(simplified(self.model))
+        with mapped_meanwhile(self.model):
+            return prepared(simplified(self.model))
 
     @functools.cached_property
     def ranges(self) -> Ranges:

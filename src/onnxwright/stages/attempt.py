@@ -222,14 +222,14 @@ def _write_graph(bench: Workbench, approach: Approach, file: Path, seconds: floa
 
     if approach.route == GIVEN:
         given = mended(_read, approach.fixes)(bench.source)
-        save_model(given.model, file)
+        save_model(given.model, file, largest=bench.request.largest_file)
         return given.noted
     route = functools.partial(export, route_name=approach.route, opset=approach.opset)
     mending = mended(route, approach.fixes)
 
     def write() -> Noted:
         exported = mending(bench.source)
-        save_model(exported.model, file)
+        save_model(exported.model, file, largest=bench.request.largest_file)
         return exported.noted
 
     routes()[approach.route].load()

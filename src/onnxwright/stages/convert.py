@@ -12,6 +12,8 @@ from typing import Final
 from onnxwright import environment, evidence, files
 from onnxwright.artifact import Package
 from onnxwright.corpus import Corpus, corpus_of
+from onnxwright.errors import UsageError
+from onnxwright.files import MOST_IN_ONE_FILE
 from onnxwright.findings import Finding
 from onnxwright.manifest import (
     EXPORTED,
@@ -38,6 +40,7 @@ from onnxwright.stages.request import Request, built_engines, proving_engines
 from onnxwright.stages.variants import GRAPH, Variants, measured, variants_of
 from onnxwright.staging import staged
 from onnxwright.watching import memory
+from onnxwright.words import in_bytes
 
 EVIDENCE: Final = "proof/evidence.npz"
 
@@ -55,6 +58,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
     with staged(request.out, is_forced=request.is_forced) as folder, contextlib.ExitStack() as meanwhile:
         with progress.stage("load"):
             source = load_request(_with_outputs(request, folder))
+            _check_single_file(request, source)
             _tell(source, progress)
             meanwhile.enter_context(_as_written(source))
         with progress.stage("examine"):
@@ -146,6 +150,20 @@ def _corpus(request: Request, source: Source) -> Corpus | None:
 def _save_repro(outcomes: Sequence[Outcome], source: Source, folder: Path, progress: Progress) -> None:
     found = (save_first(one.proofs, one.sessions, one.source or source, one.file, folder) for one in outcomes)
     tell_repro(next(filter(None, found), None), folder, progress)
+
+
+def _check_single_file(request: Request, source: Source) -> None:
+    """Refuses to put more weights into one file than it holds."""
+    if source.graph is not None:
+        size = files.size_of(source.graph)
+    else:
+        assert source.module is not None, "a source is one of the two"
+        size = sum(weight.nbytes for weight in {*source.module.parameters(), *source.module.buffers()})
+    if request.is_single_file and size > MOST_IN_ONE_FILE:
+        raise UsageError(
+            f"--single-file: one file holds {in_bytes(MOST_IN_ONE_FILE)} of weights at most, got {in_bytes(size)}. "
+            "Leave it out: they come into a file beside the graph."
+        )
 
 
 def _tell(source: Source, progress: Progress) -> None:

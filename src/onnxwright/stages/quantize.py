@@ -97,6 +97,7 @@ class _Search:
         """
         from onnxwright.graph.saving import saved
 
+        self.bench.reference.rest()
         with saved(model, self.file.name, self.bench.folder) as file:
             size = sum(one.stat().st_size for one in file.parent.iterdir())
             options = Options(environment.cores(), execution, allows_fallback=self.bench.request.allows_fallback)
@@ -159,6 +160,7 @@ def _material(bench: Workbench, file: Path, scoring: Scoring) -> Material:
     def load(model: onnx_ir.Model, *, is_optimized: bool = True) -> Session:
         from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 
+        bench.reference.rest()
         with saved(model, file.name, bench.folder) as place:
             return OnnxRuntimeSession(place, Options(environment.cores()), is_optimized=is_optimized)
 

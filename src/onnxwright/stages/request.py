@@ -12,6 +12,7 @@ from onnxwright import backends, environment
 from onnxwright.approach import parse
 from onnxwright.artifact import is_package
 from onnxwright.errors import EngineError, OutputError, UsageError, accepted
+from onnxwright.files import LARGEST_FILE, MOST_IN_ONE_FILE
 from onnxwright.proof.prove import BUDGETS
 from onnxwright.recipes import AUTO, UNCHANGED, recipes_for
 from onnxwright.records import read_labels
@@ -57,6 +58,8 @@ class Request:
     is_optimized: bool = False
     outputs: tuple[str, ...] = ()
     """The outputs of a graph to keep; all, unless some are named."""
+    is_single_file: bool = False
+    """Whether weights are to lie in the graph, however many there are."""
     is_code_trusted: bool = False
     is_forced: bool = False
     repro: Path | None = None
@@ -68,6 +71,11 @@ class Request:
     def opset(self) -> int:
         """The opset to write."""
         return DEFAULT_OPSET if self.wanted_opset is None else self.wanted_opset
+
+    @property
+    def largest_file(self) -> int:
+        """So many bytes of weights lie in a graph at most."""
+        return MOST_IN_ONE_FILE if self.is_single_file else LARGEST_FILE
 
     def check(self) -> None:
         """Refuses words that are not known, and what this machine can't do.

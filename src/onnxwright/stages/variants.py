@@ -103,7 +103,7 @@ def _written(bench: Workbench, name: str, one: Optimized, precision: str) -> Var
 
     given = bench.folder / GRAPH
     file = given.with_name(f"{given.stem}_{name.replace('-', '_')}.onnx")
-    save_variant(one.model, file, given)
+    save_variant(one.model, file, given, largest=bench.request.largest_file)
     engines = {one.engine: EngineProof(executed=True, proof=one.proof)}
     place = file.relative_to(bench.folder).as_posix()
     return Variant(place, precision, files.digest(file), one.proof, engines=engines)
@@ -120,7 +120,7 @@ def _lowered(bench: Workbench, name: str, one: Quantized) -> Variant:
     file = given
     if not one.is_as_exported:
         file = given.with_name(f"{given.stem}_{name.replace('-', '_')}.onnx")
-        save_variant(one.model, file, given)
+        save_variant(one.model, file, given, largest=bench.request.largest_file)
     return Variant(
         file.relative_to(bench.folder).as_posix(),
         one.precision,
