@@ -52,7 +52,7 @@ class GivenSession:
     def __init__(self, file: Path, *, threads: int, place: Path | None = None):
         shelf = Shelf.of(file) if place is None else None
         self._place = shelf.graph if shelf is not None else place or file
-        self._threads = threads
+        self._options = Options(threads, is_thrifty=size_of(file) > FEW_BYTES)
         ran = self._loaded.ran
         self._ran = ran if self._place == file else replace(ran, sha256=digest(file))
 
@@ -81,7 +81,7 @@ class GivenSession:
         from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 
         try:
-            return OnnxRuntimeSession(self._place, Options(self._threads), is_optimized=False)
+            return OnnxRuntimeSession(self._place, self._options, is_optimized=False)
         except EngineError as problem:
             try:
                 return _Definitions(self._place)

@@ -111,8 +111,9 @@ def _load(file: Path, options: Options, *, is_optimized: bool) -> Any:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         # In the order of the file: its own would hold all at once that is computed of weights alone, as casts of them.
         settings.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
-        # Weights that are arranged anew for its kernels would be there twice; those in a file of their own are mapped.
-        settings.add_session_config_entry("session.disable_prepacking", "1")
+        if options.is_thrifty:
+            # Weights that are arranged anew for kernels would be there twice: those in a file of their own are mapped.
+            settings.add_session_config_entry("session.disable_prepacking", "1")
     try:
         return onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
     except Exception as refusal:  # every failure of the C++ side has a type of its own
