@@ -51,6 +51,7 @@ from states import OPSET, TEXT, answer, states_graph
 RAW, AGAIN = "as exported", "as exported, again"
 AT_ONCE: Final = 2
 APART, UNGUARDED = "sums-apart", "nan-guard"
+_SPREAD: Final = 0.02
 WRONG: Final = 1e-3
 """An error of float32 that is no rounding."""
 TEXTS, IMAGES = "ForSequenceClassification", "ForImageClassification"
@@ -67,9 +68,18 @@ def _made(kind: str, head: str = "Model", /, **settings: Any) -> Maker:
         architecture = getattr(transformers, f"{kind}{head}")
         offered = form if form != "sdpa" or architecture._supports_sdpa else "eager"
         model: nn.Module = architecture._from_config(made, attn_implementation=offered)
-        return model.eval()
+        return _as_trained(model).eval()
 
     return make
+
+
+@torch.no_grad()
+def _as_trained(model: nn.Module) -> nn.Module:
+    """Gives biases and norms numbers: none is 0 or 1 in a trained model, and what is can be left out of a graph."""
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            parameter.add_(torch.randn_like(parameter), alpha=_SPREAD)
+    return model
 
 
 def _minilm(form: str) -> nn.Module:

@@ -171,6 +171,36 @@ def test_what_is_true_throughout_goes(body, is_gone):
     assert error(before, after, draw(before)) == 0
 
 
+@pytest.mark.parametrize(
+    ("body", "is_gone"),
+    [
+        ("y = Add (x, nothing)", True),
+        ("y = Add (nothing, x)", True),
+        ("y = Mul (x, one)", True),
+        ("y = Sub (x, nothing)", True),
+        ("y = Div (x, one)", True),
+        ("y = Sub (nothing, x)", False),
+        ("y = Div (one, x)", False),
+        ("y = Add (x, one)", False),
+        ("y = Mul (x, nothing)", False),
+        ("y = Add (x, nearly)", False),
+        ("y = Add (x, given)", False),
+        ("y = Add (x, wider)", False),
+    ],
+)
+def test_a_sum_with_zeros_and_a_product_with_ones_go(body, is_gone):
+    numbers = """float[4] nothing = {0, 0, 0, 0}, float one = {1}, float[4] nearly = {0, 0, 0, 1},
+        float[2, 1, 4] wider = {0, 0, 0, 0, 0, 0, 0, 0}"""
+    given = ", float[4] given" if "given" in body else ""
+    outputs = "float[2, b, 4] y" if "wider" in body else "float[b, 4] y"
+    before = model(f"same (float[b, 4] x{given}) => ({outputs}) <{numbers}> {{ {body} }}")
+
+    after, _ = rewritten(before, "unchanged")
+
+    assert (kinds(after) == ["Identity"]) is is_gone
+    assert error(before, after, draw(before)) == 0
+
+
 def test_dropout_of_a_module_in_training_stays():
     text = "drop (float[b, 4] x) => (float[b, 4] y) <float half = {0.5}, bool yes = {1}> { y = Dropout (x, half, yes) }"
 

@@ -1,14 +1,14 @@
 """Drops what gives the value that it takes.
 
 An `Expand` to the sizes at hand (`x.expand_as(y)`, `mask.expand(batch, 1, s, s)`), a `Slice` of everything (`x[:, :]`),
-axes that are added and taken away again, `And` with what is true throughout, and dropout, which does nothing outside of
-training.
+axes that are added and taken away again, `And` with what is true throughout, a sum with zeros (but for the sign of a
+zero) or a product with ones, and dropout, which does nothing outside of training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import onnx_ir as ir
 from onnxscript.rewriter import MatchResult
@@ -18,6 +18,10 @@ from onnxwright.graph.constants import array
 from onnxwright.graph.rules import Rule
 from onnxwright.graph.rules.reshapes import is_same
 from onnxwright.graph.sizes import sizes_of
+
+_EITHER_WAY: Final = (("And", 1), ("Add", 0), ("Mul", 1))
+_BEHIND: Final = (("Sub", 0), ("Div", 1))
+"""Operators, and the number that changes nothing: in either place, or as the second."""
 
 
 class _Unchanged(RewriteRuleClassBase):
@@ -52,16 +56,20 @@ def _is_forwards(steps: ir.Value | None) -> bool:
     return steps is None or (numbers is not None and bool((numbers > 0).all()))
 
 
-class _True(RewriteRuleClassBase):
+class _Neutral(RewriteRuleClassBase):
+    def __init__(self, operator: str, number: float) -> None:
+        super().__init__()
+        self._operator, self._number = operator, number
+
     def pattern(self, op: Any, x: Any, other: Any) -> Any:
-        """Matches a conjunction."""
-        return op.And(x, other, _outputs=["both"])
+        """Matches the operator."""
+        return getattr(op, self._operator)(x, other, _outputs=["both"])
 
     def check(self, context: Any, x: ir.Value, other: ir.Value, both: ir.Value) -> MatchResult:
-        """Declines where the other may be false, or makes it larger."""
+        """Declines where the other may be another number, or makes it larger."""
         result = MatchResult()
-        if not _is_true(other):
-            return result.fail("It isn't known to be true throughout.", other)
+        if not _is_throughout(other, self._number):
+            return result.fail(f"It isn't known to be {self._number:g} throughout.", other)
         return result if is_same(sizes_of(x), sizes_of(both)) else result.fail("The sizes may differ.", x)
 
     def rewrite(self, op: Any, x: ir.Value, **_: Any) -> Any:
@@ -69,11 +77,11 @@ class _True(RewriteRuleClassBase):
         return op.Identity(x)
 
 
-def _is_true(value: ir.Value) -> bool:
+def _is_throughout(value: ir.Value, number: float) -> bool:
     node, numbers = value.producer(), array(value)
     if node is not None and node.op_type == "ConstantOfShape" and "value" in node.attributes:
         numbers = node.attributes["value"].as_tensor().numpy()
-    return numbers is not None and bool(numbers.all())
+    return numbers is not None and numbers.dtype.kind in "bifu" and bool((numbers == number).all())
 
 
 class _Dropout(RewriteRuleClassBase):
@@ -96,7 +104,9 @@ class _Dropout(RewriteRuleClassBase):
 
 def _patterns(_: object) -> Sequence[Any]:
     chains = (("Expand",), ("Slice",), ("Unsqueeze", "Squeeze"), ("Squeeze", "Unsqueeze"))
-    return [*(_Unchanged.rule(*operators) for operators in chains), *_True.rule().commute(), _Dropout.rule()]
+    neutral = [rule for given in _EITHER_WAY for rule in _Neutral.rule(*given).commute()]
+    behind = [_Neutral.rule(*given) for given in _BEHIND]
+    return [*(_Unchanged.rule(*operators) for operators in chains), *neutral, *behind, _Dropout.rule()]
 
 
 RULE = Rule(
