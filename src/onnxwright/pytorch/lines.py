@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import importlib.util
 import inspect
 import itertools
 import linecache
@@ -12,13 +13,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
 from onnxwright.excerpts import excerpt
 from onnxwright.findings import Finding
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Kind = Literal["branch", "loop", "other"]
 
@@ -116,6 +117,8 @@ class Whereabouts:
         return Place(self.module, user_line())
 
     def __enter__(self) -> Self:
+        import torch
+
         for path, part in self._module.named_modules():
             if isinstance(part, torch.jit.ScriptModule):
                 continue
@@ -206,8 +209,10 @@ def line_of_forward(module: nn.Module) -> Line | None:
 
 @functools.cache
 def _own() -> tuple[str, ...]:
+    torch = importlib.util.find_spec("torch")
+    of_torch = [f"{place}/" for place in (torch and torch.submodule_search_locations) or ()]
     # A name in angle brackets is code that was compiled from text: torch's own, generated.
-    return str(Path(torch.__file__).parent) + "/", str(Path(__file__).parents[1]) + "/", "<"
+    return *of_torch, f"{Path(__file__).parents[1]}/", "<"
 
 
 def _short(file: str) -> str:

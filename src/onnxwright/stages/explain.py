@@ -185,12 +185,12 @@ def _is_exhaustive(proof: Proof) -> bool:
 
 
 def _narrowed(source: Source, proof: Proof) -> Iterator[Finding]:
-    from onnxwright.pytorch.lines import found_at
-    from onnxwright.watching.behaviour import Behaviour
-
     failure = next((one for one in proof.failures if one.kind == "narrowed"), None)
     if failure is None or source.module is None:
         return
+    from onnxwright.pytorch.lines import found_at
+    from onnxwright.watching.behaviour import Behaviour
+
     place = Behaviour(source.module, source.signature).first_wide(source.sampler.draw(failure.sizes))
     yield found_at(
         place, "dtype-narrowed", f"{proof.candidate}, for example at {in_equations(failure.sizes)}: {failure.message}."

@@ -36,10 +36,10 @@ def located(
 
 def cases_of(proof: Proof, engine: Session, source: Source, file: Path) -> Iterator[Case]:
     """Yields the points at which a candidate was wrong, as they were then, small sizes first."""
-    from onnxwright.watching.divergence import Case
-
     if source.module is None:
         return
+    from onnxwright.watching.divergence import Case
+
     for failure in sorted(proof.failures, key=lambda failure: volume(failure.sizes))[:_MOST_CASES]:
         for feeds in _drawn(failure, source):
             yield Case(

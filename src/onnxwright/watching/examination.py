@@ -30,13 +30,13 @@ def examine(source: Source, *, threads: int, seconds: float = _STATE_SECONDS) ->
 
     Calls after other calls are compared for as many seconds; a finding says which were left out.
     """
+    if source.module is None:
+        return ()
     from onnxwright.pytorch.calls import departure
     from onnxwright.pytorch.lines import found_at
     from onnxwright.pytorch.session import PyTorchSession
     from onnxwright.watching.behaviour import Behaviour, fused_finding
 
-    if source.module is None:
-        return ()
     session = PyTorchSession(source.module, source.signature, threads=threads)
     behaviour = Behaviour(source.module, source.signature)
     feeds = source.sampler.draw(source.traced)
