@@ -103,3 +103,64 @@ def test_the_scores_may_be_an_output():
 
     assert "attention" not in trace.counts
     assert error(before, after, draw(before, b=2, s=5)) <= LIMIT
+
+
+TABLE = """whole = Shape (q) rows = Gather (whole, nought) ones = Concat <axis = 0> (one, one)
+    times = Concat <axis = 0> (rows, ones) z = Neg (table) many = Tile (z, times)"""
+
+
+def repeated(body, *, table="float[3, 5, 8] table", outputs="float[c, s, 5] y", times=TABLE):
+    numbers = """int64[1] nought = {0}, int64[1] one = {1}, int64[3] flat = {-1, 4, 8}, int64[3] twice = {2, 1, 1},
+        int64[3] along = {1, 1, 2}"""
+    inputs = f"float[b, 3, 4, 8] q, {table}"
+    return model(f"rel ({inputs}) => ({outputs}) <{numbers}> {{ {times} fq = Reshape (q, flat) {body} }}")
+
+
+@pytest.mark.parametrize("sizes", [{"b": 2}, {"b": 1}])
+def test_a_table_that_is_repeated_for_each_row_is_multiplied_as_it_is(sizes):
+    before = repeated("t = Transpose <perm = [0, 2, 1]> (many) y = MatMul (fq, t)")
+
+    after, _ = rewritten(before, "batched-products", *SIMPLE)
+
+    assert "Tile" not in kinds(after)
+    assert error(before, after, draw(before, **sizes)) <= LIMIT
+
+
+def test_a_table_that_needs_no_transpose_is_multiplied_as_it_is():
+    before = repeated("y = MatMul (fq, many)", table="float[3, 8, 5] table")
+
+    after, _ = rewritten(before, "batched-products", *SIMPLE)
+
+    assert "Tile" not in kinds(after)
+    assert error(before, after, draw(before, b=2)) <= LIMIT
+
+
+ALL = """whole = Shape <end = 2> (q) n = ReduceProd <keepdims = 1> (whole) ones = Concat <axis = 0> (one, one)
+    times = Concat <axis = 0> (n, ones)"""
+
+
+@pytest.mark.parametrize(
+    ("table", "times", "sizes"),
+    [
+        ("float[6, 8, 5] table", "times = Identity (twice)", {"b": 4}),
+        ("float[n, 8, 5] table", "times = Identity (twice)", {"b": 2, "n": 3}),
+        ("float[3, 8, 5] table", "times = Identity (twice)", {"b": 2}),
+        ("float[1, 8, 5] table", ALL, {"b": 2}),
+    ],
+)
+def test_leaves_tables_that_are_repeated_otherwise(table, times, sizes):
+    before = repeated("y = MatMul (fq, many)", table=table, times=f"{times} many = Tile (table, times)")
+
+    after, _ = rewritten(before, "batched-products", *SIMPLE)
+
+    assert "Tile" in kinds(after)
+    assert error(before, after, draw(before, **sizes)) <= LIMIT
+
+
+def test_leaves_the_transpose_of_what_is_repeated_along_another_axis():
+    before = model("""rel (float[b, 4, 8] q) => (float[b, 16, 4] y) <int64[3] along = {1, 1, 2}> {
+        many = Tile (q, along) y = Transpose <perm = [0, 2, 1]> (many) }""")
+
+    after, _ = rewritten(before, "batched-products")
+
+    assert kinds(after) == ["Tile", "Transpose"]

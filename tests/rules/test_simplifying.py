@@ -21,15 +21,12 @@ def simplified(graph):
         ("a = Transpose <perm = [1, 0]> (x) y = Transpose <perm = [1, 0]> (a)", ["Identity"]),
         ("a = Transpose <perm = [0, 1]> (x) y = Relu (a)", ["Identity", "Relu"]),
         ("a = Cast <to = 1> (x) y = Relu (a)", ["Identity", "Relu"]),
-        ("a = Add (x, zero) y = Relu (a)", ["Identity", "Relu"]),
-        ("a = Mul (x, one) y = Relu (a)", ["Identity", "Relu"]),
         ("a = Unsqueeze (x, first) y = Unsqueeze (a, first)", ["Constant", "Unsqueeze"]),
-        ("a = Add (x, one) y = Relu (a)", ["Add", "Relu"]),
         ("a = Transpose <perm = [1, 0]> (x) y = Relu (a)", ["Transpose", "Relu"]),
     ],
 )
 def test_chains(body, left):
-    numbers = "float zero = {0.0}, float one = {1.0}, int64[1] first = {0}"
+    numbers = "int64[1] first = {0}"
     square = "float[n, 4] y" if "Unsqueeze" not in body else "float[1, 1, n, 4] y"
     square = "float[4, n] y" if "Relu" in body and "[1, 0]" in body else square
     before = model(f"chain (float[n, 4] x) => ({square}) <{numbers}> {{ {body} }}")
@@ -198,6 +195,26 @@ def test_a_sum_with_zeros_and_a_product_with_ones_go(body, is_gone):
     after, _ = rewritten(before, "unchanged")
 
     assert (kinds(after) == ["Identity"]) is is_gone
+    assert error(before, after, draw(before)) == 0
+
+
+def test_a_number_changes_no_sizes_even_of_what_has_none_that_are_known():
+    body = "found = NonZero (x) z = Cast <to = 1> (found) y = Mul (z, one)"
+    before = model(f"same (float[a, b] x) => (float[c, d] y) <float one = {{1}}> {{ {body} }}")
+
+    after, _ = rewritten(before, "unchanged")
+
+    assert "Mul" not in kinds(after)
+
+
+@pytest.mark.parametrize(("perm", "is_gone"), [("[0, 2, 1]", True), ("[1, 0, 2]", False)])
+def test_a_transpose_that_undoes_one_which_something_else_takes_goes(perm, is_gone):
+    body = f"t = Transpose <perm = [0, 2, 1]> (x) u = Relu (t) v = Transpose <perm = {perm}> (t) y = Abs (v)"
+    before = model(f"twice (float[a, 3, 4] x) => (float[a, 4, 3] u, float[c, d, e] y) {{ {body} }}")
+
+    after, _ = rewritten(before, "chains")
+
+    assert kinds(after).count("Transpose") == (1 if is_gone else 2)
     assert error(before, after, draw(before)) == 0
 
 

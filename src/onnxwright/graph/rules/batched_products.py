@@ -4,7 +4,8 @@ Code that attends by `torch.bmm` makes one axis of rows and heads, and two of th
 `view(-1, sequence, width)`, scores scaled and added to, `view(-1, heads, sequence, sequence)`. A reshape that joins the
 first two of four axes is moved behind what comes after it: a product with a value that is joined likewise, a transpose
 of the last two axes, a number that it is scaled by, and a sum with a value of its sizes. Where it meets its inverse,
-both go.
+both go. What is repeated for each row to be a factor beside it, as a table of relative positions is, is none of that
+but the table: products repeat it themselves.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from onnxwright.graph.constants import number
 from onnxwright.graph.rules import Rule
-from onnxwright.graph.sizes import ONE_SIZE_OPSET, sizes_of
+from onnxwright.graph.sizes import ONE_SIZE_OPSET, Sizes, sizes_of
 
 
 class _Moved(RewriteRuleClassBase):
@@ -52,6 +53,51 @@ class _Product(_Moved):
     def rewrite(self, op: Any, x: Any, z: Any, **_: Any) -> Any:
         """Multiplies, then joins."""
         return _joined(op, op.MatMul(x, z), (x, 2), (z, 3))
+
+
+class _Repeated(_Moved):
+    def pattern(self, op: Any, x: Any, one: Any, table: Any, times: Any) -> Any:
+        """Matches a product of a value that is joined and a table for each row."""
+        joined = op.Reshape(x, one, _outputs=["joined"])
+        return op.MatMul(joined, op.Tile(table, times, _outputs=["repeated"]), _outputs=["made"])
+
+    def check(self, context: Any, **values: Any) -> MatchResult:
+        """Declines tables that aren't known to have the second of the axes that are joined, or repeat otherwise."""
+        result = super().check(context, **values)
+        x, joined, table, repeated = (sizes_of(values[name]) for name in ("x", "joined", "table", "repeated"))
+        if not result or x is None or joined is None:
+            return result
+        if not _is_by_row(table, repeated) or table is None or repeated is None:
+            return result.fail("It isn't known to be repeated along the first axis alone.", values["repeated"])
+        if table[0] != x[1] or repeated[0] != joined[0]:
+            return result.fail("It isn't known to be repeated for each row.", values["repeated"])
+        return result
+
+    def rewrite(self, op: Any, x: Any, table: Any, **_: Any) -> Any:
+        """Multiplies with the table, then joins."""
+        return _joined(op, op.MatMul(x, table), (x, 2), (table, 2))
+
+
+class _RepeatedLater(RewriteRuleClassBase):
+    def pattern(self, op: Any, table: Any, times: Any) -> Any:
+        """Matches a transpose of the last two axes of what is repeated."""
+        return op.Transpose(op.Tile(table, times, _outputs=["repeated"]), perm=[0, 2, 1])
+
+    def check(self, context: Any, table: ir.Value, repeated: ir.Value, **_: Any) -> MatchResult:
+        """Declines what may be repeated along another axis."""
+        result = MatchResult()
+        return result if _is_by_row(sizes_of(table), sizes_of(repeated)) else result.fail()
+
+    def rewrite(self, op: Any, table: Any, times: Any, **_: Any) -> Any:
+        """Transposes, then repeats."""
+        return op.Tile(op.Transpose(table, perm=[0, 2, 1]), times)
+
+
+def _is_by_row(table: Sizes | None, repeated: Sizes | None) -> bool:
+    """Whether something of three axes is known to be repeated along the first alone."""
+    if table is None or repeated is None or len(table) != 3 or len(repeated) != 3 or None in (*table, *repeated[1:]):
+        return False
+    return table[1:] == repeated[1:]
 
 
 class _Turned(_Moved):
@@ -120,7 +166,8 @@ def _joined(op: Any, value: Any, rows: tuple[Any, int], columns: tuple[Any, int]
 
 def _patterns(_: object) -> Sequence[Any]:
     scaled = [_Scaled.rule("Div"), *_Scaled.rule("Mul").commute()]
-    return [_Product.rule(), _Turned.rule(), *scaled, *_Added.rule().commute()]
+    repeated = [_Repeated.rule(), _RepeatedLater.rule()]
+    return [_Product.rule(), *repeated, _Turned.rule(), *scaled, *_Added.rule().commute()]
 
 
 RULE = Rule(

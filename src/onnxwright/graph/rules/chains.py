@@ -1,8 +1,8 @@
 """Drops what undoes or repeats what stands before it, and what does nothing.
 
-Casts to the type at hand, transposes of transposes, slices of slices, unsqueezed unsqueezes, sums with 0, products
-with 1. PyTorch code writes these one module at a time (`x.transpose(1, 2)` at the end of one, and
-again at the beginning of the next), `.to(x.dtype)` for safety. The patterns are `onnxscript`'s.
+Casts to the type at hand, transposes of transposes, slices of slices, unsqueezed unsqueezes. PyTorch code writes these
+one module at a time (`x.transpose(1, 2)` at the end of one, and again at the beginning of the next), `.to(x.dtype)` for
+safety. The patterns are `onnxscript`'s, but for a transpose that undoes one which something else takes, too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import onnx_ir as ir
+from onnxscript.rewriter import MatchResult
+from onnxscript.rewriter.pattern import RewriteRuleClassBase
+
 from onnxwright.graph.rules import Rule
+
+
+class _TurnedBack(RewriteRuleClassBase):
+    def __init__(self) -> None:
+        super().__init__(remove_nodes=False)
+
+    def pattern(self, op: Any, x: Any, first: Any, second: Any) -> Any:
+        """Matches a transpose of a transpose, which others may take, too."""
+        return op.Transpose(op.Transpose(x, perm=first), perm=second)
+
+    def check(self, context: Any, first: ir.Attr, second: ir.Attr, **_: Any) -> MatchResult:
+        """Declines where the axes aren't where they were."""
+        result = MatchResult()
+        if first.is_ref() or second.is_ref():
+            return result.fail("A function is told how to transpose.")
+        before, after = first.as_ints(), second.as_ints()
+        return result if [before[axis] for axis in after] == list(range(len(before))) else result.fail()
+
+    def rewrite(self, op: Any, x: ir.Value, **_: Any) -> Any:
+        """Leaves the value."""
+        return op.Identity(x)
 
 
 def _patterns(_: object) -> Sequence[Any]:
@@ -25,11 +50,8 @@ def _patterns(_: object) -> Sequence[Any]:
         common.squeeze_reshape_1d_rule,
         common.collapse_slice_rule,
         common.collapse_slice2_rule,
-        common.mul_by_1_rule,
-        common.div_by_1_rule,
-        common.add_0_rule,
-        common.sub_0_rule,
         common.dropout_zero_rule,
+        _TurnedBack.rule(),
     )
 
 

@@ -70,7 +70,8 @@ class _Neutral(RewriteRuleClassBase):
         result = MatchResult()
         if not _is_throughout(other, self._number):
             return result.fail(f"It isn't known to be {self._number:g} throughout.", other)
-        return result if is_same(sizes_of(x), sizes_of(both)) else result.fail("The sizes may differ.", x)
+        is_as_large = sizes_of(other) == () or is_same(sizes_of(x), sizes_of(both))
+        return result if is_as_large else result.fail("The sizes may differ.", x)
 
     def rewrite(self, op: Any, x: ir.Value, **_: Any) -> Any:
         """Leaves the value."""
