@@ -30,13 +30,16 @@ class Shelf:
 
     @classmethod
     def of(cls, graph: Path) -> Shelf | None:
-        """Puts a graph there; None where its weights are few, or too many to copy."""
+        """Puts a graph there; None where its weights are few, or too many to copy, or there is no room for them."""
         from onnxwright.graph.reading import write_apart
 
         if not FEW_BYTES < size_of(graph) <= MOST_BYTES:
             return None
         shelf = cls(Path(tempfile.mkdtemp(prefix="onnxwright-")) / graph.name)
-        write_apart(graph, shelf.graph)
+        try:
+            write_apart(graph, shelf.graph)
+        except OSError:
+            return None
         return shelf
 
 

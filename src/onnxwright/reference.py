@@ -168,7 +168,7 @@ def _graph_reference(source: Source, threads: int) -> Reference:
 
 
 def _precise(graph: Path, threads: int, shelf: Shelf | None) -> Twin | None:
-    """The graph with what adds up numbers in float64; none where nothing does, or it can't be run so."""
+    """The graph with what adds up numbers in float64; none where nothing does, or it can't be written or run so."""
     from onnxwright.graph.element_types import sum_in_float64
     from onnxwright.graph.reading import read_model
     from onnxwright.graph.saving import saved
@@ -177,7 +177,7 @@ def _precise(graph: Path, threads: int, shelf: Shelf | None) -> Twin | None:
     model = read_model(graph)
     if not sum_in_float64(model):
         return None
-    with contextlib.suppress(ForwardError):
+    with contextlib.suppress(ForwardError, OSError):
         if shelf is None:
             with saved(model, graph.name) as file:
                 return GivenSession(file, threads=threads)

@@ -1,5 +1,6 @@
 """A graph that is the reference knows its own noise: what it answers where numbers are added in float64."""
 
+import errno
 import weakref
 from pathlib import Path
 
@@ -151,6 +152,23 @@ def test_weights_that_lie_beside_a_graph_are_found_from_the_shelf(holding, monke
 
     np.testing.assert_allclose(found.session.run(feeds)["y"], expected, rtol=1e-3, atol=1e-3)
     assert "adding in float64" in found.origin
+
+
+def test_without_room_for_copies_the_graph_is_loaded_from_where_it_lies(holding, monkeypatch):
+    file, feeds = holding
+    expected = GivenSession(file, threads=1).run(feeds)["y"]
+    with_many_weights(monkeypatch)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("reading.write_apart", "saving.save_model"):
+        monkeypatch.setattr(f"onnxwright.graph.{name}", full)
+    found = referring_to(file)
+
+    np.testing.assert_allclose(found.session.run(feeds)["y"], expected, rtol=1e-3, atol=1e-3)
+    assert "no twin that adds in float64" in found.origin
+    assert 0 <= found.noise(feeds, found.session.run(feeds))["y"] < 1e-4
 
 
 @pytest.mark.parametrize("text", [NOT_ADDING, WHOLE])
