@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _NONE: Final = "no product with constant weights in float32, so that nothing would be computed in int8"
+_UNSEEN: Final = "no sample that it was calibrated with takes the branch in which it stands"
 _PERCENTILE: Final = 99.99
 _BINS: Final = 2048
 _LEVELS: Final = 128
@@ -50,7 +51,8 @@ class FixedScales:
 
         settings = material.settings_of(self)
         made = with_fixed_scales(material.prepared, settings, kept=kept, is_by_column=self.is_by_column)
-        return Lowered(made, kept)
+        unseen = {one.name: _UNSEEN for one in material.products if one.activation.name not in settings}
+        return Lowered(made, {**unseen, **kept})
 
     def witness(self, model: onnx_ir.Model) -> None:
         """None: the engine computes in what is written."""
@@ -62,9 +64,8 @@ class FixedScales:
         _refuse_none(material)
         calibrator = _CALIBRATORS[self.calibrator] if self.calibrator is not None else None
         alphas = ALPHAS if self.is_balanced else ()
-        return settings(
-            material.products, material.seen, is_symmetric=self.is_symmetric, alphas=alphas, calibrator=calibrator
-        )
+        wanted = [one for one in material.products if one.activation.name in material.seen]
+        return settings(wanted, material.seen, is_symmetric=self.is_symmetric, alphas=alphas, calibrator=calibrator)
 
 
 @dataclass(frozen=True)

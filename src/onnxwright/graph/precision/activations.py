@@ -13,6 +13,7 @@ from onnxwright.backends import Session, Tensors
 from onnxwright.errors import UsageError
 from onnxwright.graph.passes import cloned
 from onnxwright.graph.precision.products import Product
+from onnxwright.graph.surfacing import nodes_with_branches, surface
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -55,12 +56,7 @@ def tapped(model: ir.Model, wanted: Sequence[Product]) -> ir.Model:
     """Returns a copy that also answers what goes into some products; the copy shares the weights."""
     copy = cloned(model)
     values = {value.name: value for value in _values(copy.graph)}
-    for name in dict.fromkeys(one.activation.name for one in wanted):
-        identity = ir.node("Identity", [values[name]], name=f"{name}{SUFFIX}")
-        identity.outputs[0].name = f"{name}{SUFFIX}"
-        identity.outputs[0].dtype, identity.outputs[0].shape = ir.DataType.FLOAT, values[name].shape
-        copy.graph.append(identity)
-        copy.graph.outputs.append(identity.outputs[0])
+    surface(copy, {f"{one.activation.name}{SUFFIX}": values[one.activation.name] for one in wanted})
     return copy
 
 
@@ -68,6 +64,8 @@ def activations(
     session: Session, feeds: Iterable[Tensors], wanted: Sequence[Product], *, seed: int = 0
 ) -> dict[str, Activation]:
     """Runs what `tapped` made on samples, and returns what was seen, by the name of the value.
+
+    Of values in branches that no sample took there is nothing.
 
     Raises:
         UsageError: when there are no samples, or NaN or infinity goes into a product.
@@ -77,8 +75,13 @@ def activations(
     for number, one in enumerate(feeds):
         answers = session.run(one)
         for name, axis in channels.items():
-            seen[name].take(np.moveaxis(answers[name], axis, -1), name.removesuffix(SUFFIX), is_odd=bool(number % 2))
-    return {name.removesuffix(SUFFIX): one.told() for name, one in seen.items()}
+            if answers[name].size:
+                rows = np.moveaxis(answers[name], axis, -1)
+                seen[name].take(rows, name.removesuffix(SUFFIX), is_odd=bool(number % 2))
+    told = {name.removesuffix(SUFFIX): one.told() for name, one in seen.items() if one.is_anything}
+    if not told:
+        raise UsageError("calibration: scales are measured on samples, and there are none. Give at least one.")
+    return told
 
 
 class _Seen:
@@ -96,8 +99,6 @@ class _Seen:
                 "Mend the samples, or keep float32."
             )
         rows = array.reshape(-1, array.shape[-1])
-        if not rows.size:
-            return
         found = Extent(float(rows.min()), float(rows.max()), np.abs(rows).max(axis=0))
         known = self._extents.get(is_odd)
         self._extents[is_odd] = found if known is None else known.and_then(found)
@@ -107,9 +108,11 @@ class _Seen:
         if sum(len(own) for _, own in self._drawn) > _POOL:
             self._drawn = [self._fewer()]
 
+    @property
+    def is_anything(self) -> bool:
+        return bool(self._extents)
+
     def told(self) -> Activation:
-        if not self._extents:
-            raise UsageError("calibration: scales are measured on samples, and there are none. Give at least one.")
         part = self._extents.get(False, self._extents.get(True))
         assert part is not None, "one of them is there"
         return Activation(self._extents.get(True, part).and_then(part), part, self._fewer()[1])
@@ -122,4 +125,4 @@ class _Seen:
 
 def _values(graph: ir.Graph) -> Iterable[ir.Value]:
     yield from graph.inputs
-    yield from (value for node in graph for value in node.outputs)
+    yield from (value for node in nodes_with_branches(graph) for value in node.outputs)

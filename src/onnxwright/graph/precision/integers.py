@@ -24,6 +24,7 @@ from onnxwright.graph.precision.formats import FLOAT
 from onnxwright.graph.precision.products import Product, products
 from onnxwright.graph.precision.scales import quantized
 from onnxwright.graph.provenance import carry_provenance
+from onnxwright.graph.surfacing import graph_of
 from onnxwright.graph.typed import infer_types
 from onnxwright.graph.versions import convert_opset
 
@@ -49,14 +50,29 @@ def prepared(model: ir.Model) -> ir.Model:
     copy = cloned(model)
     if copy.opset_imports.get("", OPSET) < OPSET:
         convert_opset(copy, OPSET)
+    _name_apart(copy)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
+    common.LiftSubgraphInitializersToMainGraphPass()(copy)
     names = Names()
-    for node in copy.graph:
+    for node in copy.graph.all_nodes():
         node.name = names.free(named(node))
     infer_types(copy)
     copy.metadata_props.pop(AS_WRITTEN, None)  # engines are to compute in whole numbers
     _refuse_endless(products(copy))
     return copy
+
+
+def _name_apart(model: ir.Model) -> None:
+    """Gives values of branches and loops names that none outside of them has."""
+    names = Names(str(value.name) for value in _values_of(model.graph))
+    for graph in model.graphs():
+        for value in _values_of(graph) if graph is not model.graph else ():
+            value.name = names.free(str(value.name))
+
+
+def _values_of(graph: ir.Graph) -> list[ir.Value]:
+    computed = (value for node in graph for value in node.outputs)
+    return [*graph.inputs, *graph.initializers.values(), *computed]
 
 
 def _refuse_endless(wanted: Sequence[Product]) -> None:
@@ -83,7 +99,7 @@ def with_fixed_scales(
     writer = _Writer(copy, is_by_column=is_by_column)
     for one in _chosen(copy, settings, kept):
         setting = settings[str(one.activation.name)]
-        rounded, weight = writer.rounded(one.activation, setting), writer.weight(one, setting.balance)
+        rounded, weight = writer.rounded(one, setting), writer.weight(one, setting.balance)
         one.node.replace_input_with(0, rounded)
         one.node.replace_input_with(1, weight)
     return _checked(model, copy)
@@ -144,7 +160,7 @@ class _Writer:
 
     model: ir.Model
     is_by_column: bool = True
-    _rounded: dict[str, ir.Value] = field(default_factory=dict)
+    _rounded: dict[tuple[str, ir.Graph], ir.Value] = field(default_factory=dict)
     _measured: dict[str, tuple[ir.Value, ir.Value, ir.Value]] = field(default_factory=dict)
     _held: dict[str, ir.Value] = field(default_factory=dict)
     _names: Names = field(init=False)
@@ -156,19 +172,23 @@ class _Writer:
     def graph(self) -> ir.Graph:
         return self.model.graph
 
-    def rounded(self, value: ir.Value, setting: Setting) -> ir.Value:
-        """What a value is after it went through its scale."""
-        name = str(value.name)
-        if name not in self._rounded:
-            nodes = list(self._rounding(value, setting))
-            self._behind(value, nodes)
-            self._rounded[name] = nodes[-1].outputs[0]
-        return self._rounded[name]
+    def rounded(self, one: Product, setting: Setting) -> ir.Value:
+        """What goes into a product after it went through its scale: in the same branch, where engines look for it."""
+        value, graph = one.activation, graph_of(one.node)
+        key = (str(value.name), graph)
+        if key not in self._rounded:
+            nodes = list(self._rounding(value, setting, prefix="" if graph is self.graph else one.name))
+            if value.graph is graph:
+                self._behind(value, nodes)
+            else:
+                _before(one.node, *nodes)
+            self._rounded[key] = nodes[-1].outputs[0]
+        return self._rounded[key]
 
     def weight(self, one: Product, balance: Array | None) -> ir.Value:
         """The weights of a product as they come back from int8."""
         node = self._restoring(one, balance)
-        self.graph.insert_before(one.node, node)
+        _before(one.node, node)
         return node.outputs[0]
 
     def switch(self, one: Product, setting: Chosen) -> None:
@@ -187,8 +207,8 @@ class _Writer:
         }
         choice = ir.node("If", [flag], attributes=branches, name=f"{one.name}/choice")
         _take_over(one.node, choice)
-        self.graph.insert_before(one.node, choice)
-        self.graph.remove(one.node, safe=True)
+        _before(one.node, choice)
+        graph_of(one.node).remove(one.node, safe=True)
 
     def _switched(self, one: Product, setting: Chosen) -> Iterator[ir.Node]:
         """The nodes through which what goes into a product is rounded there alone."""
@@ -210,9 +230,9 @@ class _Writer:
         nodes = [product, numbers, both, scaled]
         if len(one.node.inputs) > 2 and one.node.inputs[2] is not None:
             nodes.append(self._node("Add", f"{one.name}/sum", [scaled.outputs[0], one.node.inputs[2]], FLOAT))
-        self.graph.insert_before(one.node, nodes)
+        _before(one.node, *nodes)
         _take_over(one.node, nodes[-1])
-        self.graph.remove(one.node, safe=True)
+        graph_of(one.node).remove(one.node, safe=True)
 
     def _measure(self, value: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
         name = str(value.name)
@@ -312,9 +332,14 @@ class _Writer:
         """Puts nodes where a value is first there."""
         producer = value.producer()
         if producer is not None:
-            self.graph.insert_after(producer, nodes)
+            graph_of(producer).insert_after(producer, nodes)
         else:
             self.graph.insert_before(self.graph[0], nodes)
+
+
+def _before(node: ir.Node, *others: ir.Node) -> None:
+    """Puts nodes before another, in the branch where that is."""
+    graph_of(node).insert_before(node, others)
 
 
 def _inner(one: Product) -> int:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from onnxwright.graph.passes import named
 from onnxwright.graph.precision.formats import FLOAT
+from onnxwright.graph.surfacing import nodes_with_branches
 
 _LEAST_WEIGHTS: Final = 64
 """A product with fewer weights isn't worth the nodes that it takes."""
@@ -54,8 +55,8 @@ class Product:
 
 
 def products(model: ir.Model) -> list[Product]:
-    """Returns the products of the main graph whose weights are its own, in order; those in branches are left alone."""
-    found = (_product(node) for node in model.graph if not node.domain)
+    """Returns the products whose weights are the graph's own, in order, those in branches too; loops are left alone."""
+    found = (_product(node) for node in nodes_with_branches(model.graph) if not node.domain)
     return [one for one in found if one is not None and _is_worth_it(one)]
 
 

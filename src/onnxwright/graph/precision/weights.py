@@ -23,6 +23,7 @@ from onnxwright.graph.precision.formats import FLOAT
 from onnxwright.graph.precision.rounding import METHODS, Array, Blocks, rounded
 from onnxwright.graph.precision.weighing import constant
 from onnxwright.graph.provenance import carry_provenance
+from onnxwright.graph.surfacing import graph_of, nodes_with_branches
 from onnxwright.graph.targets import CONTRIB
 from onnxwright.graph.typed import infer_types
 from onnxwright.rewrites import Lowered
@@ -86,7 +87,7 @@ def with_quantized_weights(model: ir.Model, how: Rounding, *, kept: Mapping[str,
     infer_types(copy)
     left: dict[str, str] = {}
     writer = _Writer(copy, how)
-    for node in list(copy.graph):
+    for node in list(nodes_with_branches(copy.graph)):
         weight = _weight(node)
         if weight is None:
             continue
@@ -134,16 +135,16 @@ class _Writer:
     """Replaces weights in a graph; one that several nodes share is rounded once."""
 
     def __init__(self, model: ir.Model, how: Rounding) -> None:
-        self._model, self._graph, self._how = model, model.graph, how
+        self._model, self._how = model, how
         self._names = Names.of_values(model)
-        self._written: dict[tuple[ir.Value, bool], list[ir.Value]] = {}
+        self._written: dict[tuple[ir.Value, bool, ir.Graph], list[ir.Value]] = {}
         self._replaced: dict[ir.Value, None] = {}
 
     def write(self, node: ir.Node, weight: ir.Value) -> None:
         """Has a node multiply with a weight in few bits."""
         self._replaced[weight] = None
         is_turned = bool(node.attributes.get_int("transB", 0)) if node.op_type == "Gemm" else False
-        parts = self._parts(weight, is_turned=is_turned)
+        parts = self._parts(node, weight, is_turned=is_turned)
         if self._how.form == "DequantizeLinear":
             node.replace_input_with(1, self._dequantized(node, weight, parts, axis=int(is_turned)))
         else:
@@ -153,16 +154,21 @@ class _Writer:
         """Drops the weights that nothing needs any more."""
         for weight in self._replaced:
             if not weight.uses() and not weight.is_graph_output():
-                self._graph.initializers.pop(str(weight.name))
+                assert weight.graph is not None, "it is an initializer"
+                weight.graph.initializers.pop(str(weight.name))
 
-    def _parts(self, weight: ir.Value, *, is_turned: bool) -> list[ir.Value]:
-        key = (weight, is_turned)
+    def _parts(self, node: ir.Node, weight: ir.Value, *, is_turned: bool) -> list[ir.Value]:
+        """What a weight becomes, held in the branch where a node takes it: engines look for it there."""
+        graph = graph_of(node)
+        key = (weight, is_turned, graph)
         if key not in self._written:
             assert weight.const_value is not None
             stored = weight.const_value.numpy()
             matrix = stored if is_turned else stored.T
             arrays = self._arrays(matrix, is_turned=is_turned)
-            self._written[key] = [self._register(f"{weight.name}_{kind}", array) for kind, array in arrays.items()]
+            self._written[key] = [
+                self._register(graph, f"{weight.name}_{kind}", array) for kind, array in arrays.items()
+            ]
         return self._written[key]
 
     def _arrays(self, matrix: Array, *, is_turned: bool) -> Mapping[str, Array]:
@@ -178,7 +184,7 @@ class _Writer:
         name = self._names.free(f"{weight.name}_dequantized")
         made = ir.node("DequantizeLinear", parts, attributes=attributes, name=name)
         made.outputs[0].name, made.outputs[0].dtype, made.outputs[0].shape = name, FLOAT, weight.shape
-        self._graph.insert_before(node, made)
+        graph_of(node).insert_before(node, made)
         return made.outputs[0]
 
     def _replace(self, node: ir.Node, weight: ir.Value, parts: list[ir.Value], *, is_turned: bool) -> None:
@@ -196,10 +202,10 @@ class _Writer:
         )
         made.metadata_props.update(node.metadata_props)
         self._model.opset_imports.setdefault(CONTRIB, 1)
-        ir.convenience.replace_nodes_and_values(self._graph, node, [node], [made], node.outputs, made.outputs)
+        ir.convenience.replace_nodes_and_values(graph_of(node), node, [node], [made], node.outputs, made.outputs)
 
-    def _register(self, name: str, array: Array) -> ir.Value:
-        return held(self._graph, ir.tensor(array, name=self._names.free(name)))
+    def _register(self, graph: ir.Graph, name: str, array: Array) -> ir.Value:
+        return held(graph, ir.tensor(array, name=self._names.free(name)))
 
 
 def _packed(blocks: Blocks, how: Rounding) -> Mapping[str, Array]:
