@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import json
 import shutil
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import torch
 import transformers
 from cases.counting import Counting
+from msgspec.structs import replace as changed
 from torch import nn
 from typer.testing import CliRunner
 
@@ -30,6 +32,7 @@ from onnxwright.reports.lowering import frontier
 from onnxwright.stages import mixing, variants
 from onnxwright.stages import quantize as quantizing
 from onnxwright.stages.inspect import inspect
+from onnxwright.stages.scoring import Scoring
 from onnxwright.stages.tried import Tried
 
 WIDTH = 32
@@ -174,6 +177,56 @@ def test_what_a_budget_does_not_allow_is_refused_with_all_that_was_tried(graph, 
     assert "int8-static: over budget" in str(refusal.value)
     assert "int8-dynamic: over budget" in str(refusal.value)
     assert not (tmp_path / "out").exists()
+
+
+def judging(monkeypatch, factor):
+    """Has the samples that judge tell of so many times the loss of those that calibrate."""
+
+    def judge(self, session):
+        found, _ = self.calibrate(session)
+        return changed(found, loss=factor * found.loss)
+
+    monkeypatch.setattr(Scoring, "judge", judge)
+
+
+def test_what_loses_too_much_on_what_judges_is_made_anew_with_more_in_float32(graph, tmp_path, monkeypatch):
+    first = quantized(graph(), tmp_path / "first", precision="int8-static", max_accuracy_loss=1.0)
+    lost = first.manifest.quantizations["onnxruntime"].candidates[0].judged.amount
+    judging(monkeypatch, 1.9)
+
+    package = quantized(graph(), tmp_path / "again", precision="int8-static", max_accuracy_loss=1.1 * lost)
+
+    found = package.manifest.quantizations["onnxruntime"].candidates[0]
+    assert found.outcome == "kept"
+    assert 0 < len(found.kept) < 3
+    assert found.judged.amount <= 1.1 * lost
+
+
+def test_what_loses_far_too_much_on_what_judges_is_not_made_anew(graph, tmp_path, monkeypatch):
+    first = quantized(graph(), tmp_path / "first", precision="int8-static", max_accuracy_loss=1.0)
+    lost = first.manifest.quantizations["onnxruntime"].candidates[0].judged.amount
+    judging(monkeypatch, 4.0)
+
+    with pytest.raises(ProofError, match="on the samples that judge it"):
+        quantized(graph(), tmp_path / "again", precision="int8-static", max_accuracy_loss=1.1 * lost)
+
+
+def test_however_many_lose_too_much_on_what_judges_another_one_is_kept(graph, tmp_path, monkeypatch):
+    judge, refused = quantizing._judged, []
+
+    def judged(search, one, session):
+        if len(refused) < 2:
+            refused.append(one.name)
+            return replace(one, came="over budget", message="it loses too much.", judged=one.calibrated)
+        return judge(search, one, session)
+
+    monkeypatch.setattr(quantizing, "_judged", judged)
+    monkeypatch.setattr(quantizing, "_MOST_PROOFS", 1)
+    package = quantized(graph(), tmp_path / "out", precision="int8", max_accuracy_loss=1.0)
+
+    record = package.manifest.quantizations["onnxruntime"]
+    assert len(refused) == 2
+    assert next(one.name for one in record.candidates if one.outcome == "kept") not in refused
 
 
 def test_exactly_the_hostile_product_stays_in_float32(graph, tmp_path):

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _SECONDS: Final = 12.0
 """For the measurement of all candidates of an engine."""
 _MOST_PROOFS: Final = 4
+_MOST_OVER: Final = 2.0
+"""What loses more than so many times the budget on the samples that judge isn't made anew."""
 _MOST_ISLANDS: Final = 16
 """So many graphs are judged to find what has to stay in float32, where nothing foretells it."""
 
@@ -181,19 +183,27 @@ def _for_engine(search: _Search, progress: Progress) -> Quantized:
     tried = _mended(search, made)
     for one in tried:
         progress.note(f"{search.engine}: {one.name}: {one.told}")
-    tried = _measured(search, tried)
-    ready = [one for one in tried if one.is_within and one.came == "not the fastest"]
-    for one in sorted(ready, key=lambda one: -one.gain)[:_MOST_PROOFS]:
+    found = {one.name: one for one in _measured(search, tried)}
+    seen, proofs = set[str](), 0
+    while proofs < _MOST_PROOFS:
+        ready = [one for one in found.values() if one.is_within and one.came == "not the fastest"]
+        if not ready:
+            break
+        one = max(ready, key=lambda one: one.gain)
         session = search.loaded(one)
         verdict = _judged(search, one, session)
-        proof = None if verdict.message else _proven(search, verdict, session)
-        is_shown = proof is not None and shows_as_much(proof, search.shown)
-        if proof is not None and not is_shown:
-            verdict = replace(verdict, came="not shown right", message=shortfall(proof))
-        tried = [verdict if other is one else other for other in tried]
-        if is_shown:
-            return _concluded(search, tried, verdict, proof)
-    return _concluded(search, tried, None, None)
+        if verdict.message:
+            del session  # for what is made anew
+            again = _with_less_lost(search, verdict) if one.name not in seen else None
+            found[one.name] = again or verdict
+            seen.add(one.name)
+            continue
+        proof, proofs = _proven(search, verdict, session), proofs + 1
+        if shows_as_much(proof, search.shown):
+            found[one.name] = verdict
+            return _concluded(search, [*found.values()], verdict, proof)
+        found[one.name] = replace(verdict, came="not shown right", message=shortfall(proof))
+    return _concluded(search, [*found.values()], None, None)
 
 
 def _of_recipe(search: _Search, recipe: Recipe) -> Iterator[Tried]:
@@ -265,13 +275,29 @@ def _calibrated(search: _Search, start: Tried, lowered: Lowered) -> Tried:
 
 def _within(search: _Search, found: Tried) -> Iterator[Tried]:
     """Yields what stays within the budget once some nodes are left in float32."""
-    for kept in mixes(search.material, found.recipe, search.loss, search.budget, deadline=search.deadline):
-        refuse_late(search.deadline)
-        tried = _loaded(search, Tried(found.recipe, found.execution), kept)
-        if tried.calibrated is not None and tried.calibrated.amount <= search.budget:
-            yield tried
+    yield from _mixed(search, found, search.budget)
     if found.recipe.has_islands:
         yield from _with_islands(search, found)
+
+
+def _mixed(search: _Search, found: Tried, budget: float) -> Iterator[Tried]:
+    """Yields what stays within a budget once the costliest products are left in float32."""
+    for kept in mixes(search.material, found.recipe, search.loss, budget, deadline=search.deadline):
+        refuse_late(search.deadline)
+        tried = _loaded(search, Tried(found.recipe, found.execution), kept)
+        if tried.calibrated is not None and tried.calibrated.amount <= budget:
+            yield tried
+
+
+def _with_less_lost(search: _Search, over: Tried) -> Tried | None:
+    """What loses more on the samples that judge, made anew with as much more in float32; None where that can't be."""
+    if over.judged is None or not search.budget < over.judged.amount < _MOST_OVER * search.budget:
+        return None
+    try:
+        made = next(_mixed(search, over, search.budget**2 / over.judged.amount), None)
+    except (EngineError, RouteError):
+        return None
+    return None if made is None else _measured(search, [made])[0]
 
 
 def _with_islands(search: _Search, found: Tried) -> Iterator[Tried]:
