@@ -232,9 +232,10 @@ def _of_states(store: Store, _: Path, right: Ask) -> Quality:
 
     def quality(ask: Ask) -> dict[str, float]:
         pairs = [(before, answer.outputs) for before, answer in zip(expected, ask(texts), strict=True)]
-        vectors = [float(np.sum(one[SENTENCE_EMBEDDING] * other[SENTENCE_EMBEDDING])) for one, other in pairs]
-        states = [_cosine(one[HIDDEN_STATES][0], other[HIDDEN_STATES][0]).mean() for one, other in pairs]
-        return {"cosine": float(np.mean(vectors)), "cosine of tokens": float(np.mean(states))}
+        return {
+            told: float(np.mean([_cosine(one[name][0], other[name][0]).mean() for one, other in pairs]))
+            for told, name in (("cosine", SENTENCE_EMBEDDING), ("cosine of tokens", HIDDEN_STATES))
+        }
 
     return quality
 

@@ -40,12 +40,12 @@ QUICK = {"measure": False, "proof": "quick", "engine": "onnxruntime", "profile":
 
 
 class Layered(nn.Module):
-    """Three products, of which one may be told to be hostile: one of its channels is far larger than all others."""
+    """Some products, of which one may be told to be hostile: one of its channels is far larger than all others."""
 
-    def __init__(self, *, hostile: int | None = None):
+    def __init__(self, *, hostile: int | None = None, layers: int = 3):
         super().__init__()
         torch.manual_seed(0)
-        self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(layers))
         self.hostile = hostile
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -221,12 +221,28 @@ def test_however_many_lose_too_much_on_what_judges_another_one_is_kept(graph, tm
         return judge(search, one, session)
 
     monkeypatch.setattr(quantizing, "_judged", judged)
-    monkeypatch.setattr(quantizing, "_MOST_PROOFS", 1)
+    monkeypatch.setattr(quantizing, "_LEAST_PROOFS", 1)
     package = quantized(graph(), tmp_path / "out", precision="int8", max_accuracy_loss=1.0)
 
     record = package.manifest.quantizations["onnxruntime"]
     assert len(refused) == 2
     assert next(one.name for one in record.candidates if one.outcome == "kept") not in refused
+
+
+def test_what_is_not_shown_right_is_made_anew_with_more_in_float32(tmp_path, monkeypatch):
+    prove, proofs = quantizing._proven, []
+
+    def proven(search, one, session):
+        proofs.append(len(one.lowered.kept))
+        proof = prove(search, one, session)
+        return changed(proof, verdict="failed") if len(proofs) == 1 else proof
+
+    monkeypatch.setattr(quantizing, "_proven", proven)
+    package = quantized(Layered(layers=8), tmp_path / "out", precision="int8-static", max_accuracy_loss=1.0)
+
+    assert package.manifest.quantizations["onnxruntime"].candidates[0].outcome == "kept"
+    assert proofs[0] == 0 < proofs[1] < 8
+    assert len(proofs) == 2
 
 
 def test_exactly_the_hostile_product_stays_in_float32(graph, tmp_path):

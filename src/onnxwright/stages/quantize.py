@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = 12.0
 """For the measurement of all candidates of an engine."""
-_MOST_PROOFS: Final = 4
+_LEAST_PROOFS: Final = 4
+"""So many are tried to be proven, even after the time for the search."""
 _MOST_OVER: Final = 2.0
 """What loses more than so many times the budget on the samples that judge isn't made anew."""
 _MOST_ISLANDS: Final = 16
@@ -184,25 +185,24 @@ def _for_engine(search: _Search, progress: Progress) -> Quantized:
     for one in tried:
         progress.note(f"{search.engine}: {one.name}: {one.told}")
     found = {one.name: one for one in _measured(search, tried)}
-    seen, proofs = set[str](), 0
-    while proofs < _MOST_PROOFS:
+    again, proofs = set[str](), 0
+    while proofs < _LEAST_PROOFS or time.monotonic() < search.deadline:
         ready = [one for one in found.values() if one.is_within and one.came == "not the fastest"]
         if not ready:
             break
         one = max(ready, key=lambda one: one.gain)
         session = search.loaded(one)
         verdict = _judged(search, one, session)
-        if verdict.message:
-            del session  # for what is made anew
-            again = _with_less_lost(search, verdict) if one.name not in seen else None
-            found[one.name] = again or verdict
-            seen.add(one.name)
-            continue
-        proof, proofs = _proven(search, verdict, session), proofs + 1
-        if shows_as_much(proof, search.shown):
-            found[one.name] = verdict
-            return _concluded(search, [*found.values()], verdict, proof)
-        found[one.name] = replace(verdict, came="not shown right", message=shortfall(proof))
+        if not verdict.message:
+            proof, proofs = _proven(search, verdict, session), proofs + 1
+            if shows_as_much(proof, search.shown):
+                found[one.name] = verdict
+                return _concluded(search, [*found.values()], verdict, proof)
+            verdict = replace(verdict, came="not shown right", message=shortfall(proof))
+        del session  # for what is made anew
+        other = _with_less_lost(search, verdict) if one.name not in again else None
+        again.add(one.name)
+        found[one.name] = other or verdict
     return _concluded(search, [*found.values()], None, None)
 
 
@@ -290,11 +290,17 @@ def _mixed(search: _Search, found: Tried, budget: float) -> Iterator[Tried]:
 
 
 def _with_less_lost(search: _Search, over: Tried) -> Tried | None:
-    """What loses more on the samples that judge, made anew with as much more in float32; None where that can't be."""
-    if over.judged is None or not search.budget < over.judged.amount < _MOST_OVER * search.budget:
+    """What isn't right for what it wasn't made with, made anew with more in float32; None where that can't be.
+
+    What loses more on the samples that judge is to lose less by as much, what is wrong at some sizes half as much.
+    """
+    assert over.calibrated is not None, "it was judged"
+    assert over.judged is not None, "it was judged"
+    budget = search.budget**2 / over.judged.amount if over.came == "over budget" else over.calibrated.amount / 2
+    if not search.budget / _MOST_OVER < budget < search.budget and over.came == "over budget":
         return None
     try:
-        made = next(_mixed(search, over, search.budget**2 / over.judged.amount), None)
+        made = next(_mixed(search, over, budget), None)
     except (EngineError, RouteError):
         return None
     return None if made is None else _measured(search, [made])[0]
