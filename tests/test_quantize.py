@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 import onnx.parser
+import onnx_ir as ir
 import pytest
 import torch
 import transformers
@@ -227,6 +228,22 @@ def test_however_many_lose_too_much_on_what_judges_another_one_is_kept(graph, tm
     record = package.manifest.quantizations["onnxruntime"]
     assert len(refused) == 2
     assert next(one.name for one in record.candidates if one.outcome == "kept") not in refused
+
+
+def test_scales_that_are_wrong_at_other_values_are_made_anew_with_these(graph, tmp_path):
+    small = np.random.default_rng(0).normal(size=(96, WIDTH)).astype(np.float32) / 12
+    np.savez(tmp_path / "small.npz", x=small)
+
+    package = quantized(
+        graph(), tmp_path / "out", precision="int8-min-max", max_accuracy_loss=1.0, samples=tmp_path / "small.npz"
+    )
+
+    found = package.manifest.quantizations["onnxruntime"].candidates[0]
+    assert found.outcome == "kept"
+    assert found.kept == {}
+    assert "points as well at which something was wrong" in found.anew
+    scales = [one for name, one in ir.load(package.file("int8")).graph.initializers.items() if name == "x/scale"]
+    assert scales[0].const_value.numpy() > 3 * np.abs(small).max() / 127
 
 
 def test_what_is_not_shown_right_is_made_anew_with_more_in_float32(tmp_path, monkeypatch):

@@ -246,7 +246,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
     `kept` are the nodes that stay in float32, each with why. `calibrated` is the loss on the samples that the variant
     was made with, `judged` on the others, None where it wasn't a choice any more. Latencies are relative to the graph
-    as exported in the same engine.
+    as exported in the same engine. `anew` says how it was made anew, where the first one was wrong.
     """
 
     recipe: str
@@ -259,6 +259,7 @@ class Candidate(msgspec.Struct, frozen=True):
     neighbours: Neighbours | None = None
     latencies: tuple[Latency, ...] = ()
     size: int = 0
+    anew: str = ""
 
     @property
     def name(self) -> str:

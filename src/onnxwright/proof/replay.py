@@ -24,7 +24,7 @@ class Replay:
 
     def __init__(self, reference: Reference, sampler: Sampler, profile: Profile, failures: Sequence[Failure]):
         self._reference, self._sampler, self._profile = reference, sampler, profile
-        self._points = _telling(sampler, failures)
+        self._points = telling(sampler, failures)
 
     @property
     def is_empty(self) -> bool:
@@ -43,8 +43,8 @@ class Replay:
         return False
 
 
-def _telling(sampler: Sampler, failures: Sequence[Failure]) -> list[Point]:
-    """One failure of each kind of values first, then others, as far as the values can be drawn again."""
+def telling(sampler: Sampler, failures: Sequence[Failure]) -> list[Point]:
+    """Returns one failure of each kind of values first, then others, as far as the values can be drawn again."""
     known = {values.name: values for values in sampler.regimes}
     drawn = [failure for failure in failures if failure.values in known]
     firsts = list({failure.values: failure for failure in reversed(drawn)}.values())

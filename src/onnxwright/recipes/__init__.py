@@ -67,6 +67,10 @@ class Material:
         with mapped_meanwhile(self.model):
             return recipe.make(self, kept) if kept else self.once("lowered", recipe, lambda: recipe.make(self, {}))
 
+    def having_seen(self, feeds: Sequence[Tensors]) -> Material:
+        """The same with more samples; nothing of what was measured with fewer is kept."""
+        return Material(self.model, self.load, [*self.calibration, *feeds], self.seed)
+
     @functools.cached_property
     def prepared(self) -> onnx_ir.Model:
         """The graph, simplified and ready for int8."""
@@ -130,6 +134,10 @@ class Recipe(Protocol):
     @property
     def has_islands(self) -> bool:
         """Whether nodes that nothing foretells may have to stay in float32, and are found by trial."""
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether what is seen on samples decides how it is made."""
 
     @property
     def executions(self) -> tuple[str, ...]:

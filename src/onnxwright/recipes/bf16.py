@@ -27,6 +27,7 @@ class AsExecuted:
     told: str
     is_common: bool = True
     has_islands: bool = False
+    is_calibrated: bool = False
 
     @property
     def executions(self) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ class Borrowed:
     executions: tuple[str, ...] = ("float32", "bfloat16")
     precision: str = "int8"
     has_islands: bool = False
+    is_calibrated: bool = False
 
     def refusal(self, engine: str) -> None:
         """None: every engine takes it."""

@@ -24,6 +24,7 @@ class InFloats:
     is_common: bool = True
     executions: tuple[str, ...] = ("float32",)
     has_islands: bool = True
+    is_calibrated: bool = True
 
     def refusal(self, engine: str) -> str | None:
         """Says why an engine can't gain from it."""

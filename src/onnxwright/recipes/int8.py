@@ -41,6 +41,7 @@ class FixedScales:
     executions: tuple[str, ...] = ("float32", "bfloat16")
     precision: str = "int8"
     has_islands: bool = False
+    is_calibrated: bool = True
 
     def refusal(self, engine: str) -> str | None:
         """None: every engine takes it."""
@@ -78,6 +79,7 @@ class MeasuredScales:
     executions: tuple[str, ...] = ("float32",)
     precision: str = "int8"
     has_islands: bool = False
+    is_calibrated: bool = False
 
     def refusal(self, engine: str) -> str | None:
         """Says why an engine gains nothing from it."""

@@ -22,6 +22,7 @@ class CompactTables:
     told: str
     is_common: bool = False
     has_islands: bool = False
+    is_calibrated: bool = False
     executions: tuple[str, ...] = ("float32",)
 
     def refusal(self, engine: str) -> None:

@@ -34,6 +34,7 @@ class RoundedWeights:
     method: str
     is_common: bool = True
     has_islands: bool = False
+    is_calibrated: bool = False
 
     @property
     def precision(self) -> str:

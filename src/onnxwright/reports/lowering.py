@@ -27,7 +27,7 @@ def quantization_rows(engine: str, record: Quantization) -> Iterator[Sequence[st
     best = frontier(record)
     for one in sorted(record.candidates, key=speed, reverse=True):
         mark = "frontier" if one in best else ""
-        yield "recipe", engine, one.name, _lost(one), in_speed(one), one.outcome, mark, one.message
+        yield "recipe", engine, one.name, _lost(one), in_speed(one), one.outcome, mark, one.message or one.anew
     for one in record.candidates:
         if one.outcome == "kept":
             yield from _kept_rows(engine, one)

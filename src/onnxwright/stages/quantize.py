@@ -23,6 +23,7 @@ from onnxwright.findings import Finding
 from onnxwright.losses import loss_of
 from onnxwright.manifest import Came, Candidate, Latency, Neighbours, Proof, Quantization
 from onnxwright.progress import Progress
+from onnxwright.proof.replay import telling
 from onnxwright.recipes import AUTO, Material, Recipe, recipes_for
 from onnxwright.rewrites import Lowered
 from onnxwright.stages.attempt import Outcome, Workbench
@@ -91,6 +92,13 @@ class _Search:
 
     def loss(self, session: Session) -> float:
         return self.scoring.calibrate(session)[0].amount
+
+    def having_seen(self, proof: Proof) -> _Search:
+        """The same search with the points at which a proof failed as samples to calibrate by."""
+        sampler = (self.chosen.source or self.bench.source).sampler
+        points = telling(sampler, proof.failures)
+        feeds = [sampler.draw(failure.sizes, values, seed=failure.seed) for failure, values in points]
+        return replace(self, material=self.material.having_seen(feeds)) if feeds else self
 
     def prepared(self, model: onnx_ir.Model, execution: str) -> tuple[Session, int]:
         """Loads a graph into the engine; returns how large its file is, too.
@@ -199,8 +207,9 @@ def _for_engine(search: _Search, progress: Progress) -> Quantized:
                 found[one.name] = verdict
                 return _concluded(search, [*found.values()], verdict, proof)
             verdict = replace(verdict, came="not shown right", message=shortfall(proof))
+            search = search.having_seen(proof)
         del session  # for what is made anew
-        other = _with_less_lost(search, verdict) if one.name not in again else None
+        other = _anew(search, verdict) if one.name not in again else None
         again.add(one.name)
         found[one.name] = other or verdict
     return _concluded(search, [*found.values()], None, None)
@@ -289,21 +298,41 @@ def _mixed(search: _Search, found: Tried, budget: float) -> Iterator[Tried]:
             yield tried
 
 
-def _with_less_lost(search: _Search, over: Tried) -> Tried | None:
-    """What isn't right for what it wasn't made with, made anew with more in float32; None where that can't be.
+def _anew(search: _Search, wrong: Tried) -> Tried | None:
+    """What isn't right for what it wasn't made with, made anew; None where that can't be.
 
-    What loses more on the samples that judge is to lose less by as much, what is wrong at some sizes half as much.
+    What loses more on the samples that judge is to lose less by as much. What is wrong at some sizes is made with the
+    points where something was, or, if samples don't matter for it, is to lose half as much.
     """
-    assert over.calibrated is not None, "it was judged"
-    assert over.judged is not None, "it was judged"
-    budget = search.budget**2 / over.judged.amount if over.came == "over budget" else over.calibrated.amount / 2
-    if not search.budget / _MOST_OVER < budget < search.budget and over.came == "over budget":
-        return None
+    assert wrong.calibrated is not None, "it was judged"
+    assert wrong.judged is not None, "it was judged"
     try:
-        made = next(_mixed(search, over, budget), None)
+        if wrong.came != "over budget":
+            return _with_points(search, wrong) or _with_less_lost(search, wrong, wrong.calibrated.amount / 2)
+        if search.budget < wrong.judged.amount < _MOST_OVER * search.budget:
+            return _with_less_lost(search, wrong, search.budget**2 / wrong.judged.amount)
     except (EngineError, RouteError):
+        pass
+    return None
+
+
+def _with_points(search: _Search, wrong: Tried) -> Tried | None:
+    """What a recipe makes of the samples and the points where something was wrong, within the budget."""
+    count = len(search.material.calibration) - len(search.scoring.calibration)
+    if not count or not wrong.recipe.is_calibrated:
         return None
-    return None if made is None else _measured(search, [made])[0]
+    refuse_late(search.deadline)
+    made = _made(search, Tried(wrong.recipe, wrong.execution))
+    found = made if made.is_within else next(_mixed(search, wrong, search.budget), None)
+    told = f"made anew, calibrated by {count} points as well at which something was wrong"
+    return None if found is None else _measured(search, [replace(found, anew=told)])[0]
+
+
+def _with_less_lost(search: _Search, wrong: Tried, budget: float) -> Tried | None:
+    """The same with more in float32, so that it stays within a smaller budget."""
+    made = next(_mixed(search, wrong, budget), None)
+    told = f"made anew to lose at most {budget:.2g} on the samples that calibrate"
+    return None if made is None else _measured(search, [replace(made, anew=told)])[0]
 
 
 def _with_islands(search: _Search, found: Tried) -> Iterator[Tried]:

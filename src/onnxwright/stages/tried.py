@@ -28,6 +28,8 @@ class Tried:
     judged: Accuracy | None = None
     neighbours: Neighbours | None = None
     latencies: tuple[Latency, ...] = ()
+    anew: str = ""
+    """How it was made anew, where the first one was wrong."""
     is_futile: bool = False
     """Whether nothing of the graph could be lowered, so that it would be what it was."""
 
@@ -61,6 +63,7 @@ class Tried:
             self.neighbours,
             self.latencies,
             self.size,
+            self.anew,
         )
 
     @property
