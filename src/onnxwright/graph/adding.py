@@ -16,7 +16,7 @@ class Names:
     @classmethod
     def of_values(cls, model: ir.Model) -> Names:
         """Returns the names that the values of a model have, in branches and loops too."""
-        return cls(value.name for graph in model.graphs() for value in _values(graph) if value.name)
+        return cls(value.name for graph in model.graphs() for value in values_of(graph) if value.name)
 
     def free(self, name: str) -> str:
         """Takes a name, or one like it where that is taken."""
@@ -42,6 +42,7 @@ def cast_to(value: ir.Value, to: ir.DataType, name: str) -> ir.Node:
     return cast
 
 
-def _values(graph: ir.Graph) -> list[ir.Value]:
+def values_of(graph: ir.Graph) -> list[ir.Value]:
+    """Returns what a graph is given, holds and computes, without what its branches and loops do."""
     computed = (value for node in graph for value in node.outputs)
     return [*graph.inputs, *graph.initializers.values(), *computed]

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from onnxwright.graph.cutting import bodies
+
 
 def nodes_with_branches(graph: ir.Graph) -> Iterator[ir.Node]:
     """Yields the nodes of a graph and of the branches in it, in order; what loops repeat is left out."""
@@ -18,9 +20,7 @@ def nodes_with_branches(graph: ir.Graph) -> Iterator[ir.Node]:
 
 def branches_of(node: ir.Node) -> list[ir.Graph]:
     """Returns the branches of a node, none where it is no `If`."""
-    if node.op_type != "If" or node.domain:
-        return []
-    return [one.as_graph() for one in node.attributes.values() if one.type == ir.AttributeType.GRAPH]
+    return list(bodies(node)) if node.op_type == "If" and not node.domain else []
 
 
 def graph_of(node: ir.Node) -> ir.Graph:

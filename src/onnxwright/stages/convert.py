@@ -154,12 +154,14 @@ def _save_repro(outcomes: Sequence[Outcome], source: Source, folder: Path, progr
 
 def _check_single_file(request: Request, source: Source) -> None:
     """Refuses to put more weights into one file than it holds."""
+    if not request.is_single_file:
+        return
     if source.graph is not None:
         size = files.size_of(source.graph)
     else:
         assert source.module is not None, "a source is one of the two"
         size = sum(weight.nbytes for weight in {*source.module.parameters(), *source.module.buffers()})
-    if request.is_single_file and size > MOST_IN_ONE_FILE:
+    if size > MOST_IN_ONE_FILE:
         raise UsageError(
             f"--single-file: one file holds {in_bytes(MOST_IN_ONE_FILE)} of weights at most, got {in_bytes(size)}. "
             "Leave it out: they come into a file beside the graph."

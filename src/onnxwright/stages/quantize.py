@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -306,13 +307,11 @@ def _anew(search: _Search, wrong: Tried) -> Tried | None:
     """
     assert wrong.calibrated is not None, "it was judged"
     assert wrong.judged is not None, "it was judged"
-    try:
+    with contextlib.suppress(EngineError, RouteError):
         if wrong.came != "over budget":
             return _with_points(search, wrong) or _with_less_lost(search, wrong, wrong.calibrated.amount / 2)
         if search.budget < wrong.judged.amount < _MOST_OVER * search.budget:
             return _with_less_lost(search, wrong, search.budget**2 / wrong.judged.amount)
-    except (EngineError, RouteError):
-        pass
     return None
 
 

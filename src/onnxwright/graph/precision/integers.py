@@ -16,7 +16,7 @@ from onnx_ir.passes import common
 
 from onnxwright.errors import RouteError
 from onnxwright.files import AS_WRITTEN
-from onnxwright.graph.adding import Names, held
+from onnxwright.graph.adding import Names, held, values_of
 from onnxwright.graph.guarding import complaint, refuse_gaps
 from onnxwright.graph.passes import cloned, named
 from onnxwright.graph.precision.choosing import Setting, WeightsAlone
@@ -64,15 +64,10 @@ def prepared(model: ir.Model) -> ir.Model:
 
 def _name_apart(model: ir.Model) -> None:
     """Gives values of branches and loops names that none outside of them has."""
-    names = Names(str(value.name) for value in _values_of(model.graph))
+    names = Names(str(value.name) for value in values_of(model.graph))
     for graph in model.graphs():
-        for value in _values_of(graph) if graph is not model.graph else ():
+        for value in values_of(graph) if graph is not model.graph else ():
             value.name = names.free(str(value.name))
-
-
-def _values_of(graph: ir.Graph) -> list[ir.Value]:
-    computed = (value for node in graph for value in node.outputs)
-    return [*graph.inputs, *graph.initializers.values(), *computed]
 
 
 def _refuse_endless(wanted: Sequence[Product]) -> None:
