@@ -25,13 +25,12 @@ def save_model(model: ir.Model, file: Path, *, largest: int = LARGEST_FILE) -> N
     """Writes a model; weights that are together larger than `largest` go into `NAME.data` beside it."""
     weights = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
     size = sum(weight.nbytes for weight in weights if weight is not None)
-    if size > largest:
-        with mapped_meanwhile(model):
-            ir.save(model, file, external_data=data_file(file).name, size_threshold_bytes=LEAST_BYTES)
-        return
-    with left_out(model.graph) as large:
-        message = ir.to_proto(model)
     with mapped_meanwhile(model):
+        if size > largest:
+            ir.save(model, file, external_data=data_file(file).name, size_threshold_bytes=LEAST_BYTES)
+            return
+        with left_out(model.graph) as large:
+            message = ir.to_proto(model)
         _write(message, large, file)
 
 
