@@ -30,11 +30,12 @@ from onnxwright.files import digest
 from onnxwright.manifest import Accuracy
 from onnxwright.recipes import recipes
 from onnxwright.reports.lowering import frontier
-from onnxwright.stages import mixing, variants
 from onnxwright.stages import quantize as quantizing
+from onnxwright.stages import variants
 from onnxwright.stages.inspect import inspect
-from onnxwright.stages.scoring import Scoring
-from onnxwright.stages.tried import Tried
+from onnxwright.stages.lowering import candidates, mixing
+from onnxwright.stages.lowering.scoring import Scoring
+from onnxwright.stages.lowering.tried import Tried
 
 WIDTH = 32
 QUICK = {"measure": False, "proof": "quick", "engine": "onnxruntime", "profile": {"batch": (1, 4, 8)}}
@@ -547,7 +548,7 @@ def test_a_search_whose_time_ends_meanwhile_says_so_and_keeps_nothing_unjudged(g
         if next(calls) > 1:
             refuse(-1.0)
 
-    monkeypatch.setattr(quantizing, "refuse_late", late)
+    monkeypatch.setattr(candidates, "refuse_late", late)
     monkeypatch.setattr(mixing, "refuse_late", late)
     with pytest.raises(ProofError, match="nothing of it stays within") as refusal:
         quantized(graph(1), tmp_path / "out", precision="int8-min-max", max_accuracy_loss=0.05)
@@ -577,15 +578,15 @@ def test_all_is_made_before_anything_is_mended_and_what_lacks_least_comes_first(
         )
     ]
     order = []
-    monkeypatch.setattr(quantizing, "_with_more_kept", lambda bench, one: order.append(one.name) or one)
+    monkeypatch.setattr(candidates, "_with_more_kept", lambda bench, one: order.append(one.name) or one)
 
-    assert quantizing._mended(None, made) == made
+    assert candidates.mended(None, made) == made
     assert order == ["int8-dynamic", "int8-static"]
 
 
 def test_few_candidates_are_in_memory_at_once(graph, tmp_path, monkeypatch):
     counting = Counting()
-    monkeypatch.setattr(quantizing.backends, "engine", lambda name: counting)
+    monkeypatch.setattr(candidates.backends, "engine", lambda name: counting)
     monkeypatch.setattr(quantizing, "AT_ONCE", 1)
     monkeypatch.setattr(quantizing, "_SECONDS", 0.1)
     monkeypatch.setattr(variants, "_TIMED_SECONDS", 0.1)

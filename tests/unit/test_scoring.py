@@ -6,8 +6,8 @@ import pytest
 from onnxwright.corpus import FEW, Corpus
 from onnxwright.losses import loss_of
 from onnxwright.signature import Signature, TensorSpec
-from onnxwright.stages import scoring
-from onnxwright.stages.scoring import Scoring
+from onnxwright.stages.lowering import scoring
+from onnxwright.stages.lowering.scoring import Scoring
 
 COUNT, LENGTH, WORDS = 24, 7, 40
 TEXT = ("batch", "sequence")
