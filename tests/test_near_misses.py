@@ -14,6 +14,7 @@ from onnxwright.stages.load import load
 
 DIMS = {"x": {0: "batch", 1: "sequence"}}
 RANGES = {"batch": (1, 2, 4), "sequence": (1, 16, 40)}
+X = torch.tensor(0.5)
 EXAMPLE = {"x": torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(0))}
 
 
@@ -90,7 +91,7 @@ class OneForm(nn.Module):
 
 def failed(*sizes):
     failures = tuple(Failure(one, "differs", "is off by 1", values="typical") for one in sizes)
-    whole = {dim: (least, most) for dim, (least, _, most) in RANGES.items()}
+    whole = {dim: (least, most) for dim, (least, _, most) in RANGES.items() if all(dim in one for one in sizes)}
     return Proof(
         "failed",
         whole,
@@ -122,8 +123,8 @@ NEAR = {
 }
 
 
-def seen(kind, approach, **shown):
-    source = load(kind(), example_inputs=EXAMPLE, dims=DIMS, ranges=RANGES)
+def seen(kind, approach, *, dims=DIMS, ranges=RANGES, **shown):
+    source = load(kind(), example_inputs=EXAMPLE, dims=dims, ranges=ranges)
     return Seen(source, parse(approach), **{"message": "", **shown})
 
 
@@ -138,6 +139,14 @@ def test_a_module_with_nothing_to_mend_is_left_alone(name):
     assert list(repair(name).proposals(seen(kind, approach, **shown))) == []
 
 
+@pytest.mark.parametrize("name", NEAR)
+def test_a_module_that_has_no_dims_is_left_alone_too(name):
+    kind, approach, shown = NEAR[name]
+
+    given = seen(kind, approach, dims={}, ranges={}, **{**shown, "proof": failed({})})
+    assert list(repair(name).proposals(given)) == []
+
+
 def test_a_loop_over_a_row_as_long_as_an_input_does_not_visit_all_of_it():
     assert list(repair("visited").proposals(seen(LoopedRows, "trace@18", proof=WRONG))) == []
 
@@ -148,22 +157,26 @@ def test_an_operator_counts_as_called_only_where_its_twin_may_be_right():
 
 
 class Bound(nn.Module):
-    """Keeps functions of PyTorch in attributes, one with an argument given."""
+    """Keeps functions of PyTorch in attributes: one with an argument given, some in a list and a dict."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count, self.mixed = functools.partial(torch.cumsum, dim=-1), torch.fft.fft
+        self.larger, self.by_name = [torch.fmax, torch.neg], {"smaller": functools.partial(torch.fmin, other=X)}
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.count(x > 0) + self.mixed(x).real
+        summed = self.count(x > 0) + self.mixed(x).real
+        return self.larger[1](self.larger[0](summed, X)) + self.by_name["smaller"](summed)
 
 
 def test_an_operator_that_a_module_keeps_in_an_attribute_is_called_too_and_put_back():
     given = seen(Bound, "trace@18", proof=WRONG)
+    kept = dict(vars(given.source.module))
     (proposed,) = set(repair("operators").proposals(given))
 
-    assert set(proposed.split(", ")) == {"cumsum", "fft"}
-    assert (given.source.module.count.func, given.source.module.mixed) == (torch.cumsum, torch.fft.fft)
+    assert set(proposed.split(", ")) == {"cumsum", "fft", "fmax", "fmin"}
+    assert all(vars(given.source.module)[name] is value for name, value in kept.items())
+    assert (given.source.module.count.func, given.source.module.larger) == (torch.cumsum, [torch.fmax, torch.neg])
 
 
 FIXED = """You marked L['tensors'][0].size()[1] as dynamic but your code specialized it to be a constant (16)."""

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Final
 
@@ -35,11 +35,12 @@ def unread_by(function: Callable[..., Any]) -> Callable[..., bool]:
 def replaced(*pairs: tuple[str, Callable[[Any], Callable[..., Any]]], held_by: Iterable[Any] = ()) -> Iterator[None]:
     """Has what is made of functions stand in their places, and wherever the user's modules have imported them.
 
-    So it does in the attributes of some objects, which may hold a function with arguments given (`partial`). Of several
-    at one place, each is made of the one before it. A function of Python itself (`builtins.len`) is replaced in the
-    files alone in which the classes of these objects stand.
+    So it does in the attributes of some objects, which may hold a function with arguments given (`partial`), or a list,
+    tuple or dict of functions. Of several at one place, each is made of the one before it. A function of Python itself
+    (`builtins.len`) is replaced in the files alone in which the classes of these objects stand.
     """
     holders = list(held_by)
+    keeping = _keeping(holders)
     owners = [(*_owner(place), made) for place, made in pairs if not place.startswith(_PYTHONS)]
     known = [(owner, name, made) for owner, name, made in owners if owner is not None]
     held = _held([getattr(owner, name) for owner, name, _ in known if hasattr(owner, name)])
@@ -48,9 +49,11 @@ def replaced(*pairs: tuple[str, Callable[[Any], Callable[..., Any]]], held_by: I
             own = getattr(owner, name, None)
             stand_in, elsewhere = made(own), held.get(id(own), [])
             entered.enter_context(_in_places([(owner, name), *elsewhere], own, stand_in))
-            for holder, key, kept in _kept_by(holders, own) if own is not None else ():
-                setattr(holder, key, _instead(kept, stand_in))
-                entered.callback(setattr, holder, key, kept)
+            for holder, key in keeping if own is not None else ():
+                kept = vars(holder)[key]
+                if (other := _instead(kept, own, stand_in)) is not kept:
+                    setattr(holder, key, other)
+                    entered.callback(setattr, holder, key, kept)
             held[id(stand_in)] = elsewhere
         for name, made in ((place.removeprefix(_PYTHONS), made) for place, made in pairs if place.startswith(_PYTHONS)):
             own = getattr(builtins, name)
@@ -80,19 +83,33 @@ def _files_of(holders: Iterable[Any], name: str) -> list[ModuleType]:
     return [one for one in named if one is not None and name not in vars(one)]
 
 
-def _kept_by(holders: Sequence[Any], function: Any) -> list[tuple[Any, str, Any]]:
-    """The attributes of objects that are a function, or the function with arguments given."""
+def _keeping(holders: Sequence[Any]) -> list[tuple[Any, str]]:
+    """The attributes of objects that may be a function, or hold some."""
     return [
-        (holder, key, value)
-        for holder in holders
-        for key, value in vars(holder).items()
-        if value is function or (isinstance(value, functools.partial) and value.func is function)
+        (holder, key) for holder in holders for key, kept in vars(holder).items() if any(map(callable, _members(kept)))
     ]
 
 
-def _instead(kept: Any, stand_in: Any) -> Any:
-    is_given = isinstance(kept, functools.partial)
-    return functools.partial(stand_in, *kept.args, **kept.keywords) if is_given else stand_in
+def _members(kept: Any) -> Collection[Any]:
+    """What is in a plain list, tuple or dict; else the thing itself."""
+    if type(kept) is dict:
+        return kept.values()
+    return kept if type(kept) in {list, tuple} else (kept,)
+
+
+def _instead(kept: Any, function: Any, stand_in: Any) -> Any:
+    """What is kept, with another function in the place of one, by itself or among others; the same where it isn't."""
+    if kept is function:
+        return stand_in
+    if isinstance(kept, functools.partial):
+        return functools.partial(stand_in, *kept.args, **kept.keywords) if kept.func is function else kept
+    if type(kept) not in {list, tuple, dict}:
+        return kept
+    members = list(_members(kept))
+    others = [one if type(one) in {list, tuple, dict} else _instead(one, function, stand_in) for one in members]
+    if all(one is other for one, other in zip(members, others, strict=True)):
+        return kept
+    return dict(zip(kept, others, strict=True)) if type(kept) is dict else type(kept)(others)
 
 
 @contextlib.contextmanager

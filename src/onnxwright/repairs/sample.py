@@ -61,8 +61,8 @@ class Sample(Repair):
 
 
 def _is_telling(sizes: dict[str, int]) -> bool:
-    """Whether sizes are distinct and larger than one, so that none is taken for another or for fixed."""
-    return min(sizes.values()) > 1 and len(set(sizes.values())) == len(sizes)
+    """Whether there are sizes, distinct and larger than one, so that none is taken for another or for fixed."""
+    return min(sizes.values(), default=0) > 1 and len(set(sizes.values())) == len(sizes)
 
 
 REPAIR = Sample()
