@@ -59,6 +59,13 @@ class MedianPool(nn.Module):
         return x.median(1).values
 
 
+class Fading(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        kept = x.sigmoid()
+        kept[:, 1:].cumprod_(1)
+        return x * kept
+
+
 class Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -312,6 +319,7 @@ MENDED = {
     "scripting a function": (Halving, "trace@18; scripting=test_repairs.py:", "trace"),
     "scripting": (Mixed, "trace@18; scripting=inner", "trace"),
     "operators, halves of sizes": (Upsampling, "floor_divide, mT", "trace"),
+    "operators, in place": (Fading, "dynamo@18; operators=cumprod", "dynamo"),
     "operators, median": (MedianPool, "dynamo@18; operators=median", "dynamo"),
     "operators, attention": (Encoder, "dynamo@18; operators=unflatten, scaled_dot_product_attention", "dynamo"),
     "operators, len": (Counted, "trace@18; operators=len", "trace"),

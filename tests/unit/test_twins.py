@@ -541,6 +541,31 @@ def test_calls_reach_the_twin_that_is_held_against_its_operator(name):
     assert reached
 
 
+IN_PLACE = {
+    "cumprod": lambda x: x.cumprod_(1),
+    "copysign": lambda x: x.copysign_(-X[:, 1:]),
+    "hypot": lambda x: x.hypot_(X[:, 1:] + 1),
+    "sigmoid": lambda x: x.sigmoid_(),
+    "scatter": lambda x: (x > 0).scatter_(1, torch.zeros_like(x[:, :1], dtype=torch.int64), True),
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_a_twin_stands_in_for_the_method_that_works_in_place_too(name):
+    reached, twin = [], twins()[name]
+    watched = dataclasses.replace(
+        twin, compute=lambda *args, **kwargs: reached.append(name) or twin.compute(*args, **kwargs)
+    )
+    own, given = X.clone(), X.clone()
+    expected = IN_PLACE[name](own[:, 1:])
+    with standing_in({name: watched}):
+        answered = IN_PLACE[name](given[:, 1:])
+
+    assert reached
+    torch.testing.assert_close(answered, expected)
+    torch.testing.assert_close(given, own)
+
+
 PAIRS = {"polar", "complex", "view_as_complex", "view_as_real", "irfft", "irfft2", "istft", "zeros"}
 
 

@@ -1,7 +1,8 @@
 """Operators that exporters get wrong or refuse, computed by others: one twin a file, each offering `TWIN`.
 
 A twin takes what the operator takes and answers what it answers, where its `applies` says so; elsewhere the operator
-itself runs. It stands in for it wherever the module's code calls it, for the time of the export.
+itself runs. It stands in for it wherever the module's code calls it, for the time of the export; that of a method
+(`Tensor.cumprod`) for the one that works in place, too (`cumprod_`), unless this has a twin of its own.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from onnxwright.source import Source
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+_METHODS: Final = "torch.Tensor."
 _MOST_SECONDS: Final = 60.0
 """For a trace that tells what a module calls."""
 
@@ -110,8 +112,20 @@ def twins() -> dict[str, Twin]:
 def standing_in(chosen: Mapping[str, Twin], *, held_by: Iterable[Any] = ()) -> Iterator[None]:
     """Has twins stand in for their operators while entered, in the attributes of some objects too."""
     pairs = [(place, functools.partial(_stand_in, twin)) for twin in chosen.values() for place in twin.places]
-    with replaced(*pairs, held_by=held_by):
+    in_place = [(place, functools.partial(_stand_in_place, twin)) for place, twin in _in_place(chosen.values())]
+    with replaced(*pairs, *in_place, held_by=held_by):
         yield
+
+
+def _in_place(chosen: Iterable[Twin]) -> Iterator[tuple[str, Twin]]:
+    """Yields the methods that write over their tensor what a twin's method answers, with the twin."""
+    import torch
+
+    taken = {place for twin in twins().values() for place in twin.places}
+    for twin in (one for one in chosen if not (one.is_compiled or one.is_unread)):
+        for place in (f"{one}_" for one in twin.places if one.startswith(_METHODS)):
+            if place not in taken and hasattr(torch.Tensor, place.removeprefix(_METHODS)):
+                yield place, twin
 
 
 def _called(module: nn.Module, source: Source) -> list[str]:
@@ -130,7 +144,8 @@ def _called(module: nn.Module, source: Source) -> list[str]:
         return note
 
     watched = [twin for twin in twins().values() if not twin.told]
-    pairs = [(place, functools.partial(noting, twin)) for twin in watched for place in twin.places]
+    places = [(place, twin) for twin in watched for place in twin.places]
+    pairs = [(place, functools.partial(noting, twin)) for place, twin in (*places, *_in_place(watched))]
     with replaced(*pairs, held_by=module.modules()):
         sample = taken_by(module, source.sampler, source.traced)
         if sample and any(twin.is_of_sizes for twin in watched):
@@ -176,6 +191,17 @@ def _stand_in(twin: Twin, own: Callable[..., Any] | None) -> Callable[..., Any]:
         return (twin.compute if _takes(twin, twin.applies, args, kwargs) else own)(*args, **kwargs)
 
     return without_reading(stand_in, twin.applies) if twin.is_unread else stand_in
+
+
+def _stand_in_place(twin: Twin, own: Callable[..., Any]) -> Callable[..., Any]:
+    """What writes a twin's answer over the tensor, or the method itself for calls that the twin doesn't take."""
+
+    @functools.wraps(own)
+    def stand_in(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002 - torch's name
+        is_taken = _takes(twin, twin.applies, (input, *args), kwargs)
+        return input.copy_(twin.compute(input.clone(), *args, **kwargs)) if is_taken else own(input, *args, **kwargs)
+
+    return stand_in
 
 
 def _takes(twin: Twin, applies: Callable[..., bool], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
