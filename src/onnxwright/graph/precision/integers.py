@@ -200,6 +200,8 @@ class _Writer:
             "then_branch": ir.Graph([], [coarse.outputs[0]], nodes=[*rounding, restoring, coarse], name="coarse"),
             "else_branch": ir.Graph([], [fine.outputs[0]], nodes=[fine], name="fine"),
         }
+        if isinstance(setting, WeightsAlone):
+            self._hold_inside(branches["then_branch"], restoring)
         choice = ir.node("If", [flag], attributes=branches, name=f"{one.name}/choice")
         _take_over(one.node, choice)
         _before(one.node, choice)
@@ -293,6 +295,14 @@ class _Writer:
             self._hold(name, whole)
             self._hold(f"{name}/scale", scale)
         return self._held[name], self._held[f"{name}/scale"]
+
+    def _hold_inside(self, branch: ir.Graph, node: ir.Node) -> None:
+        """Has a branch itself hold what a node takes: there ONNX Runtime looks for weights beside float32."""
+        for place, value in enumerate(node.inputs):
+            tensor = value.const_value if value is not None else None
+            assert tensor is not None, "weights and scales are held"
+            inside = ir.tensor(tensor.numpy(), name=self._names.free(f"{tensor.name}/inside"))
+            node.replace_input_with(place, held(branch, inside))
 
     def _turned(self, weight: ir.Value) -> ir.Value:
         """A weight in int8 as [in, out]."""

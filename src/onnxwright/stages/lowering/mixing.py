@@ -22,7 +22,7 @@ _SHARE: Final = 0.4
 _MARGIN: Final = 0.8
 """The part of the budget that may be used up on the samples that a variant is made with: others lose a little more."""
 _MORE: Final = 0.15
-_RETRIES: Final = 3
+"""This part of the products is kept beside where an engine loses more than the switched graph; each time the double."""
 _LEAST_SECONDS: Final = 1e-6
 
 LossOf = Callable[[Session], float]
@@ -64,11 +64,10 @@ def mixes(
     costs = material.once("costs", recipe, lambda: _sorted(_costs(switched(), material, deadline)))
     count = material.once(f"count within {budget}", recipe, lambda: _least_count(switched(), costs, is_right))
     switched.cache_clear()  # it holds the weights twice
-    for _ in range(_RETRIES):
-        if count >= len(costs):
-            return
+    more = max(1, round(_MORE * len(costs)))
+    while count < len(costs):
         yield {one.name: _reason(one) for one in costs[:count]}
-        count += max(1, round(_MORE * len(costs)))
+        count, more = count + more, 2 * more
 
 
 def _sorted(costs: Iterable[Cost]) -> list[Cost]:
