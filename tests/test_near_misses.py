@@ -114,6 +114,7 @@ NEAR = {
     "attention": (OneForm, "trace@18", {"message": "attention is wrong"}),
     "control-flow": (Training, "dynamo@18", {"proof": WRONG}),
     "operators": (Plain, "trace@18", {"proof": WRONG}),
+    "parametrized": (Plain, "trace@18", {"proof": WRONG}),
     "piecewise": (Lengths, "trace@18", {"proof": failed()}),
     "sample": (Lengths, "dynamo@18", {"proof": ALIKE}),
     "scripting": (Training, "trace@18", {"findings": (FROZEN,)}),

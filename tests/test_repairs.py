@@ -66,6 +66,19 @@ class Fading(nn.Module):
         return x * kept
 
 
+class Orthogonal(nn.Module):
+    """Two parts with weights computed from others, one of them a copy, which has the same class as the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.utils.parametrizations.orthogonal(nn.Linear(8, 8), orthogonal_map="householder")
+        self.second = copy.deepcopy(self.first)
+        nn.init.normal_(self.second.parametrizations.weight.original)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
+
+
 class Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -319,6 +332,7 @@ MENDED = {
     "scripting a function": (Halving, "trace@18; scripting=test_repairs.py:", "trace"),
     "scripting": (Mixed, "trace@18; scripting=inner", "trace"),
     "operators, halves of sizes": (Upsampling, "floor_divide, mT", "trace"),
+    "parametrized": (Orthogonal, "trace@18; parametrized", "trace"),
     "operators, in place": (Fading, "dynamo@18; operators=cumprod", "dynamo"),
     "operators, median": (MedianPool, "dynamo@18; operators=median", "dynamo"),
     "operators, attention": (Encoder, "dynamo@18; operators=unflatten, scaled_dot_product_attention", "dynamo"),
