@@ -27,7 +27,7 @@ from onnxwright.artifact import write_manifest
 from onnxwright.cli import app
 from onnxwright.errors import ProofError, SourceError, UsageError
 from onnxwright.files import digest
-from onnxwright.manifest import Accuracy
+from onnxwright.manifest import Accuracy, Latency
 from onnxwright.recipes import recipes
 from onnxwright.reports.lowering import frontier
 from onnxwright.stages import quantize as quantizing
@@ -35,7 +35,7 @@ from onnxwright.stages import variants
 from onnxwright.stages.inspect import inspect
 from onnxwright.stages.lowering import candidates, mixing
 from onnxwright.stages.lowering.scoring import Scoring
-from onnxwright.stages.lowering.tried import Tried
+from onnxwright.stages.lowering.tried import Tried, foremost
 
 WIDTH = 32
 QUICK = {"measure": False, "proof": "quick", "engine": "onnxruntime", "profile": {"batch": (1, 4, 8)}}
@@ -349,7 +349,7 @@ def test_auto_keeps_nothing_that_is_not_faster(graph, tmp_path):
         if one.outcome == "kept":
             assert any(latency.speedup_interval[0] > 1 for latency in one.latencies)
     assert {one.outcome for one in record.candidates} <= {
-        *("kept", "not the fastest", "slower", "no faster", "over budget", "not shown right", "refused")
+        *("kept", "not the fastest", "loses more", "slower", "no faster", "over budget", "not shown right", "refused")
     }
     best = frontier(record)
     assert best == sorted(best, key=lambda one: one.latencies[-1].speedup >= 0, reverse=True)
@@ -590,6 +590,32 @@ def test_all_is_made_before_anything_is_mended_and_what_lacks_least_comes_first(
 
     assert candidates.mended(None, made) == made
     assert order == ["int8-dynamic", "int8-static"]
+
+
+def compared(name, gain, lost):
+    latencies = tuple(Latency({"batch": one}, 9, 1.0, 1.0, 1.0, gain, (gain, gain)) for one in (1, 8))
+    accuracy = Accuracy("m", "told", lost, None, 9)
+    return Tried(recipes()[name], "float32", latencies=latencies, calibrated=accuracy)
+
+
+def test_of_what_is_as_fast_the_one_that_loses_least_comes_first_and_the_other_is_said_to_lose_more():
+    fast, close, slow = (
+        compared("int8-static", 2.0, 0.3),
+        compared("fp16", 1.97, 0.1),
+        compared("int8-dynamic", 1.9, 0.0),
+    )
+
+    assert foremost([fast, close, slow]) is close
+    assert foremost([fast, slow]) is fast
+    assert [one.concluded(close, is_measured=True).outcome for one in (fast, close, slow)] == [
+        *("loses more", "kept", "not the fastest")
+    ]
+
+
+def test_where_nothing_was_measured_the_first_comes_first():
+    first, other = (replace(compared(name, 2.0, 0.1), latencies=()) for name in ("int8-static", "fp16"))
+
+    assert foremost([first, other]) is first
 
 
 def test_few_candidates_are_in_memory_at_once(graph, tmp_path, monkeypatch):

@@ -237,8 +237,17 @@ class Neighbours(msgspec.Struct, frozen=True):
 
 
 Came = Literal[
-    "kept", "not the fastest", "slower", "no faster", "not measured", "over budget", "not shown right", "refused"
+    "kept",
+    "not the fastest",
+    "loses more",
+    "slower",
+    "no faster",
+    "not measured",
+    "over budget",
+    "not shown right",
+    "refused",
 ]
+"""Of a candidate: `loses more` is as fast as what is kept, as far as a measurement tells, and loses more."""
 
 
 class Candidate(msgspec.Struct, frozen=True):

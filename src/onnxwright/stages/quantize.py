@@ -29,7 +29,7 @@ from onnxwright.stages.lowering.anew import anew
 from onnxwright.stages.lowering.candidates import mended, of_recipe
 from onnxwright.stages.lowering.scoring import Scoring, batch_of
 from onnxwright.stages.lowering.search import Search
-from onnxwright.stages.lowering.tried import Tried, lost_of, told_of, unmet
+from onnxwright.stages.lowering.tried import Tried, foremost, lost_of, told_of, unmet
 from onnxwright.stages.trials import AT_ONCE, CONTROL, Trials, proven, shortfall, shows_as_much, told_speed
 from onnxwright.tolerance import quantized
 
@@ -124,7 +124,7 @@ def _for_engine(search: Search, progress: Progress) -> Quantized:
         ready = [one for one in found.values() if one.is_within and one.came == "not the fastest"]
         if not ready:
             break
-        one = max(ready, key=lambda one: one.gain)
+        one = foremost(ready)
         session = search.loaded(one)
         verdict = _judged(search, one, session)
         if not verdict.message:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from onnxwright.manifest import Accuracy, Came, Candidate, Latency, Neighbours
 from onnxwright.recipes import Recipe
 from onnxwright.rewrites import Lowered
 from onnxwright.stages import measure as measuring
 from onnxwright.words import in_sizes
+
+_ALIKE: Final = 0.03
+"""Speeds that differ by less are taken to be the same: one measurement to the next differs by as much."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,17 @@ class Tried:
             return replace(self, came="kept").record
         if self.message or self.came in {"slower", "no faster"}:
             return self.record
-        return replace(self, came="not the fastest" if is_measured else "not measured").record
+        if not is_measured:
+            return replace(self, came="not measured").record
+        is_as_fast = kept is not None and self.gain >= kept.gain
+        return replace(self, came="loses more" if is_as_fast else "not the fastest").record
+
+
+def foremost(ready: Sequence[Tried]) -> Tried:
+    """Returns the fastest, or of those that are as fast the one that loses least; the first, if none was measured."""
+    most = max(one.gain for one in ready)
+    alike = [one for one in ready if one.calibrated is not None and one.latencies and one.gain > (1 - _ALIKE) * most]
+    return min(alike, key=lambda one: one.calibrated.amount if one.calibrated is not None else 0.0, default=ready[0])
 
 
 def lost_of(found: Accuracy, budget: float) -> str:
