@@ -259,6 +259,56 @@ CALLS = {
         lambda: X.clone().index_add_(1, TWICE[:3] % 3, X),
         lambda: X.clone().index_add_(3, TWICE, X[..., :4], alpha=0.5),
     ],
+    "log1p": [
+        lambda: torch.log1p(X * 1e-7) * 1e7,
+        lambda: torch.Tensor.log1p(X.abs() * 1e6),
+        lambda: torch.special.log1p(torch.tensor([-1.0, -2.0, 0.0, -0.0, torch.inf, -torch.inf, torch.nan])),
+        lambda: torch.log1p(X.double() * 1e-12) * 1e12,
+    ],
+    "logsigmoid": [
+        lambda: functional.logsigmoid(X * 20),
+        lambda: functional.logsigmoid(10.0 + X.abs()) * 1e5,
+        lambda: functional.logsigmoid(torch.tensor([0.0, 90.0, -200.0, torch.inf, -torch.inf, torch.nan])),
+    ],
+    "softmax": [
+        lambda: functional.softmax(X, -1, dtype=torch.float64),
+        lambda: torch.softmax(X.double(), 1, torch.float32),
+        lambda: X.half().softmax(dim=-2, dtype=torch.float32),
+    ],
+    "log_softmax": [
+        lambda: functional.log_softmax(X, dim=-1, dtype=torch.float64),
+        lambda: X.double().log_softmax(1, torch.float32),
+    ],
+    "cov": [
+        lambda: torch.cov(X[0, 0]),
+        lambda: X[0, 0].cov(correction=0),
+        lambda: torch.cov(X[0, 0, 0]),
+        lambda: torch.cov(X[0, 0, :, :1]),
+    ],
+    "corrcoef": [lambda: torch.corrcoef(X[0, 0]), lambda: torch.corrcoef(X[0, 0, 0])],
+    "pdist": [lambda: torch.pdist(X[0, 0]), lambda: functional.pdist(X[0, 0], p=1.0), lambda: torch.pdist(X[0, 0, :1])],
+    "index_reduce": [
+        lambda how=how, own=own: torch.index_reduce(
+            X[0, 0], 0, PLACES[0, 0, 0] % 17, X[0, 1, :13], how, include_self=own
+        )
+        for how in ("prod", "mean", "amax", "amin")
+        for own in (True, False)
+    ],
+    "unique_consecutive": [
+        lambda: torch.unique_consecutive(PLACES[0, 0, 0] // 6),
+        lambda: (PLACES[0] // 6).unique_consecutive(return_inverse=True),
+        lambda: torch.unique_consecutive(PLACES[0, 0, 0] // 6, return_counts=True),
+        lambda: torch.unique_consecutive(PLACES[0, 0, 0] // 6, return_inverse=True, return_counts=True, dim=0),
+        lambda: torch.unique_consecutive(X[0, 0, 0, :0]),
+    ],
+    "cholesky_inverse": [
+        lambda: torch.cholesky_inverse(LOWER.tril()),
+        lambda: LOWER[0].triu().cholesky_inverse(upper=True),
+    ],
+    "signbit": [
+        lambda: torch.signbit(X),
+        lambda: torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan]).signbit(),
+    ],
     "expm1": [
         lambda: torch.expm1(X),
         lambda: (1e-6 * X).expm1() * 1e6,
