@@ -184,7 +184,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "random-numbers": Kind(
         "Random numbers drawn",
-        "The module draws random numbers in evaluation mode, so it is no function of its inputs.",
+        "The module draws random numbers in evaluation mode, or the graph does, so it is no function of its inputs.",
         "Remove the noise, or make it an input.",
         blocks_proof=True,
     ),

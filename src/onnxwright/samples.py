@@ -31,6 +31,8 @@ class Values(msgspec.Struct, frozen=True, omit_defaults=True):
     is_repeated: bool = False
     numbers: tuple[float, ...] = ()
     """Numbers that stand here and there among typical ones."""
+    is_by_row: bool = False
+    """Whether they fill whole rows, and the last of several samples."""
 
     @property
     def is_extreme(self) -> bool:
@@ -97,7 +99,7 @@ class Floats(msgspec.Struct, frozen=True, tag="floats", tag_field="kind"):
             return drawn
         # Half of what stands beside them are numbers as people write them, at which rounding turns.
         drawn = np.where(rng.random(shape) < _ROUNDED, np.round(drawn, 1), drawn).astype(drawn.dtype)
-        return _among(drawn, values.numbers, rng)
+        return _among(drawn, values.numbers, rng, is_by_row=values.is_by_row)
 
 
 class Integers(msgspec.Struct, frozen=True, tag="integers", tag_field="kind"):
@@ -114,7 +116,7 @@ class Integers(msgspec.Struct, frozen=True, tag="integers", tag_field="kind"):
             return np.full(shape, rng.integers(self.least, self.most, endpoint=True)).astype(to_numpy(self.dtype))
         drawn = np.asarray(rng.integers(self.least, most, shape, endpoint=True)).astype(to_numpy(self.dtype))
         whole = tuple(number for number in values.numbers if number == round(number) and abs(number) < _MOST_WHOLE)
-        return _among(drawn, whole, rng) if whole else drawn
+        return _among(drawn, whole, rng, is_by_row=values.is_by_row) if whole else drawn
 
 
 class Bools(msgspec.Struct, frozen=True, tag="bools", tag_field="kind", omit_defaults=True):
@@ -247,7 +249,9 @@ class Sampler:
         """The regimes that this source can be sampled in."""
         text = (TEXT,) if self.text else ()
         flags = FLAG_REGIMES if any(isinstance(meaning, Bools) for meaning in self.meanings.values()) else ()
-        among = (Values("compared numbers", numbers=self.numbers),) if self.numbers else ()
+        compared = Values("compared numbers", numbers=self.numbers)
+        rows = Values("rows of compared numbers", numbers=self.numbers, is_by_row=True)
+        among = (compared, rows) if self.numbers else ()
         return (TYPICAL, *text, *among, *flags, *REGIMES[1:])
 
     def draw(self, sizes: Mapping[str, int], values: Values = TYPICAL, *, seed: int = 0) -> dict[str, Array]:
@@ -263,6 +267,7 @@ class Sampler:
 
 
 _PLANTED: Final = 0.125
+_ROWS: Final = 0.5
 _ROUNDED: Final = 0.5
 
 
@@ -289,10 +294,19 @@ def _one_in_each_row(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     return np.asarray(rng.integers(0, shape[-1], (*shape[:-1], 1)) == np.arange(shape[-1]))
 
 
-def _among(drawn: Array, numbers: Sequence[float], rng: np.random.Generator) -> Array:
-    """Puts numbers, and their neighbours in the element type, in place of one element in eight and of one at least."""
+def _among(drawn: Array, numbers: Sequence[float], rng: np.random.Generator, *, is_by_row: bool) -> Array:
+    """Puts numbers, and their neighbours in the element type, in place of one element in eight and of one at least.
+
+    Or the numbers alone in place of half of the rows, and one of them in place of all that is in the last sample.
+    """
     if not drawn.size:
         return drawn
+    if is_by_row and drawn.ndim:
+        chosen = rng.choice(np.asarray(numbers, drawn.dtype), (*drawn.shape[:-1], 1))
+        found = np.where(rng.random(chosen.shape) < _ROWS, chosen, drawn).astype(drawn.dtype)
+        if drawn.ndim > 1 or len(found) > 1:
+            found[-1] = chosen.flat[-1]
+        return found
     planted = np.asarray(numbers, drawn.dtype)
     if drawn.dtype.kind == "f":
         planted = np.concatenate([planted, np.nextafter(planted, np.inf), np.nextafter(planted, -np.inf)])

@@ -28,7 +28,20 @@ def conform(model: ir.Model, signature: Signature) -> ir.Model:
 
 def unused_inputs(model: ir.Model) -> list[str]:
     """Names the inputs on which no output depends."""
-    waiting, reached = list(model.graph.outputs), set[ir.Value]()
+    reached = _needed(model.graph)
+    return [str(value.name) for value in model.graph.inputs if value not in reached]
+
+
+def needed_nodes(graph: ir.Graph) -> list[ir.Node]:
+    """Returns the nodes on which an output depends, those inside of branches and loops among them, in order."""
+    reached = _needed(graph)
+    needed = [node for node in graph if any(value in reached for value in node.outputs)]
+    return [one for node in needed for one in (node, *(deep for inner in bodies(node) for deep in inner.all_nodes()))]
+
+
+def _needed(graph: ir.Graph) -> set[ir.Value]:
+    """The values on which an output depends."""
+    waiting, reached = list(graph.outputs), set[ir.Value]()
     while waiting:
         value = waiting.pop()
         if value in reached:
@@ -37,7 +50,7 @@ def unused_inputs(model: ir.Model) -> list[str]:
         node = value.producer()
         if node is not None:
             waiting += [one for one in _read_by(node) if one is not None]
-    return [str(value.name) for value in model.graph.inputs if value not in reached]
+    return reached
 
 
 def _read_by(node: ir.Node) -> list[ir.Value | None]:

@@ -18,9 +18,9 @@ def array(value: ir.Value | None) -> np.ndarray[Any, np.dtype[Any]] | None:
 
 
 def number(value: ir.Value | None) -> float | None:
-    """Returns the one number of a constant value."""
+    """Returns the one number of a constant value, which adds no axes to what it's combined with."""
     tensor = None if value is None or value.is_graph_input() else ir.convenience.get_const_tensor(value)
-    if tensor is None or tensor.size != 1 or tensor.dtype == ir.DataType.STRING:
+    if tensor is None or tensor.size != 1 or len(tensor.shape) > 1 or tensor.dtype == ir.DataType.STRING:
         return None
     return float(tensor.numpy().reshape(-1)[0])
 

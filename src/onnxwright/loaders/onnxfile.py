@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from msgspec import structs
+
 from onnxwright import dtypes
 from onnxwright.environment import cores
-from onnxwright.errors import SourceError
+from onnxwright.errors import ForwardError, SourceError
 from onnxwright.files import is_inside, places
 from onnxwright.given import GivenSession
 from onnxwright.loaders.probe import Probe
@@ -22,6 +27,10 @@ if TYPE_CHECKING:
 
 _DEFAULT_RANGE = (1, 8, 32)
 _UNBOUNDED = 2
+_TRIED = (31, 7, 3)
+"""The largest whole numbers that are tried for an input of which nothing is known."""
+_WHOLE = {"uint8": (0, 255), "int8": (-128, 127)}
+"""Types of which all numbers are drawn."""
 _PASS_THROUGH = {"Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Clip"}
 
 
@@ -36,7 +45,7 @@ def load(file: Path, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
     signature = signature_of(model)
     default = default_profile(signature)
     wanted = default.replace(ranges)
-    meanings = {value.name: _meaning(value) for value in model.graph.inputs if value.name in signature.input_names}
+    meanings = {str(value.name): _meaning(value) for value in model.graph.inputs if value.name in signature.input_names}
     sampler = Sampler(signature, meanings)
     session = GivenSession(file, threads=cores())
     probe = Probe(session.run, sampler)
@@ -44,8 +53,10 @@ def load(file: Path, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
     if traced is None:
         session.run(sampler.draw(wanted.least))
         raise AssertionError("these sizes were refused a moment ago")
-    profile = probe.accepted(wanted, traced, given=ranges)
-    details = {"opset": model.opset_imports.get("", 0)}
+    sampler = _widened(sampler, session, traced)
+    profile = Probe(session.run, sampler).accepted(wanted, traced, given=ranges)
+    spans = {name: (one.least, one.most) for name, one in sampler.meanings.items() if isinstance(one, Integers)}
+    details = {"opset": model.opset_imports.get("", 0), **({"whole numbers": spans} if spans else {})}
     return Source(name=file.name, sampler=sampler, profile=profile, traced=traced, graph=file, details=details)
 
 
@@ -161,7 +172,23 @@ def _meaning(value: onnx_ir.Value) -> Meaning:
         return Floats(dtype)
     if "mask" in (value.name or ""):
         return Mask(dtype)
+    if dtype in _WHOLE:
+        return Integers(dtype, *_WHOLE[dtype])
     return Integers(dtype, 0, (_rows_indexed_by(value) or _UNBOUNDED) - 1)
+
+
+def _widened(sampler: Sampler, session: GivenSession, sizes: Mapping[str, int]) -> Sampler:
+    """Has inputs of whole numbers of which nothing is known hold larger ones, as far as the graph takes them."""
+    for name, meaning in sampler.meanings.items():
+        if isinstance(meaning, Integers) and (meaning.least, meaning.most) == (0, _UNBOUNDED - 1):
+            feeds = sampler.draw(sizes)
+            for most in _TRIED:
+                with contextlib.suppress(ForwardError):
+                    session.run({**feeds, name: np.full_like(feeds[name], most)})
+                    wider = structs.replace(meaning, most=most)
+                    sampler = replace(sampler, meanings={**sampler.meanings, name: wider})
+                    break
+    return sampler
 
 
 def _rows_indexed_by(value: onnx_ir.Value) -> int | None:

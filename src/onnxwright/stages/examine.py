@@ -21,12 +21,12 @@ _ASKING_SECONDS: Final = 2.0
 
 
 def examined(source: Source) -> tuple[Finding, ...]:
-    """Returns what is noteworthy about a module, and refuses one to which nothing can be equal.
+    """Returns what is noteworthy about a module or a graph, and refuses one to which nothing can be equal.
 
     Raises:
         ProofError: when its answers differ from call to call.
     """
-    findings = examine(source, threads=environment.cores())
+    findings = _drawn_in(source.graph) if source.graph is not None else examine(source, threads=environment.cores())
     blocking = tuple(found for found in findings if found.blocks_proof)
     if blocking:
         told = " ".join(found.message for found in blocking)
@@ -34,6 +34,13 @@ def examined(source: Source) -> tuple[Finding, ...]:
             f"'{source.name}' is no function of its inputs, so nothing can be equal to it. {told}", findings=blocking
         )
     return findings
+
+
+def _drawn_in(graph: Path) -> tuple[Finding, ...]:
+    from onnxwright.graph.drawing import random_findings
+    from onnxwright.graph.reading import read_model
+
+    return tuple(random_findings(read_model(graph)))
 
 
 def asked_of(source: Source) -> Asked | None:

@@ -129,7 +129,8 @@ def _distinct(search: _Search) -> Iterator[Candidate]:
 
     seen: list[dict[str, int]] = []
     engine = target(search.trials.engine)
-    for each in apply_all(search.model, plans(search.model, engine), engine):
+    chosen = [one for one in plans(search.model, engine) if search.is_measured or one.is_simple]
+    for each in apply_all(search.model, chosen, engine):
         made = Candidate(*each)
         if made.trace.after not in seen and (made.trace.hits or made.trace.steps):
             seen.append(made.trace.after)

@@ -152,9 +152,12 @@ class Trials:
 
         with saved(one.model, self.file.name, self.folder) as file:
             try:
-                return replace(one, has_room=True), self._prepared(file)
+                session = self._prepared(file)
+                for _, feeds in self.feeds:
+                    session.run(feeds)  # some engines refuse a graph no sooner
             except EngineError as refusal:
                 return replace(one, refusal=str(refusal)), None
+            return replace(one, has_room=True), session
 
     def measured(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Returns candidates with how they compare with the graph as exported, a few in memory at a time."""

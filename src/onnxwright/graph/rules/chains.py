@@ -38,12 +38,44 @@ class _TurnedBack(RewriteRuleClassBase):
         return op.Identity(x)
 
 
+class _CastIdle(RewriteRuleClassBase):
+    def pattern(self, op: Any, x: Any, to: Any) -> Any:
+        """Matches any cast."""
+        return op.Cast(x, to=to)
+
+    def check(self, context: Any, x: ir.Value, to: ir.Attr) -> MatchResult:
+        """Declines where it isn't known that the type stays: a function may be told it when it's called."""
+        result = MatchResult()
+        return result if x.dtype is not None and not to.is_ref() and x.dtype == to.as_int() else result.fail()
+
+    def rewrite(self, op: Any, x: ir.Value, **_: Any) -> Any:
+        """Leaves the value."""
+        return op.Identity(x)
+
+
+class _CastTwice(RewriteRuleClassBase):
+    def pattern(self, op: Any, x: Any, first: Any, second: Any) -> Any:
+        """Matches a cast of a cast that nothing else takes."""
+        return op.Cast(op.Cast(x, to=first), to=second)
+
+    def check(self, context: Any, first: ir.Attr, second: ir.Attr, **_: Any) -> MatchResult:
+        """Declines but where a lower floating-point type is reached by way of float32."""
+        result = MatchResult()
+        if first.is_ref() or second.is_ref() or first.as_int() != ir.DataType.FLOAT:
+            return result.fail()
+        return result if second.as_int() in {ir.DataType.FLOAT16, ir.DataType.BFLOAT16} else result.fail()
+
+    def rewrite(self, op: Any, x: ir.Value, second: ir.Attr, **_: Any) -> Any:
+        """Casts at once."""
+        return op.Cast(x, to=second)
+
+
 def _patterns(_: object) -> Sequence[Any]:
     from onnxscript.rewriter.rules import common
 
     return (
-        common.cast_cast_rule,
-        common.no_op_cast_rule,
+        _CastTwice.rule(),
+        _CastIdle.rule(),
         common.transpose_transpose_rule,
         common.no_op_transpose_rule,
         common.unsqueeze_unsqueeze_rule,

@@ -81,6 +81,9 @@ def declined(result: MatchResult, found: Normed, scale: ir.Value, root: ir.Node)
         return result.fail("The input isn't known to be float32 or float64.", found.x)
     if len(sizes_of(scale) or ()) != 1:
         return result.fail("The scale isn't known to be one number a column.", scale)
+    columns, width = (sizes_of(found.x) or (None,))[-1:], sizes_of(scale)
+    if isinstance(columns[0], int) and columns != width:
+        return result.fail("The scale isn't as wide as what is normalized.", scale)
     return result
 
 

@@ -82,8 +82,8 @@ def _linear(node: ir.Node) -> _Linear | None:
     if held is None or not is_own or len(held.shape) != 2 or (bias is not None and weight(bias) is None):
         return None
     if node.op_type == "Gemm":
-        given = weight(bias)
-        return None if given is not None and len(given.shape) != 1 else _Linear(node, node, held, given)
+        found = _Linear(node, node, held, weight(bias))
+        return found if found.bias is None or tuple(found.bias.shape.numpy()) == (found.width,) else None
     root, added = _with_bias(node, int(held.shape.numpy()[1]))
     return _Linear(node, root, held, added)
 
