@@ -376,6 +376,77 @@ def test_what_two_graphs_differ_in_is_told(change, words, cluttered, tmp_path):
     assert "the graphs are the same" not in done.stdout
 
 
+HEAD = '<ir_version: 9, opset_import: ["" : 18, "own" : 1]>'
+TWO = "two (float[n, 4] x, float[n, 4] z) => (float[n, 4] y, float[n, 4] u)"
+OWN = """<domain: "own", opset_import: ["" : 18]> F (a) => (b) { b = %s (a) }"""
+ADDED = "y = Elu (x) c = Constant <value = float {%s}> () u = Add (z, c)"
+BRANCHES = """c = Constant <value = bool {1}> () y = If (c) <
+    then_branch = a () => (float[n, 4] p) { p = %s (x) }, else_branch = b () => (float[n, 4] q) { q = Identity (x) }
+    > u = Neg (z)"""
+
+
+def written(text, file):
+    onnx.save(onnx.parser.parse_model(f"{HEAD} {text}"), file)
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "output"),
+    [
+        ("y = LeakyRelu <alpha = 0.1> (x) u = Neg (z)", "y = LeakyRelu <alpha = 0.2> (x) u = Neg (z)", "y"),
+        ("y = Sub (x, z) u = Neg (z)", "y = Sub (z, x) u = Neg (z)", "y"),
+        ("a = Relu (x) y = Neg (a) u = Neg (z)", "a = Neg (x) y = Relu (a) u = Neg (z)", "y"),
+        (ADDED % "1.0", ADDED % "2.0", "u"),
+        ("y = Relu (x) u = Neg (z)", "u = Relu (x) y = Neg (z)", "u"),
+        (BRANCHES % "Abs", BRANCHES % "Neg", "y"),
+        ("y = own.F (x) u = Neg (z)", "y = own.F (x) u = Neg (z)", "y"),
+    ],
+)
+def test_graphs_that_compute_something_else_with_the_same_operators_and_weights_differ(first, second, output, tmp_path):
+    bodies = {"first": (first, "Abs"), "second": (second, "Ceil")}
+    files = [
+        written(f"{TWO} {{ {body} }} {OWN % kind}", tmp_path / f"{name}.onnx") for name, (body, kind) in bodies.items()
+    ]
+
+    done = CliRunner().invoke(app, ["diff", *files])
+
+    assert done.exit_code == 0, done.output
+    assert re.search(rf"output +{output} +is computed otherwise", done.stdout), done.stdout
+
+
+def test_outputs_in_another_order_are_told(tmp_path):
+    text = "two (float[n] x) => (float[n] %s, float[n] %s) { y = Neg (x) z = Abs (x) }"
+    files = [written(text % names, tmp_path / f"{names[0]}.onnx") for names in (("y", "z"), ("z", "y"))]
+
+    assert re.search(r"outputs +stand in another order", CliRunner().invoke(app, ["diff", *files]).stdout)
+
+
+RANDOM = {
+    "by itself": "r = RandomNormalLike (x) y = Add (x, r)",
+    "in a branch": "c = Constant <value = bool {1}> () y = If (c) <then_branch = a () => (float[n, 4] p) "
+    "{ r = RandomUniformLike (x) p = Add (x, r) }, else_branch = b () => (float[n, 4] q) { q = Identity (x) }>",
+    "in a function": "y = own.F (x)",
+}
+
+
+@pytest.mark.parametrize("how", RANDOM)
+def test_a_graph_that_draws_random_numbers_is_refused(how, tmp_path):
+    text = f"g (float[n, 4] x) => (float[n, 4] y) {{ {RANDOM[how]} }} {OWN % 'Bernoulli'}"
+    file = written(text, tmp_path / "random.onnx")
+
+    with pytest.raises(ow.ProofError, match="draws random numbers") as refusal:
+        ow.optimize(file, tmp_path / "out", measure=False)
+
+    assert [found.code for found in refusal.value.findings] == ["random-numbers"]
+
+
+def test_random_numbers_on_which_no_answer_depends_are_let_be(tmp_path):
+    text = "g (float[n, 4] x) => (float[n, 4] y) { r = RandomNormalLike (x) y = Abs (x) }"
+    file = written(text, tmp_path / "idle.onnx")
+
+    assert ow.optimize(file, tmp_path / "out", measure=False, engine="onnxruntime").proof.verdict == "proven"
+
+
 def test_a_file_that_is_not_there_can_not_be_compared(cluttered, tmp_path):
     done = CliRunner().invoke(app, ["diff", str(cluttered), str(tmp_path / "none.onnx")])
 

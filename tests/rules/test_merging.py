@@ -4,8 +4,8 @@ import onnx_ir as ir
 import pytest
 from cases.graphs import LIMIT, draw, error, kinds, model, rewritten
 
-WEIGHTS = "float[4, 3] u, float[4, 5] v, float[3] a, float[5] b"
-NAMES = {"u", "v", "a", "b"}
+WEIGHTS = "float[4, 3] u, float[4, 5] v, float[3] a, float[5] b, float[1] one"
+NAMES = {"u", "v", "a", "b", "one"}
 
 
 def graph(body, *, opset=18, outputs="float[n, 3] p, float[n, 5] q"):
@@ -46,6 +46,7 @@ def test_the_weights_are_joined_when_they_are_read():
         "p = MatMul (x, u) r = Relu (x) q = MatMul (r, v)",
         "c = MatMul (x, u) p = Add (c, a) q = MatMul (x, v)",
         "p = Gemm (x, u, a) q = Gemm <alpha = 2.0> (x, v, b)",
+        "p = Gemm (x, u, one) q = Gemm (x, v, b)",
     ],
 )
 def test_leaves_what_differs(body):

@@ -104,6 +104,14 @@ def test_rms_norm_declines_when_the_mean_square_is_an_output():
     assert [miss.culprit for miss in trace.near_misses] == ["v"]
 
 
+def test_rms_norm_declines_a_scale_that_broadcasts_what_is_normalized():
+    before = graph(f"q = Mul (x, x) {ROOT} n = Div (x, r) y = Mul (n, w)", x="float[batch, s, 1] x")
+
+    after, _ = rewritten(before, "rms-norm")
+
+    assert kinds(after) == kinds(before)
+
+
 def test_rms_norm_leaves_what_is_not_squared():
     body = "v = ReduceMean (x, last) a = Add (v, e) r = Sqrt (a) n = Div (x, r) y = Mul (w, n)"
 

@@ -218,6 +218,19 @@ def test_a_transpose_that_undoes_one_which_something_else_takes_goes(perm, is_go
     assert error(before, after, draw(before)) == 0
 
 
+def test_a_cast_of_which_a_function_is_told_the_type_stays():
+    text = """<ir_version: 9, opset_import: ["" : 18, "own" : 1]>
+        cut (int64[n] x) => (int64[n] y) { y = own.Narrow <to = 3> (x) }
+        <domain: "own", opset_import: ["" : 18]>
+        Narrow <to> (a) => (b) { c = Cast <to: int = @to> (a) b = Cast <to = 7> (c) }
+        """
+    before = ir.from_onnx_text(text)
+
+    after, _ = rewritten(before, "chains")
+
+    assert [node.op_type for function in after.functions.values() for node in function] == ["Cast", "Cast"]
+
+
 def test_dropout_of_a_module_in_training_stays():
     text = "drop (float[b, 4] x) => (float[b, 4] y) <float half = {0.5}, bool yes = {1}> { y = Dropout (x, half, yes) }"
 

@@ -122,6 +122,22 @@ class TestSamples:
         assert meanings["keep"] == Bools()
         assert isinstance(meanings["scale"], Floats)
 
+    def test_are_whole_numbers_as_large_as_the_graph_takes_them(self, tmp_path):
+        text = """<ir_version: 9, opset_import: ["" : 18]>
+            g (uint8[n] image, int64[n] lengths, int64[n] ids, int64[n] few) => (int64[n] y, float[n] z)
+            <int64 one = {1}> { a = Cast <to = 7> (image) b = Add (a, lengths) y = Identity (b)
+              c = Add (ids, one) d = Gather (table, c) e = Gather (short, few) z = Add (d, e) }"""
+        model = onnx.parser.parse_model(text)
+        rows = {"table": np.zeros(16, np.float32), "short": np.zeros(5, np.float32)}
+        model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in rows.items())
+        onnx.save(model, tmp_path / "whole.onnx")
+
+        source = load(tmp_path / "whole.onnx")
+
+        spans = {name: (one.least, one.most) for name, one in source.sampler.meanings.items()}
+        assert spans == {"image": (0, 255), "lengths": (0, 31), "ids": (0, 7), "few": (0, 4)}
+        assert source.details["whole numbers"] == spans
+
 
 class TestRanges:
     def test_end_where_the_graph_refuses(self, embedding):

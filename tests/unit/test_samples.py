@@ -59,3 +59,21 @@ def test_whole_numbers_take_whole_ones_alone():
 
     assert 77 in drawn
     assert set(drawn.tolist()) <= {*range(10), 77}
+
+
+def test_numbers_that_something_is_compared_with_fill_whole_rows_and_the_last_sample():
+    (values,) = [one for one in dataclasses.replace(FLAG_SAMPLER, numbers=(1.0,)).regimes if one.is_by_row]
+    for meaning in (Integers("int64", 0, 50), Floats("float32")):
+        rows = meaning.draw((8, 20, 6), values, np.random.default_rng(0))
+
+        is_full = (rows == 1).all(axis=2)
+        assert is_full[-1].all()
+        assert 0.3 < is_full[:-1].mean() < 0.7
+        assert (rows[:-1] != 1).mean() > 0.3
+
+
+def test_a_single_row_of_one_axis_is_not_always_the_number():
+    (values,) = [one for one in dataclasses.replace(FLAG_SAMPLER, numbers=(1.0,)).regimes if one.is_by_row]
+    drawn = [Integers("int64", 0, 50).draw((20,), values, np.random.default_rng(seed)) for seed in range(20)]
+
+    assert 0 < sum(bool((one == 1).all()) for one in drawn) < 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -31,7 +31,10 @@ class Reweighted(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What two graphs differ in, by name; empty where they don't. `same_weights` counts those that are equal."""
+    """What two graphs differ in, by name; empty where they don't. `same_weights` counts those that are equal.
+
+    `computed` are the outputs that are computed otherwise: of other weights, attributes, or in another order of nodes.
+    """
 
     inputs: dict[str, Pair] = {}
     outputs: dict[str, Pair] = {}
@@ -41,11 +44,13 @@ class Difference(msgspec.Struct, frozen=True):
     removed: tuple[str, ...] = ()
     renamed: dict[str, str] = {}
     changed: tuple[Reweighted, ...] = ()
+    computed: tuple[str, ...] = ()
+    reordered: tuple[str, ...] = ()
     same_weights: int = 0
 
     def __bool__(self) -> bool:
-        parts = (self.inputs, self.outputs, self.operators, self.opsets, self.added, self.removed, self.changed)
-        return any(parts) or bool(self.renamed)
+        graphs = (self.inputs, self.outputs, self.operators, self.opsets, self.computed, self.reordered)
+        return any(graphs) or any((self.added, self.removed, self.changed, self.renamed))
 
 
 def difference(first: ir.Model, second: ir.Model) -> Difference:
@@ -57,6 +62,8 @@ def difference(first: ir.Model, second: ir.Model) -> Difference:
     found = {has[name]: name for name in sorted(new)}
     renamed = {name: found[had[name]] for name in sorted(gone) if had[name] in found}
     shared = [name for name in had if name in has]
+    before, after = _computed(first), _computed(second)
+    ends = {"inputs": (first.graph.inputs, second.graph.inputs), "outputs": (first.graph.outputs, second.graph.outputs)}
     return Difference(
         inputs=_pairs(_declared(first.graph.inputs), _declared(second.graph.inputs)),
         outputs=_pairs(_declared(first.graph.outputs), _declared(second.graph.outputs)),
@@ -66,6 +73,8 @@ def difference(first: ir.Model, second: ir.Model) -> Difference:
         removed=tuple(sorted(gone - renamed.keys())),
         renamed=renamed,
         changed=tuple(_changed(name, one[name], other[name]) for name in shared if had[name] != has[name]),
+        computed=tuple(name for name, text in before.items() if after.get(name, text) != text),
+        reordered=tuple(kind for kind, (one_end, other_end) in ends.items() if _is_reordered(one_end, other_end)),
         same_weights=sum(had[name] == has[name] for name in shared) + len(renamed),
     )
 
@@ -75,31 +84,71 @@ def structure(model: ir.Model) -> str:
 
     Weights count by their numbers. It takes time linear in the nodes.
     """
-    told: dict[ir.Value, str] = {value: f"input {value.name}" for value in model.graph.inputs}
-    for value in model.graph.initializers.values():
-        held = value.const_value
-        told.setdefault(value, f"weight {digest(held)}" if held is not None else "weight")
-    for node in model.graph.all_nodes():
-        given = [told.get(value, "outer") if value is not None else "" for value in node.inputs]
-        spelled = _hashed(f"{node.domain}::{node.op_type} {given} {_attributes(node)}")
-        told |= {value: f"{spelled}.{place}" for place, value in enumerate(node.outputs)}
     kinds = sorted(operators(model).items())
-    return _hashed(f"{kinds} {[told.get(value, 'outer') for value in model.graph.outputs]}")
+    return _hashed(f"{kinds} {list(_computed(model).values())}")
+
+
+def _computed(model: ir.Model) -> dict[str, str]:
+    """How each output is computed, by its name: a text that is the same for the same computation of equal inputs."""
+    told = {value: f"input {value.name}" for value in model.graph.inputs}
+    outputs = _Spelling(model).outputs(model.graph, told)
+    return {str(value.name): text for value, text in zip(model.graph.outputs, outputs, strict=True)}
+
+
+class _Spelling:
+    """Spells what graphs compute: their operators, attributes, weights, what is in branches, loops and functions."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._functions, self._known = model.functions, dict[Any, str]()
+
+    def outputs(self, graph: ir.Graph | ir.Function, told: Mapping[ir.Value, str]) -> list[str]:
+        """How the outputs are computed of what is given, and of what is around a graph."""
+        known = dict(told)
+        for value in graph.initializers.values() if isinstance(graph, ir.Graph) else ():
+            held = value.const_value
+            known.setdefault(value, f"weight {digest(held)}" if held is not None else "weight")
+        for node in graph:
+            given = [known.get(value, "unknown") if value is not None else "" for value in node.inputs]
+            kind = f"{node.domain}::{node.op_type}:{node.overload} {self._function(node)}"
+            spelled = _hashed(f"{kind} {given} {sorted(self._attributes(node, known))}")
+            known |= {value: f"{spelled}.{place}" for place, value in enumerate(node.outputs)}
+        return [known.get(value, "unknown") for value in graph.outputs]
+
+    def _function(self, node: ir.Node) -> str:
+        """What a function computes that a node calls; nothing of an operator."""
+        key = node.op_identifier()
+        function = self._functions.get(key)
+        if function is not None and key not in self._known:
+            self._known[key] = "itself"
+            told = {value: f"given {place}" for place, value in enumerate(function.inputs)}
+            self._known[key] = _hashed(str(self.outputs(function, told)))
+        return self._known.get(key, "")
+
+    def _attributes(self, node: ir.Node, known: Mapping[ir.Value, str]) -> Iterator[tuple[str, str]]:
+        for name, one in node.attributes.items():
+            if one.is_ref():
+                yield name, f"told as {one.ref_attr_name}"
+            elif one.type == ir.AttributeType.TENSOR:
+                yield name, digest(one.as_tensor())
+            elif one.type == ir.AttributeType.GRAPH:
+                yield name, self._inner(one.as_graph(), known)
+            elif one.type == ir.AttributeType.GRAPHS:
+                yield name, str([self._inner(graph, known) for graph in one.as_graphs()])
+            else:
+                yield name, repr(one.value)
+
+    def _inner(self, graph: ir.Graph, known: Mapping[ir.Value, str]) -> str:
+        told = {value: f"inner {place}" for place, value in enumerate(graph.inputs)}
+        return _hashed(str(self.outputs(graph, {**known, **told})))
 
 
 def _hashed(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _attributes(node: ir.Node) -> list[tuple[str, str]]:
-    return sorted((name, _spelled(one)) for name, one in node.attributes.items())
-
-
-def _spelled(attribute: ir.Attr) -> str:
-    if attribute.type == ir.AttributeType.TENSOR:
-        return digest(attribute.as_tensor())
-    is_graph = attribute.type in {ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS}
-    return "graph" if is_graph else repr(attribute.value)
+def _is_reordered(first: Sequence[ir.Value], second: Sequence[ir.Value]) -> bool:
+    names = [[value.name for value in values] for values in (first, second)]
+    return names[0] != names[1] and set(names[0]) == set(names[1])
 
 
 def _weights(model: ir.Model) -> dict[str, ir.TensorProtocol]:

@@ -47,6 +47,8 @@ def _rows(found: Difference) -> Iterator[Sequence[str]]:
     for one in found.changed:
         error = "" if one.error is None else f"by up to {one.error:.3g}"
         yield "weight", one.name, f"{one.first} → {one.second}", f"other numbers {error}".rstrip()
+    yield from (("output", name, "is computed otherwise") for name in found.computed)
+    yield from ((kind, "stand in another order") for kind in found.reordered)
     if found:
         yield "weights", f"{found.same_weights} are the same"
 
