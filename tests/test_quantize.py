@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 import transformers
 from cases.counting import Counting
 from msgspec.structs import replace as changed
+from onnx.reference import ReferenceEvaluator
 from torch import nn
 from typer.testing import CliRunner
 
@@ -33,6 +35,7 @@ from onnxwright.reports.lowering import frontier
 from onnxwright.stages import quantize as quantizing
 from onnxwright.stages import variants
 from onnxwright.stages.inspect import inspect
+from onnxwright.stages.lowering import anew as remaking
 from onnxwright.stages.lowering import candidates, mixing
 from onnxwright.stages.lowering.scoring import Scoring
 from onnxwright.stages.lowering.tried import Tried, foremost
@@ -231,12 +234,12 @@ def test_however_many_lose_too_much_on_what_judges_another_one_is_kept(graph, tm
     assert next(one.name for one in record.candidates if one.outcome == "kept") not in refused
 
 
-def test_scales_that_are_wrong_at_other_values_are_made_anew_with_these(graph, tmp_path):
+def test_scales_that_are_wrong_at_other_values_are_made_anew_with_these(tmp_path):
     small = np.random.default_rng(0).normal(size=(96, WIDTH)).astype(np.float32) / 12
     np.savez(tmp_path / "small.npz", x=small)
 
     package = quantized(
-        graph(), tmp_path / "out", precision="int8-min-max", max_accuracy_loss=1.0, samples=tmp_path / "small.npz"
+        Layered(), tmp_path / "out", precision="int8-min-max", max_accuracy_loss=1.0, samples=tmp_path / "small.npz"
     )
 
     found = package.manifest.quantizations["onnxruntime"].candidates[0]
@@ -245,6 +248,44 @@ def test_scales_that_are_wrong_at_other_values_are_made_anew_with_these(graph, t
     assert "points as well at which something was wrong" in found.anew
     scales = [one for name, one in ir.load(package.file("int8")).graph.initializers.items() if name == "x/scale"]
     assert scales[0].const_value.numpy() > 3 * np.abs(small).max() / 127
+
+
+SUMMED = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[batch, sequence, 4] x) => (float[batch, 4] y) <int64[1] axis = {1}> {
+        a = MatMul (x, first) b = Relu (a) summed = ReduceSum <keepdims = 0> (b, axis) y = MatMul (summed, last)
+    }"""
+
+
+def test_what_overflows_in_float16_at_sizes_beyond_the_samples_stays_in_float32(tmp_path):
+    model, draw = onnx.parser.parse_model(SUMMED), np.random.default_rng(0)
+    weights = {"first": draw.normal(size=(4, 4)) * 100, "last": draw.normal(size=(4, 4)) * 1e-3}
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(one.astype(np.float32), name) for name, one in weights.items()
+    )
+    onnx.save(model, tmp_path / "model.onnx")
+    np.savez(tmp_path / "short.npz", x=draw.normal(size=(40, 3, 4)).astype(np.float32) * 9)
+    profile = {"batch": (1, 2, 2), "sequence": (1, 8, 400)}
+
+    options = {"precision": "fp16", "samples": tmp_path / "short.npz", "profile": profile}
+    package = quantized(tmp_path / "model.onnx", tmp_path / "out", **options)
+
+    _, kept = kept_one(package)
+    assert "made anew" in kept.anew
+    assert any("overflows" in reason for reason in kept.kept.values())
+    x = draw.normal(size=(1, 400, 4)).astype(np.float32) * 9
+    (answer,) = ReferenceEvaluator(str(package.file("fp16"))).run(None, {"x": x})
+    (right,) = ReferenceEvaluator(str(package.file("fp32"))).run(None, {"x": x})
+    np.testing.assert_allclose(answer, right, rtol=0.02, atol=0.02 * np.abs(right).max())
+
+
+def test_what_loses_more_on_what_judges_is_made_anew_to_lose_less_than_it_did(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(remaking, "mixed", lambda search, wrong, budget: asked.append(budget) or iter(()))
+    accuracy = Accuracy("m", "told", 0.026, None, 9)
+    wrong = Tried(recipes()["int8-static"], "float32", "over budget", "told", calibrated=accuracy)
+
+    assert remaking.anew(SimpleNamespace(budget=0.05), replace(wrong, judged=changed(accuracy, loss=0.06))) is None
+    assert asked == [pytest.approx(0.026 * 0.05 / 0.06)]
 
 
 def test_what_is_not_shown_right_is_made_anew_with_more_in_float32(tmp_path, monkeypatch):

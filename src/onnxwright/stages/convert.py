@@ -29,7 +29,7 @@ from onnxwright.reference import reference_of
 from onnxwright.source import Source
 from onnxwright.stages.attempt import GIVEN, Outcome, Workbench
 from onnxwright.stages.build import ENGINES, Limits, blueprint_of, told_of, write_engine
-from onnxwright.stages.examine import asked_of, examined, rows_of, with_compared_numbers
+from onnxwright.stages.examine import asked_of, drawn_like, examined, rows_of, with_compared_numbers
 from onnxwright.stages.load import load
 from onnxwright.stages.optimize import optimize
 from onnxwright.stages.package import package
@@ -64,6 +64,8 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
         with progress.stage("examine"):
             bench = _workbench(request, source, engines, folder)
             corpus = _corpus(request, bench.source)
+            if corpus is not None and request.samples is not None:
+                bench = replace(bench, source=drawn_like(bench.source, corpus))
         outcomes = repair_all(bench, progress)
         if request.repro is not None:
             _save_repro(outcomes, bench.source, request.repro, progress)

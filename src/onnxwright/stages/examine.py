@@ -6,11 +6,17 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+from msgspec import structs
+
 from onnxwright import environment
+from onnxwright.backends import Array
+from onnxwright.corpus import Corpus
 from onnxwright.errors import ProofError
 from onnxwright.findings import Finding
 from onnxwright.proof.prove import BUDGETS, Plan
 from onnxwright.reference import Reference
+from onnxwright.samples import Floats, Integers, Meaning, meaning_of
 from onnxwright.source import Source
 from onnxwright.watching.examination import examine
 
@@ -69,6 +75,25 @@ def with_compared_numbers(source: Source) -> Source:
 
     numbers = Behaviour(source.module, source.signature).compared(source.sampler.draw(source.traced))
     return dataclasses.replace(source, sampler=dataclasses.replace(source.sampler, numbers=numbers))
+
+
+def drawn_like(source: Source, corpus: Corpus) -> Source:
+    """Returns the source of a graph, of which no example is known, drawn from as a user's samples are."""
+    if source.graph is None:
+        return source
+    meanings = dict(source.sampler.meanings)
+    for name, meaning in meanings.items():
+        if isinstance(meaning, Floats | Integers):
+            arrays = [one[name].ravel() for one in (*corpus.calibration, *corpus.judged)]
+            meanings[name] = _as_in(np.concatenate(arrays), meaning)
+    return dataclasses.replace(source, sampler=dataclasses.replace(source.sampler, meanings=meanings))
+
+
+def _as_in(example: Array, meaning: Floats | Integers) -> Meaning:
+    if isinstance(meaning, Floats):
+        return meaning_of(example, name="")
+    least, most = int(example.min(initial=meaning.least)), int(example.max(initial=meaning.most))
+    return structs.replace(meaning, least=least, most=most)
 
 
 def looked_into(file: Path, source: Source, plan: Plan) -> tuple[Source, tuple[Finding, ...]]:

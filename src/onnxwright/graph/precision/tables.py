@@ -75,6 +75,8 @@ def _refusal(node: ir.Node, table: ir.Value, storage: str) -> str:
     assert table.const_value is not None
     if storage == "float16" and extent(table.const_value).largest > format_of(storage).largest:
         return "its table has numbers beyond float16"
+    if storage == "int8" and not np.isfinite(table.const_value.numpy()).all():
+        return "its table holds NaN or infinity, and no scale holds these"
     return ""
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from onnxwright.errors import EngineError, RouteError
-from onnxwright.stages.lowering.candidates import made, mixed
+from onnxwright.stages.lowering.candidates import made, mixed, within
 from onnxwright.stages.lowering.mixing import refuse_late
 from onnxwright.stages.lowering.search import Search
 from onnxwright.stages.lowering.tried import Tried
@@ -28,7 +28,7 @@ def anew(search: Search, wrong: Tried) -> Tried | None:
         if wrong.came != "over budget":
             return _with_points(search, wrong) or _with_less_lost(search, wrong, wrong.calibrated.amount / 2)
         if search.budget < wrong.judged.amount < _MOST_OVER * search.budget:
-            return _with_less_lost(search, wrong, search.budget**2 / wrong.judged.amount)
+            return _with_less_lost(search, wrong, wrong.calibrated.amount * search.budget / wrong.judged.amount)
     return None
 
 
@@ -39,7 +39,7 @@ def _with_points(search: Search, wrong: Tried) -> Tried | None:
         return None
     refuse_late(search.deadline)
     whole = made(search, Tried(wrong.recipe, wrong.execution))
-    found = whole if whole.is_within else next(mixed(search, wrong, search.budget), None)
+    found = whole if whole.is_within else next(within(search, whole), None)
     told = f"made anew, calibrated by {count} points as well at which something was wrong"
     return None if found is None else replace(found, anew=told)
 

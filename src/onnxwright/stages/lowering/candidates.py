@@ -72,7 +72,7 @@ def _lost(one: Tried) -> float:
 
 def _with_more_kept(search: Search, over: Tried) -> Tried:
     try:
-        return next(_within(search, over), over)
+        return next(within(search, over), over)
     except (EngineError, RouteError) as refusal:
         return replace(over, message=f"{over.message} With more in float32: {refusal}")
 
@@ -89,7 +89,7 @@ def _calibrated(search: Search, start: Tried, lowered: Lowered) -> Tried:
     return replace(start, lowered=lowered, size=size, calibrated=accuracy, errors=errors)
 
 
-def _within(search: Search, found: Tried) -> Iterator[Tried]:
+def within(search: Search, found: Tried) -> Iterator[Tried]:
     """Yields what stays within the budget once some nodes are left in float32."""
     yield from mixed(search, found, search.budget)
     if found.recipe.has_islands:
