@@ -288,6 +288,18 @@ def test_what_loses_more_on_what_judges_is_made_anew_to_lose_less_than_it_did(tm
     assert asked == [pytest.approx(0.026 * 0.05 / 0.06)]
 
 
+def test_weights_that_an_older_file_lists_as_inputs_are_lowered(graph, tmp_path):
+    model = onnx.load(graph())
+    listed = [onnx.helper.make_tensor_value_info(one.name, one.data_type, one.dims) for one in model.graph.initializer]
+    model.graph.input.extend(listed)
+    onnx.save(model, tmp_path / "listed.onnx")
+
+    package = quantized(tmp_path / "listed.onnx", tmp_path / "out", precision="int8-static", max_accuracy_loss=0.5)
+
+    assert operators(package.file("int8")).count("QuantizeLinear") == 3
+    assert package.signature.input_names == ("x",)
+
+
 def test_what_is_not_shown_right_is_made_anew_with_more_in_float32(tmp_path, monkeypatch):
     prove, proofs = quantizing._proven, []
 

@@ -249,6 +249,17 @@ def test_a_table_whose_rows_are_the_answer_keeps_the_name(storage):
     assert answers(after, {"ids": np.array([1])})["y"].dtype == np.float32
 
 
+def test_a_table_with_infinity_stays():
+    before = model(TABLE, weights=["w"])
+    numbers = before.graph.initializers["w"].const_value.numpy().copy()
+    numbers[3, 1] = -np.inf
+    before.graph.initializers["w"].const_value = ir.tensor(numbers, name="w")
+
+    assert set(with_compact_tables(before, "int8").kept.values()) == {
+        "its table holds NaN or infinity, and no scale holds these"
+    }
+
+
 def test_a_tied_table_and_columns_stay():
     tied = """g (int64[n] ids, float[40, 24] w) => (float[n, 40] y) {
         a = Gather (w, ids) t = Transpose (w) y = MatMul (a, t) }"""

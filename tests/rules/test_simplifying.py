@@ -85,6 +85,33 @@ def test_sizes_that_are_divided_evenly_and_subtracted_are_followed(count, is_kno
         assert error(before, after, draw(before, b=rows, l=2)) == 0
 
 
+OF_A_NUMBER = """g (float[n, 4] x) => (float[1] y) <int64[1] one = {1}> {
+    s = ReduceSum <keepdims = 0> (x) h = Shape (s) u = Add (h, h) v = Concat <axis = 0> (u, one) y = Reshape (s, v) }"""
+BY_ATTRIBUTES = """g (float[n, 4, 3] x) => (float[n, 12] y) <int64[1] rest = {-1}> {
+    s = Shape (x) b = Slice <starts = [0], ends = [1], axes = [0]> (s)
+    v = Concat <axis = 0> (b, rest) y = Reshape (x, v) }"""
+
+
+@pytest.mark.parametrize(("text", "opset"), [(OF_A_NUMBER, 18), (BY_ATTRIBUTES, 9)])
+def test_shapes_of_a_number_and_slices_of_old_opsets_are_followed(text, opset):
+    before = model(text, opset=opset)
+
+    after, trace = simplified(before)
+
+    assert not trace.setbacks
+    assert kinds(after)[-1] == "Reshape"
+    assert error(before, after, draw(before, n=5)) == 0
+
+
+def test_a_cast_to_few_bits_is_not_followed():
+    text = "g (float[300] x) => (int64[1] y) { s = Shape (x) b = Cast <to = 3> (s) y = Cast <to = 7> (b) }"
+    before = model(text)
+
+    after, _ = rewritten(before, "sizes-once")
+
+    assert error(before, after, draw(before)) == 0
+
+
 def test_a_shape_of_two_unknown_sizes_stays():
     before = model("view (float[b, l, 8] x, int64[3] t) => (float[u, v, w] y) { y = Reshape (x, t) }")
 

@@ -5,7 +5,7 @@ import onnx
 import onnx.parser
 import pytest
 
-from onnxwright.errors import ForwardError, ProfileError, SignatureError, SourceError, UsageError
+from onnxwright.errors import ForwardError, ProfileError, SourceError, UsageError
 from onnxwright.loaders.onnxfile import read
 from onnxwright.profile import Profile
 from onnxwright.samples import Bools, Floats, Integers, Mask
@@ -233,6 +233,38 @@ class TestDamaged:
         with pytest.raises(SourceError, match=r"external data '../outside.data' lies outside its folder"):
             load(tmp_path / "model.onnx")
 
+    @pytest.mark.parametrize("inside", ["a branch", "a function"])
+    def test_external_data_of_what_is_inside_is_found_from_anywhere(self, inside, tmp_path, monkeypatch):
+        held = """c = Constant <value = bool {1}> ()
+            y = If (c) <then_branch = t () => (float[n] p) { w = Constant <value = float[2] {2, 3}> () p = Mul (x, w) },
+                        else_branch = e () => (float[n] q) { q = Neg (x) }>"""
+        body = held if inside == "a branch" else "y = own.F (x)"
+        function = """<domain: "own", opset_import: ["" : 18]>
+            F (a) => (b) { w = Constant <value = float[2] {2, 3}> () b = Mul (a, w) }"""
+        head = '<ir_version: 9, opset_import: ["" : 18, "own" : 1]>'
+        model = onnx.parser.parse_model(f"{head} g (float[n] x) => (float[n] y) {{ {body} }} {function}")
+        nodes = model.graph.node[1].attribute[0].g.node if inside == "a branch" else model.functions[0].node
+        tensor = nodes[0].attribute[0].t
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.array([2, 3], np.float32), "w"))
+        (tmp_path / "w.data").write_bytes(tensor.raw_data)
+        onnx.external_data_helper.set_external_data(tensor, "w.data")
+        tensor.ClearField("raw_data")
+        (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+
+        file = tmp_path / "model.onnx"
+        assert dims_of(load(file, ranges={"n": (2, 2, 2)}))["x"] == "float32[n]"
+        graphs = [*read(file).graphs(), *read(file).functions.values()]
+        held = [
+            one.as_tensor().numpy()
+            for graph in graphs
+            for node in graph
+            for one in node.attributes.values()
+            if one.type.name == "TENSOR" and one.as_tensor().size == 2
+        ]
+        assert [one.tolist() for one in held] == [[2.0, 3.0]] * (1 if inside == "a function" else 2)
+
     def test_a_link_to_the_graph_finds_its_data_beside_the_link(self, tmp_path):
         (tmp_path / "blobs").mkdir()
         (tmp_path / "linked").mkdir()
@@ -265,8 +297,42 @@ class TestDamaged:
         <ir_version: 8, opset_import: ["" : 17]>
         words (string[batch] x) => (string[batch] y) { y = Identity (x) }
         """
-        with pytest.raises(SignatureError, match="element type 8 of ONNX is not supported"):
+        with pytest.raises(SourceError, match="tensor 'x' holds strings"):
             load(write(text))
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("g (seq(float[n]) x) => (int64 y) { y = SequenceLength (x) }", "'x' is declared as a sequence"),
+            ("g (float[n] x) => (seq(float[n]) y) { y = SequenceConstruct (x) }", "'y' is declared as a sequence"),
+            ("g (float[n] x) => () { y = Neg (x) }", "the graph has no outputs"),
+            ("g (float[n] x) => (float[n] y) { y = Neg (x) y = Abs (x) }", "'y' has been used as output names"),
+        ],
+    )
+    def test_graphs_of_which_nothing_can_be_asked_are_refused(self, text, told, write):
+        with pytest.raises(SourceError, match=told):
+            load(write(f'<ir_version: 8, opset_import: ["" : 17]> {text}'))
+
+    def test_sizes_below_zero_are_refused(self, write):
+        file = write(linear())
+        model = onnx.load(file)
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+        onnx.save(model, file)
+
+        with pytest.raises(SourceError, match="axis 0 is declared to be -1 long"):
+            load(file)
+
+    def test_sparse_tensors_are_refused(self, write):
+        file = write(linear())
+        model = onnx.load(file)
+        weight = model.graph.initializer.pop()
+        values = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [2], [1.0, 2.0])
+        places = onnx.helper.make_tensor("places", onnx.TensorProto.INT64, [2], [0, 3])
+        model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, places, list(weight.dims)))
+        onnx.save(model, file)
+
+        with pytest.raises(SourceError, match="'w' is a sparse tensor"):
+            load(file)
 
     def test_example_inputs_are_no_business_of_a_graph(self, write):
         with pytest.raises(UsageError, match=r"expected with an nn.Module only"):

@@ -7,7 +7,7 @@ around them.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +38,7 @@ def read_model(file: Path) -> ir.Model:
         weight = model.graph.initializers[name].const_value
         assert isinstance(weight, ir.ExternalTensor)
         weight.base_dir = ""  # it is the file itself, wherever that is linked from
-    _load_inner(model)
+    _load_inner(model, file.parent)
     return model
 
 
@@ -65,7 +65,23 @@ def read_structure(file: Path) -> onnx.ModelProto:
     Raises:
         ValueError: when the file is not a serialized ONNX model.
     """
-    return as_inputs(_read(file)[0])
+    model = as_inputs(_read(file)[0])
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        for tensor in _inside(nodes):
+            if is_elsewhere(tensor):  # what checks a model looks for it in the folder where it runs
+                tensor.dims[:] = [0]
+                tensor.ClearField("external_data")
+                tensor.ClearField("data_location")
+    return model
+
+
+def _inside(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    """The tensors in attributes, branches and loops of nodes."""
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for graph in (attribute.g, *attribute.graphs):
+            yield from graph.initializer
+            yield from _inside(graph.node)
 
 
 def read_outline(file: Path) -> onnx.ModelProto:
@@ -83,15 +99,17 @@ def read_outline(file: Path) -> onnx.ModelProto:
     return model
 
 
-def _load_inner(model: ir.Model) -> None:
+def _load_inner(model: ir.Model, folder: Path) -> None:
     """Loads what lies elsewhere and is no weight of the graph itself: of a branch, or an attribute."""
     for graph in model.graphs():
         for value in graph.initializers.values() if graph is not model.graph else ():
             if isinstance(value.const_value, ir.ExternalTensor):
                 value.const_value = _loaded(value.const_value)
-    for node in model.graph.all_nodes():
+    functions = (node for function in model.functions.values() for node in function.all_nodes())
+    for node in (*model.graph.all_nodes(), *functions):
         for name, attribute in node.attributes.items():
             if attribute.type == ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
+                attribute.value.base_dir = folder
                 node.attributes[name] = ir.AttrTensor(name, _loaded(attribute.value))
 
 

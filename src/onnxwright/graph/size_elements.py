@@ -24,8 +24,8 @@ def _kept_elements(node: ir.Node, elements: Elements) -> Sizes | None:
 
 
 def _cast_elements(node: ir.Node, elements: Elements) -> Sizes | None:
-    is_whole = ir.DataType(node.attributes.get_int("to")).is_integer()
-    return elements(node.inputs[0]) if is_whole else None
+    is_wide = ir.DataType(node.attributes.get_int("to")) in {ir.DataType.INT64, ir.DataType.INT32}
+    return elements(node.inputs[0]) if is_wide else None
 
 
 def _gathered(node: ir.Node, elements: Elements) -> Sizes | None:
@@ -37,8 +37,9 @@ def _gathered(node: ir.Node, elements: Elements) -> Sizes | None:
 
 
 def _sliced_elements(node: ir.Node, elements: Elements) -> Sizes | None:
-    given = [elements(value) for value in node.inputs]
-    if any(one is None or len(one) != 1 for one in given[1:]) or given[0] is None:
+    bounds = [node.attributes.get_ints(name, ()) for name in ("starts", "ends")]  # before opset 10
+    given = [elements(node.inputs[0]), *([*bounds] if all(bounds) else map(elements, node.inputs[1:]))]
+    if len(given) < 3 or any(one is None or len(one) != 1 for one in given[1:]) or given[0] is None:
         return None
     (start,), (end,), *rest = (one for one in given[1:] if one)
     step = rest[1][0] if len(rest) > 1 else 1
@@ -63,7 +64,7 @@ def _constant_elements(node: ir.Node, elements: Elements) -> Sizes | None:
 
 def _pairs(node: ir.Node, elements: Elements) -> list[tuple[Size, Size]] | None:
     one, other = (elements(value) for value in node.inputs[:2])
-    if one is None or other is None or (len(one) != len(other) and 1 not in {len(one), len(other)}):
+    if not one or not other or (len(one) != len(other) and 1 not in {len(one), len(other)}):
         return None
     count = max(len(one), len(other))
     return list(zip(one * (count // len(one) or 1), other * (count // len(other) or 1), strict=True))

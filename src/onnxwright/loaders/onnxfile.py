@@ -23,6 +23,7 @@ from onnxwright.signature import Dim, Signature, TensorSpec
 from onnxwright.source import Source
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_ir
 
 _DEFAULT_RANGE = (1, 8, 32)
@@ -66,6 +67,8 @@ def signature_of(model: onnx_ir.Model) -> Signature:
     Raises:
         SourceError: when a tensor's type or shape isn't declared.
     """
+    if not model.graph.outputs:
+        raise SourceError("the graph has no outputs, so there is nothing to compute.")
     inputs = tuple(_spec(value) for value in model.graph.inputs if value.name not in model.graph.initializers)
     return Signature(inputs, tuple(_spec(value) for value in model.graph.outputs))
 
@@ -112,9 +115,11 @@ def read(file: Path) -> onnx_ir.Model:
     try:
         for place in sorted(places(file)):
             _check_place(file, place)
+        structure = read_structure(file)
+        onnx.checker.check_model(structure)
+        _refuse_sparse(file, structure)
         model = read_model(file)
         _check_lengths(file, model)
-        onnx.checker.check_model(read_structure(file))
     except SourceError:
         raise
     except Exception as problem:  # the parsers raise types of their own
@@ -134,6 +139,13 @@ def _check_place(file: Path, place: str) -> None:
         raise SourceError(f"{told} is a hard link, which may lead anywhere. Put a copy of the file there.")
 
 
+def _refuse_sparse(file: Path, structure: onnx.ModelProto) -> None:
+    names = [one.values.name for one in structure.graph.sparse_initializer]
+    names += [node.output[0] for node in structure.graph.node for one in node.attribute if one.name == "sparse_value"]
+    if names:
+        raise SourceError(f"'{file}': '{names[0]}' is a sparse tensor, which isn't supported. Hold it densely.")
+
+
 def _check_lengths(file: Path, model: onnx_ir.Model) -> None:
     import onnx_ir
 
@@ -149,14 +161,23 @@ def _check_lengths(file: Path, model: onnx_ir.Model) -> None:
 
 
 def _spec(value: onnx_ir.Value) -> TensorSpec:
+    import onnx_ir
+
     name = value.name or ""
+    if value.type is not None and not isinstance(value.type, onnx_ir.TensorType):
+        kind = type(value.type).__name__.removesuffix("Type").lower()
+        raise SourceError(f"'{name}' is declared as a {kind}; expected dense tensors as inputs and outputs.")
     if value.dtype is None or value.shape is None:
         raise SourceError(f"tensor '{name}': the graph doesn't declare its type and shape; expected both.")
+    if value.dtype == onnx_ir.DataType.STRING:
+        raise SourceError(f"tensor '{name}' holds strings; expected numbers or bools. Cut the graph behind them.")
     return TensorSpec(name, dtypes.from_onnx(int(value.dtype)), tuple(_dims(name, value.shape)))
 
 
 def _dims(name: str, shape: Any) -> Iterator[Dim]:
     for axis, dim in enumerate(shape):
+        if isinstance(dim, int) and dim < 0:
+            raise SourceError(f"tensor '{name}': axis {axis} is declared to be {dim} long. Give it a name instead.")
         yield dim if isinstance(dim, int) else (dim.value or f"{name}_{axis}")
 
 

@@ -109,7 +109,10 @@ def _material(bench: Workbench, file: Path, scoring: Scoring) -> Material:
         with saved(model, file.name, bench.folder) as place:
             return OnnxRuntimeSession(place, Options(environment.cores()), is_optimized=is_optimized)
 
-    return Material(read_model(file), load, scoring.calibration, bench.request.seed)
+    model = read_model(file)
+    given = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
+    model.graph.inputs[:] = given  # older files list weights, which are no inputs of a package
+    return Material(model, load, scoring.calibration, bench.request.seed)
 
 
 def _for_engine(search: Search, progress: Progress) -> Quantized:
@@ -209,7 +212,7 @@ def _concluded(search: Search, tried: Sequence[Tried], kept: Tried | None, proof
         variant=None,
         asked=search.bench.request.precision,
         budget=search.budget,
-        measure=scoring.loss.told,
+        measure=next((one.judged.told for one in tried if one.judged is not None), scoring.loss.told),
         samples=scoring.corpus.origin,
         calibrating=len(scoring.calibration),
         judging=len(scoring.corpus.judged),
