@@ -149,7 +149,7 @@ def read_texts(file: Path) -> Iterator[Given]:
 def _parse(line: str, file: Path, number: int) -> Any:
     try:
         return json.loads(line)
-    except ValueError as reason:
+    except (ValueError, RecursionError) as reason:
         raise UsageError(
             f"file '{file}', line {number}: not JSON: {reason}. "
             'Write a string, ["first", "second"] or {"query": …, "passage": …} a line.'

@@ -283,8 +283,9 @@ class TestRun:
         with pytest.raises(UsageError, match=r"no such file. Give a text file"):
             read_texts(tmp_path / "missing.txt")
 
-    def test_names_the_line_that_is_not_json(self, tmp_path):
-        (tmp_path / "pairs.jsonl").write_text('"fine"\n{"query": \n')
+    @pytest.mark.parametrize("line", ['{"query": ', "[" * 100_000])
+    def test_names_the_line_that_is_not_json(self, line, tmp_path):
+        (tmp_path / "pairs.jsonl").write_text(f'"fine"\n{line}\n')
         with pytest.raises(UsageError, match=r"line 2: not JSON.*Write a string"):
             list(read_texts(tmp_path / "pairs.jsonl"))
 

@@ -67,7 +67,7 @@ def draw_frontier(package: Package, file: Path, *, is_forced: bool) -> None:
     if not records:
         raise UsageError(
             f"frontier '{file}': nothing was measured in a lower precision for '{package.folder}'. "
-            "Make it with `onnxwright quantize`."
+            "Make it with `onnxwright quantize`, and leave --no-measure out."
         )
     save_figure(lambda: _plot(records), file, is_forced=is_forced)
 
