@@ -215,6 +215,28 @@ def test_a_rule_that_is_wrong_is_rolled_back_alone(cluttered, tmp_path, monkeypa
     )
 
 
+ROWS = """<ir_version: 9, opset_import: ["" : 18]>
+    g (int64[n, 8] ids) => (float[n, 1] y) <int64 seven = {7}, int64[1] last = {1}> {
+        e = Equal (ids, seven) f = Cast <to = 1> (e) z = Sub (f, f)
+        m = ReduceMin (f, last) s = ReduceSum (z, last) y = Add (m, s) }"""
+
+
+def test_a_rule_that_is_wrong_only_where_a_whole_row_is_what_is_compared_is_rolled_back(tmp_path, monkeypatch):
+    def without_whole_rows(graph, log):
+        (least,) = [node for node in graph.graph if node.op_type == "ReduceMin"]
+        (zeros,) = [value for node in graph.graph if node.op_type == "Sub" for value in node.outputs]
+        log.hit("wrong", least)
+        least.replace_input_with(0, zeros)
+        return 1
+
+    onnx.save(onnx.parser.parse_model(ROWS), tmp_path / "rows.onnx")
+    with_rule(monkeypatch, Rule("wrong", "simplify", "Takes no row to be full.", change=without_whole_rows))
+
+    package = ow.optimize(tmp_path / "rows.onnx", tmp_path / "out", measure=False, proof="quick", engine="onnxruntime")
+
+    assert ("wrong",) in [one.rolled_back for one in package.manifest.optimizations["onnxruntime"].plans]
+
+
 BOUNDED = """
 <ir_version: 10, opset_import: ["" : 18]>
 g (float[batch, 4] x) => (float[batch, 4] y)

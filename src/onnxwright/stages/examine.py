@@ -68,12 +68,18 @@ def rows_of(source: Source, reference: Reference) -> tuple[Finding, ...]:
 
 
 def with_compared_numbers(source: Source) -> Source:
-    """Returns the source with a sampler that knows the numbers with which the module compares something."""
-    if source.module is None:
-        return source
-    from onnxwright.watching.behaviour import Behaviour
+    """Returns the source with a sampler that knows the numbers with which the module, or the graph, compares."""
+    if source.module is not None:
+        from onnxwright.watching.behaviour import Behaviour
 
-    numbers = Behaviour(source.module, source.signature).compared(source.sampler.draw(source.traced))
+        numbers = Behaviour(source.module, source.signature).compared(source.sampler.draw(source.traced))
+    elif source.graph is not None:
+        from onnxwright.graph.compared import compared_numbers
+        from onnxwright.graph.reading import read_model
+
+        numbers = tuple(dict.fromkeys(compared_numbers(read_model(source.graph))))
+    else:
+        return source
     return dataclasses.replace(source, sampler=dataclasses.replace(source.sampler, numbers=numbers))
 
 
