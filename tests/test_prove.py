@@ -12,6 +12,7 @@ from torch import nn
 
 from onnxwright.backends import Options, engine
 from onnxwright.errors import ForwardError
+from onnxwright.manifest import Failure
 from onnxwright.proof.prove import Plan, prove
 from onnxwright.reference import reference_of
 from onnxwright.stages.export import export
@@ -302,6 +303,19 @@ def test_nothing_is_shown_where_the_reference_answers_only_nan(source, reference
 
     assert proof.verdict == "failed"
     assert "vacuous-output" in codes(proof)
+
+
+def test_what_was_wrong_of_another_candidate_is_tried_whatever_the_time(source, reference):
+    def spoil(feeds, answered):
+        if feeds["x"].shape[:2] == (5, 37):
+            answered["pooled"] += 1.0
+
+    candidate = spoiled(reference, spoil)
+    failure = Failure({"batch": 5, "sequence": 37}, "differs", "is off by 1", values="sign-flipped", seed=3)
+
+    assert judge(source, reference, candidate, seconds=0.0).failures == ()
+    (found,) = judge(source, reference, candidate, seconds=0.0, refuted=[failure]).failures
+    assert (found.sizes, found.values, found.seed) == (failure.sizes, failure.values, failure.seed)
 
 
 def test_an_end_that_time_does_not_allow_is_not_declared(source, reference):

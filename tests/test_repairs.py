@@ -11,6 +11,7 @@ from cases import control_flow
 from torch import Tensor, nn
 
 import onnxwright as ow
+from onnxwright.stages import attempt as attempts
 
 DIMS = {"x": {0: "batch", 1: "sequence"}}
 RANGES = {"batch": (1, 2, 4), "sequence": (1, 16, 40)}
@@ -516,6 +517,18 @@ class Crash(nn.Module):
 def test_an_export_that_ends_its_process_is_a_failed_attempt(tmp_path):
     with pytest.raises(ow.ProofError, match="ends the process that runs it"):
         convert(Crash(), tmp_path, route="dynamo")
+
+
+def test_points_at_which_an_attempt_was_wrong_are_tried_in_those_that_follow(tmp_path, monkeypatch):
+    refuted, prove = [], attempts.prove
+    monkeypatch.setattr(attempts, "prove", lambda *args: refuted.append(args[3].refuted) or prove(*args))
+
+    package = convert(made(LengthBranch), tmp_path, route="trace")
+
+    assert is_whole(package)
+    assert refuted[0] == ()
+    assert all(one.sizes["sequence"] <= 8 for one in refuted[1])
+    assert refuted[1]
 
 
 def test_nothing_is_repaired_when_the_time_is_up(tmp_path):

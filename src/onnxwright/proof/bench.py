@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -28,6 +28,7 @@ _HEAVY_SHARE = 0.01
 """A size that takes more than this share of the time is tried with one regime of values only."""
 
 
+_MOST_POINTS: Final = 6
 _LONE = 12
 """A point is alone with being wrong when so many sizes agree for each that doesn't."""
 _MANY_WRONG = 24
@@ -184,6 +185,11 @@ class Bench:
         for feeds in self._sampler.taking:
             self._compare(self._sampler.signature.bind(feeds), TAKING, feeds)
 
+    def try_again(self, failures: Sequence[Failure]) -> None:
+        """Tries a few points at which something else was wrong: of each kind of values the first, then others."""
+        for failure, values in telling(self._sampler, failures):
+            self.try_point(failure.sizes, values, seed=failure.seed)
+
     def try_affordable(self, sizes: Sizes, *, overtime: float = 1.0) -> None:
         """Tries a size if it fits into the time that is left, stretched by `overtime`; with one regime if heavy."""
         if self.is_tried(sizes):
@@ -317,3 +323,15 @@ def _is_beyond(values: Values, errors: Mapping[str, float]) -> bool:
 def key_of(sizes: Mapping[str, int]) -> Key:
     """Returns the sizes alone, in the profile's order."""
     return tuple(sizes.values())
+
+
+Point = tuple[Failure, Values]
+
+
+def telling(sampler: Sampler, failures: Sequence[Failure]) -> list[Point]:
+    """Returns one failure of each kind of values first, then others, as far as the values can be drawn again."""
+    known = {values.name: values for values in sampler.regimes}
+    drawn = [failure for failure in failures if failure.values in known]
+    firsts = list({failure.values: failure for failure in reversed(drawn)}.values())
+    others = [failure for failure in drawn if failure not in firsts]
+    return [(failure, known[failure.values]) for failure in [*firsts, *others][:_MOST_POINTS]]

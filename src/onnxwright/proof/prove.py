@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxwright.backends import Session
 from onnxwright.findings import Finding
-from onnxwright.manifest import Proof, Verdict
+from onnxwright.manifest import Failure, Proof, Verdict
 from onnxwright.profile import Profile
 from onnxwright.proof.bench import GIVEN, Bench, Key, Limit, Tally, key_of
 from onnxwright.proof.box import Box, clamped, contains, distance, largest_box, nearest
@@ -74,6 +74,8 @@ class Plan:
     """What tells the seconds."""
     is_exhaustive: bool = False
     """Whether only all sizes together tell, in all combinations: most of the time goes into them then."""
+    refuted: Sequence[Failure] = ()
+    """Points at which other candidates for the same were wrong: a few of them are tried, whatever the time."""
     classes: Mapping[str, ToleranceClass] = field(default_factory=dict)
     """The candidates that compute in a lower type by design, and what they are held to: their limits are wider."""
 
@@ -126,6 +128,7 @@ def _try_lattice(bench: Bench, plan: Plan) -> None:
             break
         if not bench.is_tried(sizes) and not bench.is_too_late(sizes):
             bench.try_size(sizes)
+    bench.try_again(plan.refuted)
 
 
 def _conclude(bench: Bench, name: str, session: Session, box: Box | None, plan: Plan) -> Proof:

@@ -9,14 +9,11 @@ from typing import Final
 from onnxwright.backends import Session
 from onnxwright.manifest import Failure
 from onnxwright.profile import Profile
-from onnxwright.proof.bench import Bench, Limit
+from onnxwright.proof.bench import Bench, Limit, telling
 from onnxwright.reference import Reference
-from onnxwright.samples import Sampler, Values
+from onnxwright.samples import Sampler
 
-_MOST_POINTS: Final = 6
 _NAME: Final = "candidate"
-
-Point = tuple[Failure, Values]
 
 
 class Replay:
@@ -41,12 +38,3 @@ class Replay:
             if tally.failed:
                 return True
         return False
-
-
-def telling(sampler: Sampler, failures: Sequence[Failure]) -> list[Point]:
-    """Returns one failure of each kind of values first, then others, as far as the values can be drawn again."""
-    known = {values.name: values for values in sampler.regimes}
-    drawn = [failure for failure in failures if failure.values in known]
-    firsts = list({failure.values: failure for failure in reversed(drawn)}.values())
-    others = [failure for failure in drawn if failure not in firsts]
-    return [(failure, known[failure.values]) for failure in [*firsts, *others][:_MOST_POINTS]]

@@ -20,7 +20,7 @@ from onnxwright.backends import Options, Ran, Session
 from onnxwright.engine import EngineManifest
 from onnxwright.errors import EngineError, RepairError, RouteError
 from onnxwright.isolation import can_isolate, isolated
-from onnxwright.manifest import Attempt, Proof
+from onnxwright.manifest import Attempt, Failure, Proof
 from onnxwright.nvidia.profiles import shaped
 from onnxwright.proof.prove import prove
 from onnxwright.reference import Reference
@@ -64,6 +64,8 @@ class Workbench:
     asked: Asked | None = None
     builders: Sequence[str] = ()
     """Engines that can be built here and not run: they are built of what was shown right in another one."""
+    refuted: Sequence[Failure] = ()
+    """Points at which attempts before this one were wrong."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ def _proofs(
     if approach.route != GIVEN:
         source, seen = looked_into(file, source, plan)
         noted = noted.and_found(seen)
-    proofs = prove(bench.reference, sessions, source.sampler, plan)
+    proofs = prove(bench.reference, sessions, source.sampler, dataclasses.replace(plan, refuted=bench.refuted))
     return source, {
         name: with_evidence(source, asked, proof, noted, origin=origin)
         for name, proof in located(proofs, sessions, source, file).items()

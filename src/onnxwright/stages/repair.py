@@ -72,6 +72,8 @@ def repair_all(bench: Workbench, progress: Progress) -> list[Outcome]:
             except KeyboardInterrupt as stop:
                 raise InterruptedConversion(tuple(outcome.journal for outcome in outcomes)) from stop
             progress.note(f"{approach}: {outcomes[-1].journal.message}")
+        wrong = [failure for proof in outcomes[-1].proofs.values() for failure in proof.failures]
+        bench = replace(bench, refuted=(*bench.refuted, *wrong))
         if (outcomes[-1].is_complete and outcomes[-1].suits_all) or bench.request.replay is not None:
             break
         waiting.learn(outcomes)

@@ -11,7 +11,7 @@ from onnxwright import backends, environment
 from onnxwright.backends import Options, Session
 from onnxwright.errors import EngineError
 from onnxwright.manifest import Proof
-from onnxwright.proof.replay import telling
+from onnxwright.proof.bench import telling
 from onnxwright.recipes import AUTO, Material, Recipe
 from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.lowering.scoring import Scoring
