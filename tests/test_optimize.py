@@ -443,17 +443,19 @@ def test_outputs_in_another_order_are_told(tmp_path):
     assert re.search(r"outputs +stand in another order", CliRunner().invoke(app, ["diff", *files]).stdout)
 
 
+OUTER = """<domain: "own", opset_import: ["" : 18, "own" : 1]> G (a) => (b) { b = own.F (a) }"""
 RANDOM = {
     "by itself": "r = RandomNormalLike (x) y = Add (x, r)",
     "in a branch": "c = Constant <value = bool {1}> () y = If (c) <then_branch = a () => (float[n, 4] p) "
     "{ r = RandomUniformLike (x) p = Add (x, r) }, else_branch = b () => (float[n, 4] q) { q = Identity (x) }>",
     "in a function": "y = own.F (x)",
+    "in a function of a function": "y = own.G (x)",
 }
 
 
 @pytest.mark.parametrize("how", RANDOM)
 def test_a_graph_that_draws_random_numbers_is_refused(how, tmp_path):
-    text = f"g (float[n, 4] x) => (float[n, 4] y) {{ {RANDOM[how]} }} {OWN % 'Bernoulli'}"
+    text = f"g (float[n, 4] x) => (float[n, 4] y) {{ {RANDOM[how]} }} {OWN % 'Bernoulli'} {OUTER}"
     file = written(text, tmp_path / "random.onnx")
 
     with pytest.raises(ow.ProofError, match="draws random numbers") as refusal:

@@ -18,13 +18,14 @@ _DRAWING: Final = {
 
 def random_findings(model: ir.Model) -> Iterator[Finding]:
     """Yields a finding where an answer depends on what a node draws, in branches, loops and functions too."""
-    drawing = {function.identifier() for function in model.functions.values() if any(map(_draws, function.all_nodes()))}
-    for node in needed_nodes(model.graph):
-        if _draws(node) or node.op_identifier() in drawing:
-            message = f"The graph draws random numbers: {node.op_type} '{node.name}'."
-            yield Finding("random-numbers", message)
-            return
+    drawing = next((node for node in needed_nodes(model.graph) if _draws(node, model)), None)
+    if drawing is not None:
+        yield Finding("random-numbers", f"The graph draws random numbers: {drawing.op_type} '{drawing.name}'.")
 
 
-def _draws(node: ir.Node) -> bool:
+def _draws(node: ir.Node, model: ir.Model) -> bool:
+    """Whether a node draws random numbers, or the function that it calls; ONNX allows no function to call itself."""
+    function = model.functions.get(node.op_identifier())
+    if function is not None:
+        return any(_draws(inner, model) for inner in function.all_nodes())
     return node.op_type in _DRAWING and not node.domain

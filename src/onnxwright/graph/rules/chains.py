@@ -2,7 +2,8 @@
 
 Casts to the type at hand, transposes of transposes, slices of slices, unsqueezed unsqueezes. PyTorch code writes these
 one module at a time (`x.transpose(1, 2)` at the end of one, and again at the beginning of the next), `.to(x.dtype)` for
-safety. The patterns are `onnxscript`'s, but for a transpose that undoes one which something else takes, too.
+safety. The patterns are `onnxscript`'s, but for casts, of which a function may be told the type when it's called, and a
+transpose that undoes one which something else takes, too.
 """
 
 from __future__ import annotations
