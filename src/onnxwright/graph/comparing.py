@@ -90,8 +90,7 @@ def structure(model: ir.Model) -> str:
 
 def _computed(model: ir.Model) -> dict[str, str]:
     """How each output is computed, by its name: a text that is the same for the same computation of equal inputs."""
-    told = {value: f"input {value.name}" for value in model.graph.inputs}
-    outputs = _Spelling(model).outputs(model.graph, told)
+    outputs = _Spelling(model).outputs(model.graph, [f"input {value.name}" for value in model.graph.inputs])
     return {str(value.name): text for value, text in zip(model.graph.outputs, outputs, strict=True)}
 
 
@@ -99,20 +98,21 @@ class _Spelling:
     """Spells what graphs compute: their operators, attributes, weights, what is in branches, loops and functions."""
 
     def __init__(self, model: ir.Model) -> None:
-        self._functions, self._known = model.functions, dict[Any, str]()
+        self._functions, self._known, self._told = model.functions, dict[Any, str](), dict[ir.Value, str]()
 
-    def outputs(self, graph: ir.Graph | ir.Function, told: Mapping[ir.Value, str]) -> list[str]:
+    def outputs(self, graph: ir.Graph | ir.Function, given: Sequence[str]) -> list[str]:
         """How the outputs are computed of what is given, and of what is around a graph."""
-        known = dict(told)
+        told = self._told
+        told.update(zip(graph.inputs, given, strict=True))
         for value in graph.initializers.values() if isinstance(graph, ir.Graph) else ():
             held = value.const_value
-            known.setdefault(value, f"weight {digest(held)}" if held is not None else "weight")
+            told.setdefault(value, f"weight {digest(held)}" if held is not None else "weight")
         for node in graph:
-            given = [known.get(value, "unknown") if value is not None else "" for value in node.inputs]
+            taken = [told.get(value, "unknown") if value is not None else "" for value in node.inputs]
             kind = f"{node.domain}::{node.op_type}:{node.overload} {self._function(node)}"
-            spelled = _hashed(f"{kind} {given} {sorted(self._attributes(node, known))}")
-            known |= {value: f"{spelled}.{place}" for place, value in enumerate(node.outputs)}
-        return [known.get(value, "unknown") for value in graph.outputs]
+            spelled = _hashed(f"{kind} {taken} {sorted(self._attributes(node))}")
+            told |= {value: f"{spelled}.{place}" for place, value in enumerate(node.outputs)}
+        return [told.get(value, "unknown") for value in graph.outputs]
 
     def _function(self, node: ir.Node) -> str:
         """What a function computes that a node calls; nothing of an operator."""
@@ -120,26 +120,24 @@ class _Spelling:
         function = self._functions.get(key)
         if function is not None and key not in self._known:
             self._known[key] = "itself"
-            told = {value: f"given {place}" for place, value in enumerate(function.inputs)}
-            self._known[key] = _hashed(str(self.outputs(function, told)))
+            self._known[key] = self._inner(function)
         return self._known.get(key, "")
 
-    def _attributes(self, node: ir.Node, known: Mapping[ir.Value, str]) -> Iterator[tuple[str, str]]:
+    def _attributes(self, node: ir.Node) -> Iterator[tuple[str, str]]:
         for name, one in node.attributes.items():
             if one.is_ref():
                 yield name, f"told as {one.ref_attr_name}"
             elif one.type == ir.AttributeType.TENSOR:
                 yield name, digest(one.as_tensor())
             elif one.type == ir.AttributeType.GRAPH:
-                yield name, self._inner(one.as_graph(), known)
+                yield name, self._inner(one.as_graph())
             elif one.type == ir.AttributeType.GRAPHS:
-                yield name, str([self._inner(graph, known) for graph in one.as_graphs()])
+                yield name, str([self._inner(graph) for graph in one.as_graphs()])
             else:
                 yield name, repr(one.value)
 
-    def _inner(self, graph: ir.Graph, known: Mapping[ir.Value, str]) -> str:
-        told = {value: f"inner {place}" for place, value in enumerate(graph.inputs)}
-        return _hashed(str(self.outputs(graph, {**known, **told})))
+    def _inner(self, graph: ir.Graph | ir.Function) -> str:
+        return _hashed(str(self.outputs(graph, [f"inner {place}" for place in range(len(graph.inputs))])))
 
 
 def _hashed(text: str) -> str:

@@ -20,7 +20,7 @@ def _add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float
     return input.scatter_add(dim, spread(input, dim, index, rows), rows)
 
 
-def is_by_rows(input: Tensor, dim: object, index: Tensor, source: Tensor, **others: object) -> bool:  # noqa: A002
+def is_by_rows(input: Tensor, dim: object, index: Tensor, source: Tensor, *_: object, **__: object) -> bool:  # noqa: A002
     """Whether rows are added, and not lone numbers."""
     return isinstance(dim, int) and input.dim() > 0 and source.dim() == input.dim() and index.dim() == 1
 

@@ -21,16 +21,4 @@ def _reduce(
     return scatter_reduce(input, dim, spread(input, dim, index, source), source, reduce, include_self=include_self)
 
 
-def _is_by_rows(
-    input: Tensor,  # noqa: A002 - torch's name
-    dim: int,
-    index: Tensor,
-    source: Tensor,
-    reduce: str,
-    *,
-    include_self: bool = True,
-) -> bool:
-    return is_by_rows(input, dim, index, source)
-
-
-TWIN = Twin("index_reduce", ("torch.index_reduce", "torch.Tensor.index_reduce"), _reduce, _is_by_rows)
+TWIN = Twin("index_reduce", ("torch.index_reduce", "torch.Tensor.index_reduce"), _reduce, is_by_rows)

@@ -61,13 +61,8 @@ def mended(search: Search, tried: Sequence[Tried]) -> list[Tried]:
     All is made before anything is mended, and what lacks least is mended first: that takes long, and the time may end.
     """
     over = [one for one in tried if one.calibrated is not None and one.came == "over budget"]
-    found = {one.name: _with_more_kept(search, one) for one in sorted(over, key=_lost)}
+    found = {one.name: _with_more_kept(search, one) for one in sorted(over, key=lambda one: one.lost)}
     return [found.get(one.name, one) for one in tried]
-
-
-def _lost(one: Tried) -> float:
-    assert one.calibrated is not None, "chosen among those that were loaded"
-    return one.calibrated.amount
 
 
 def _with_more_kept(search: Search, over: Tried) -> Tried:

@@ -48,6 +48,12 @@ class Tried:
         return self.lowered is not None and not self.message
 
     @property
+    def lost(self) -> float:
+        """What it loses on the samples that it is made with."""
+        assert self.calibrated is not None, "it was loaded"
+        return self.calibrated.amount
+
+    @property
     def gain(self) -> float:
         """The geometric mean of the speed-ups over all sizes."""
         return measuring.mean_speedup(self.latencies)
@@ -105,8 +111,8 @@ class Tried:
 def foremost(ready: Sequence[Tried]) -> Tried:
     """Returns the fastest, or of those that are as fast the one that loses least; the first, if none was measured."""
     most = max(one.gain for one in ready)
-    alike = [one for one in ready if one.calibrated is not None and one.latencies and one.gain > (1 - _ALIKE) * most]
-    return min(alike, key=lambda one: one.calibrated.amount if one.calibrated is not None else 0.0, default=ready[0])
+    alike = [one for one in ready if one.latencies and one.gain > (1 - _ALIKE) * most]
+    return min(alike, key=lambda one: one.lost, default=ready[0])
 
 
 def lost_of(found: Accuracy, budget: float) -> str:
