@@ -73,6 +73,18 @@ def test_a_graph_that_the_engine_refuses_is_told_and_the_others_are_measured(ben
     assert "NoSuch" in refused.refusal
 
 
+def test_a_graph_that_the_engine_refuses_when_it_runs_is_told_and_the_others_are_measured(bench):
+    text = """g (float[n, 4] x) => (float[n] y) <int64 place = {9}> {
+        s = Shape (x) r = Reshape (x, s) y = Gather <axis = 1> (r, place) }"""
+    given = [*candidates(1), Candidate(Plan("broken", ()), model(text), Trace())]
+
+    fine, refused = bench.measured(given)
+
+    assert fine.latencies
+    assert not refused.latencies
+    assert "Gather" in refused.refusal
+
+
 def test_the_same_graph_again_is_no_faster(bench):
     (found,) = bench.measured(candidates(1))
 

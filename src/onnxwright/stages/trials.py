@@ -152,12 +152,9 @@ class Trials:
 
         with saved(one.model, self.file.name, self.folder) as file:
             try:
-                session = self._prepared(file)
-                for _, feeds in self.feeds:
-                    session.run(feeds)  # some engines refuse a graph no sooner
+                return replace(one, has_room=True), self._prepared(file)
             except EngineError as refusal:
                 return replace(one, refusal=str(refusal)), None
-            return replace(one, has_room=True), session
 
     def measured(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Returns candidates with how they compare with the graph as exported, a few in memory at a time."""
@@ -166,12 +163,23 @@ class Trials:
         return [one for group in groups for one in self._compared(group, seconds[len(group)])]
 
     def _compared(self, group: Sequence[Candidate], seconds: float) -> Iterator[Candidate]:
-        tried = [self.loaded(one) for one in group]
+        tried = [self._answering(*self.loaded(one)) for one in group]
         sessions = {one.plan.name: session for one, session in tried if session is not None}
         found = self.latencies(sessions, seconds) if sessions else {}
         for one, _ in tried:
             name = one.plan.name
             yield replace(one, latencies=found[name], control=found[CONTROL]) if name in found else one
+
+    def _answering(self, one: Candidate, session: Session | None) -> tuple[Candidate, Session | None]:
+        """A loaded candidate that answers what is measured; some engines refuse a graph no sooner than it runs."""
+        if session is None:
+            return one, None
+        try:
+            for _, feeds in self.feeds:
+                session.run(feeds)
+        except EngineError as refusal:
+            return replace(one, refusal=str(refusal)), None
+        return one, session
 
     def latencies(self, sessions: Mapping[str, Session], seconds: float) -> dict[str, tuple[Latency, ...]]:
         """Measures sessions by name beside the graph as exported, and that beside itself, which is called `CONTROL`."""
