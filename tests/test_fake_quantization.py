@@ -1,7 +1,10 @@
 """Modules that pretend to quantize become QDQ, with the module's own scales, zero points and axes, to the last step."""
 
+import functools
+
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
@@ -11,12 +14,18 @@ from onnx.reference import ReferenceEvaluator
 from torch.ao import quantization as tq
 
 import onnxwright as ow
+from onnxwright.backends import Options
+from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 from onnxwright.errors import CheckpointError, RouteError
+from onnxwright.files import AS_WRITTEN
 from onnxwright.graph.saving import save_model
 from onnxwright.loaders.module import load
+from onnxwright.proof.prove import BUDGETS, Plan, prove
 from onnxwright.pytorch.modules import evaluation
 from onnxwright.pytorch.session import PyTorchSession
+from onnxwright.reference import reference_of
 from onnxwright.stages.export import export
+from onnxwright.stages.stepping import Stepping
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated", "ignore:torch.quantize_per")
 OPSET = 20
@@ -214,7 +223,7 @@ class TestObservers:
         )
 
         assert package.proof.verdict == "proven"
-        assert [one.repairs for one in package.manifest.attempts] == [(), ("as-written",)]
+        assert [one.repairs for one in package.manifest.attempts] == [(), ("as-written=onnxruntime",)]
         assert "quantized operators as written" in package.session().ran.provider
         (finding,) = [one for one in package.manifest.findings if one.code == "observers-off"]
         assert "'quant.activation_post_process'" in finding.message
@@ -284,6 +293,60 @@ class TestTorchao:
             np.testing.assert_allclose(one, wanted, rtol=0, atol=2e-6 * np.abs(wanted).max())
         scales = [part.scale.numpy() for name, part in module.named_children() if name.startswith("activation_post")]
         assert all(any(np.array_equal(one.reshape(-1), scale) for one, *_ in pairs(model)) for scale in scales)
+
+
+def proven(module, folder, edit=lambda _: None):
+    """What the proof says of a module's graph as it is written, or with an edit."""
+    example = {"x": torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(2))}
+    source = load(module, example, {"x": {0: "batch"}}, ranges={"batch": (1, 2, 4)})
+    model = export(source).model
+    model.metadata_props[AS_WRITTEN] = "onnxruntime"
+    edit(model)
+    save_model(model, folder / "model.onnx")
+    prepare = functools.partial(OnnxRuntimeSession, options=Options(1))
+    session = Stepping(prepare(folder / "model.onnx"), folder / "model.onnx", prepare)
+    plan = Plan(source.profile, source.traced, BUDGETS["quick"])
+    return prove(reference_of(source, threads=1), {"it": session}, source.sampler, plan)["it"]
+
+
+def stretch(model):
+    """Makes the last scale greater by a part of it."""
+    last = [node for node in model.graph if node.op_type == "DequantizeLinear"][-1].inputs[1]
+    last.const_value = ir.tensor(np.float32(last.const_value.numpy() * 1.0005), name=last.name)
+
+
+def shift(model):
+    """Moves what is averaged by a tenth of a step, which is more than lies between two means."""
+    (mean,) = (node for node in model.graph if node.op_type == "ReduceMean")
+    step = mean.inputs[0].producer().inputs[1].const_value.numpy()
+    part = ir.Value(name="part", const_value=ir.tensor(np.float32(0.1 * step), name="part"))
+    model.graph.register_initializer(part)
+    moved = ir.node("Add", [mean.inputs[0], part])
+    model.graph.insert_before(mean, moved)
+    mean.replace_input_with(0, moved.outputs[0])
+
+
+class TestToTheStep:
+    """Means of whole steps often lie between two: a graph that puts them on the other one is right."""
+
+    @pytest.mark.parametrize("seed", [0, 1, 2, 3])
+    def test_a_module_that_averages_is_proven(self, seed, tmp_path):
+        proof = proven(q.pooled(seed), tmp_path)
+
+        assert proof.verdict == "proven"
+        assert proof.worst.error <= proof.worst.limit
+
+    def test_and_converted(self, tmp_path):
+        example = {"x": torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(2))}
+        options = {"profile": {"batch": (1, 2, 4)}, "engine": "onnxruntime", "proof": "quick", "measure": False}
+
+        package = ow.convert(q.pooled(0), tmp_path / "out", example_inputs=example, dims={"x": {0: "batch"}}, **options)
+
+        assert package.proof.verdict == "proven"
+
+    @pytest.mark.parametrize("edit", [stretch, shift])
+    def test_what_is_otherwise_by_a_part_of_a_step_is_not(self, edit, tmp_path):
+        assert proven(q.pooled(0), tmp_path, edit).verdict == "failed"
 
 
 class TestKernels:

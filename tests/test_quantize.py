@@ -3,8 +3,11 @@
 import contextlib
 import functools
 import importlib.util
+import itertools
 import json
+import math
 import shutil
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -29,7 +32,7 @@ from onnxwright.artifact import write_manifest
 from onnxwright.cli import app
 from onnxwright.errors import ProofError, SourceError, UsageError
 from onnxwright.files import digest
-from onnxwright.manifest import Accuracy, Latency
+from onnxwright.manifest import Accuracy, Failure, Latency
 from onnxwright.recipes import recipes
 from onnxwright.reports.lowering import frontier
 from onnxwright.stages import quantize as quantizing
@@ -234,6 +237,33 @@ def test_however_many_lose_too_much_on_what_judges_another_one_is_kept(graph, tm
     assert next(one.name for one in record.candidates if one.outcome == "kept") not in refused
 
 
+def test_what_is_not_shown_right_for_lack_of_time_is_not_made_anew(tmp_path, monkeypatch):
+    prove, tried = quantizing._proven, []
+
+    def proven(search, one, session):
+        tried.append(one.anew)
+        return changed(prove(search, one, session), range={"batch": (1, 1)}, failures=())
+
+    monkeypatch.setattr(quantizing, "_proven", proven)
+    with pytest.raises(ProofError, match="shown for batch 1 at most"):
+        quantized(Layered(layers=8), tmp_path / "out", precision="int8-static", max_accuracy_loss=1.0)
+
+    assert tried == [""]
+
+
+def test_once_the_time_is_over_what_loses_least_is_the_last_to_be_tried(graph, tmp_path, monkeypatch):
+    times = itertools.chain([time.monotonic()], itertools.repeat(math.inf))
+    monkeypatch.setattr(quantizing, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(quantizing, "_LEAST_PROOFS", 0)
+
+    package = quantized(graph(), tmp_path / "out", precision="int8", max_accuracy_loss=1.0)
+
+    record, kept = kept_one(package)
+    made = [one.calibrated.loss for one in record.candidates if one.calibrated is not None and not one.message]
+    assert len(made) > 1
+    assert kept.calibrated.loss == min(made)
+
+
 def test_scales_that_are_wrong_at_other_values_are_made_anew_with_these(tmp_path):
     small = np.random.default_rng(0).normal(size=(96, WIDTH)).astype(np.float32) / 12
     np.savez(tmp_path / "small.npz", x=small)
@@ -306,7 +336,8 @@ def test_what_is_not_shown_right_is_made_anew_with_more_in_float32(tmp_path, mon
     def proven(search, one, session):
         proofs.append(len(one.lowered.kept))
         proof = prove(search, one, session)
-        return changed(proof, verdict="failed") if len(proofs) == 1 else proof
+        wrong = (Failure({"batch": 2}, "values", "it is off", values="given"),)
+        return changed(proof, verdict="failed", failures=wrong) if len(proofs) == 1 else proof
 
     monkeypatch.setattr(quantizing, "_proven", proven)
     package = quantized(Layered(layers=8), tmp_path / "out", precision="int8-static", max_accuracy_loss=1.0)

@@ -100,8 +100,8 @@ def collect(reference: Reference, sampler: Sampler, ranges: Sequence[Profile], l
     """Asks the reference at each end of each dim, and within some seconds for other values, texts and given inputs.
 
     `ranges` are those of the engines, the one for the other calls first: each is shown by its own ends.
-    A limit is the output's own in `least`, or that of the noise at the point where that is greater. Calls that the
-    reference refuses are left out.
+    A limit is the output's own in `least`, or that of the noise at the point, or as far as numbers on the other step of
+    a grid move the answer, where that is greater. Calls that the reference refuses are left out.
     """
     calls = [*_calls_at_ends(ranges), *_more_calls(sampler, ranges[0])]
     share = _MOST_ELEMENTS_IN_ALL // max(1, len(calls) * len(sampler.signature.outputs))
@@ -204,14 +204,18 @@ def _point(reference: Reference, sampler: Sampler, call: _Call, least: Mapping[s
         answered = reference.session.run(feeds)
     except ForwardError:
         return None
-    noise = reference.noise(feeds, answered)
+    noise, swing = reference.noise(feeds, answered), reference.swing(feeds, answered)
     return Point(
         Recipe(dict(call.sizes), call.values, digest_of(feeds), is_stored=bool(stored)),
         stored,
         {name: array.shape for name, array in answered.items()},
         {name: elements(array, most) for name, array in answered.items()},
         {
-            name: max(least[name], min(tolerance.FLOOR_MULTIPLE * noise[name], tolerance.MOST_LIMIT))
+            name: max(
+                least[name],
+                min(tolerance.FLOOR_MULTIPLE * noise[name], tolerance.MOST_LIMIT),
+                tolerance.SWINGS * swing[name],
+            )
             for name in answered
         },
     )

@@ -21,7 +21,9 @@ MOST_IN_ONE_FILE = (1 << 31) - (1 << 24)
 """Protocol Buffers hold no message of 2 GiB; some of it is the graph's."""
 
 AS_WRITTEN = "onnxwright.as_written"
-"""The property of a graph whose quantized operators are to be computed as they are, each by itself."""
+"""The property of a graph that names the engines which are to compute each quantized operator as it is."""
+AS_WRITTEN_TOLD = "quantized operators as written"
+"""What a session says of itself then."""
 
 _CHUNK = 1 << 20
 _Found = TypeVar("_Found")
@@ -114,6 +116,14 @@ def properties(file: Path) -> dict[str, str]:
         ValueError: when the file is not a serialized ONNX model.
     """
     return _read(file, _properties)
+
+
+def is_as_written(file: Path, engine: str) -> bool:
+    """Whether a graph asks an engine for quantized operators as they are; what can't be read is for it to refuse."""
+    try:
+        return engine in properties(file).get(AS_WRITTEN, "").split()
+    except (OSError, ValueError):
+        return False
 
 
 def _properties(content: mmap.mmap) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -50,6 +51,8 @@ class Reference:
 
     tipped: Twin | None = None
     """The reference with each number that rounding puts on either of two steps of a grid on the other."""
+    led: Callable[[Tensors, Sequence[Array]], dict[str, Array]] | None = None
+    """The reference with each such number where another computation has put it, all of which are given."""
     turned: Callable[[Tensors, int], dict[str, Array]] | None = None
     """Answers with others taken of equal elements; which, a number says."""
     rest: Callable[[], None] = lambda: None
@@ -126,14 +129,20 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     module = on_device(source.module, device)
     session = PyTorchSession(module, source.signature, threads=threads, device=device, is_whole=source.is_whole)
     order = _Answering(session.run_reordered)
-    tipped = _Answering(session.run_tipped)
+    chosen = functools.partial(
+        Reference,
+        has_ties=session.has_ties,
+        tipped=_Answering(session.run_tipped),
+        led=session.run_led,
+        turned=session.run_turned,
+    )
     ordered = "float32 on another number of threads and without fused kernels"
     try:
         session.run_widened(source.sampler.draw(source.traced, TYPICAL), mode)
     except ForwardError as problem:
         told = " ".join(str(problem).split())[:_LONGEST_REASON]
         origin = f"{ordered}, since float64 could not run ({told})"
-        return Reference(session, order, origin, has_ties=session.has_ties, tipped=tipped, turned=session.run_turned)
+        return chosen(session, order, origin)
     narrow = f" (but for {', '.join(sorted(mode.narrow))})" if mode.narrow else ""
     origin = f"PyTorch in float64{narrow} against float32, or {ordered}, whichever lies farther"
     twin = _Answering(lambda feeds: session.run_widened(feeds, Widening()))
@@ -141,7 +150,7 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     def shifted(feeds: Tensors, part: float) -> dict[str, Array]:
         return session.run_widened(feeds, Widening(), shift=part)
 
-    return Reference(session, twin, origin, order, session.has_ties, shifted, tipped, session.run_turned)
+    return chosen(session, twin, origin, order, shifted=shifted)
 
 
 def _noise(answered: Array, precise: Array) -> float:

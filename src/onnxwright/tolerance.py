@@ -31,6 +31,10 @@ LEAST_DOUBLE_LIMIT: Final = 1e-12
 MOST_LIMIT: Final = 2e-2
 """An output whose noise asks for more than this can't be told from a wrong one."""
 
+SWINGS: Final = 1.25
+"""How many times as far an answer may lie as the reference moves when all that is a toss-up is rounded otherwise:
+a candidate rounds some of it otherwise, whose changes may have cancelled."""
+
 _OVERALL_MULTIPLE = 10.0
 _LEAST_OVERALL = 2e-2
 _MOST_OVERALL = 0.5

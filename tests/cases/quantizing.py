@@ -83,6 +83,17 @@ class Picture(nn.Module):
         return self.dequant(self.second(self.relu(self.norm(self.first(self.quant(x))))))
 
 
+class Pooled(nn.Module):
+    """What is averaged is put on the grid of what it is averaged of: one mean in sixteen lies between two steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.relu, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Linear(8, 10)
+
+    def forward(self, x):
+        return self.last(self.relu(self.first(x)).mean((2, 3)))
+
+
 class Called(nn.Module):
     """PyTorch's operators called by themselves, on a weight along an axis and on what comes in."""
 
@@ -190,3 +201,11 @@ def traced(config):
     """A prepared module in FX mode."""
     mapping = tq.QConfigMapping().set_global(config)
     return observed(prepare_qat_fx(drawn(Plain()).train(), mapping, (torch.randn(4, WIDTH),)), (4, WIDTH))
+
+
+def pooled(seed):
+    """A prepared module in FX mode that averages, observed as PyTorch's default for x86 has it."""
+    torch.manual_seed(seed)
+    mapping = tq.get_default_qat_qconfig_mapping("x86")
+    module = prepare_qat_fx(Pooled().train(), mapping, (torch.randn(2, 3, 4, 4),))
+    return observed(module, (4, 3, 4, 4), is_settled=False)

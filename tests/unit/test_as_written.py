@@ -1,11 +1,10 @@
-"""Graphs whose quantized operators ONNX Runtime is to leave as they are."""
+"""Graphs whose quantized operators engines are to leave as they are."""
 
 import numpy as np
 import onnx
 import pytest
 
-from onnxwright.backends import Options
-from onnxwright.backends.onnxruntime import BACKEND
+from onnxwright.backends import Options, engines
 from onnxwright.files import AS_WRITTEN, properties
 
 # Biases that are no multiple of the product of both scales, 0.25: whole numbers would round them.
@@ -31,20 +30,32 @@ def save(tmp_path):
     return save_graph
 
 
-def test_are_computed_as_they_are(save):
-    session = BACKEND.prepare(save(**{AS_WRITTEN: "true"}), Options(1))
-
-    wanted = ROWS @ (np.array([[1, 2], [3, 4]], np.float32) * 0.5) + np.array([0.1, 0.4], np.float32)
-    np.testing.assert_allclose(session.run({"x": ROWS})["y"], wanted, atol=1e-6)
-    assert session.ran.provider == "CPUExecutionProvider (quantized operators as written)"
+WANTED = ROWS @ (np.array([[1, 2], [3, 4]], np.float32) * 0.5) + np.array([0.1, 0.4], np.float32)
+PROVIDERS = {"onnxruntime": "CPUExecutionProvider", "openvino": "CPU"}
 
 
-def test_are_computed_in_whole_numbers_else(save):
-    session = BACKEND.prepare(save(), Options(1))
+@pytest.mark.parametrize("engine", PROVIDERS)
+def test_are_computed_as_they_are(engine, save):
+    session = engines()[engine].prepare(save(**{AS_WRITTEN: f"another {engine}"}), Options(1))
 
-    wanted = ROWS @ (np.array([[1, 2], [3, 4]], np.float32) * 0.5) + np.array([0.1, 0.4], np.float32)
-    assert np.abs(session.run({"x": ROWS})["y"] - wanted).max() > 0.04
+    np.testing.assert_allclose(session.run({"x": ROWS})["y"], WANTED, atol=1e-6)
+    assert session.ran.provider == f"{PROVIDERS[engine]} (quantized operators as written)"
+
+
+@pytest.mark.parametrize("kept", [{}, {AS_WRITTEN: "openvino"}])
+def test_are_computed_in_whole_numbers_else(kept, save):
+    session = engines()["onnxruntime"].prepare(save(**kept), Options(1))
+
+    assert np.abs(session.run({"x": ROWS})["y"] - WANTED).max() > 0.04
     assert session.ran.provider == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize("kept", [{}, {AS_WRITTEN: "onnxruntime"}])
+def test_openvino_computes_them_in_whole_numbers_else(kept, save):
+    session = engines()["openvino"].prepare(save(**kept), Options(1))
+
+    assert session.ran.precision == "int8"
+    assert session.ran.provider == "CPU"
 
 
 def test_properties_are_read_without_onnx(save):

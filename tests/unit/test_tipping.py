@@ -6,10 +6,12 @@ import torch
 from cases.functions import FunctionModule, FunctionSession
 from torch import nn
 
+from onnxwright.errors import ForwardError
 from onnxwright.proof.judge import Judge
 from onnxwright.pytorch.session import PyTorchSession
 from onnxwright.reference import Reference
 from onnxwright.signature import Signature, TensorSpec
+from onnxwright.tolerance import SAME_PRECISION
 
 SCALE = 0.25
 """A power of two: what lies halfway does so to the last digit."""
@@ -69,6 +71,85 @@ def test_weights_are_no_toss_up():
 
 def test_a_module_without_steps_answers_nothing():
     assert tipped(FunctionModule(torch.sin), [0.5]) == {}
+
+
+def led(module, x, *steps):
+    session = PyTorchSession(module, Signature((TensorSpec("x", "float32", (len(x),)),), ()), threads=1)
+    (answered,) = session.run_led(
+        {"x": np.array(x, np.float32)}, [np.array(one, np.float32) * SCALE for one in steps]
+    ).values()
+    return answered.tolist()
+
+
+def test_only_what_another_computation_has_on_the_other_step_becomes_it():
+    halves = [0.5 * SCALE, 1.5 * SCALE, 2.5 * SCALE, 3.5 * SCALE]
+
+    assert led(FunctionModule(stepped), halves, [0, 1, 3, 4]) == [0.0, 1 * SCALE, 3 * SCALE, 4 * SCALE]
+
+
+@pytest.mark.parametrize("number", [0.51, 0.4, 1.0, -0.6])
+def test_what_is_no_toss_up_stays_whatever_another_computation_has(number):
+    x = [number * SCALE] * 2
+
+    assert led(FunctionModule(stepped), x, [1, 1]) == led(FunctionModule(stepped), x, [0, 0])
+
+
+def test_a_toss_up_becomes_no_step_but_the_two():
+    assert led(FunctionModule(stepped), [0.5 * SCALE], [-1]) == [0.0]
+
+
+def test_calls_that_another_computation_lacks_or_has_besides_do_not_matter():
+    def twice(x):
+        return stepped(stepped(x * 4) + x)
+
+    x = [0.5 * SCALE, 1.5 * SCALE, 0.25 * SCALE]
+    first, last = [2, 6, 1], [3, 7, 1]  # 2.5 and 7.5 are toss-ups
+
+    assert led(FunctionModule(twice), x, first, last) == [0.75, 1.75, 0.25]
+    assert led(FunctionModule(twice), x, last) == [0.75, 1.75, 0.25]
+    assert led(FunctionModule(twice), x, [0, 0], first, last) == [0.75, 1.75, 0.25]
+
+
+def test_a_number_halfway_becomes_the_step_on_which_it_was_not_put():
+    """By a scale that is no power of two, what lies halfway is put on either side by its last digit."""
+
+    def tenths(x):
+        return torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127)
+
+    numbers = np.array([0.5, 1.5, 2.5, 5.5, 17.5, 42.5, -3.5, -11.5], np.float32) * np.float32(0.1)
+    signature = Signature((TensorSpec("x", "float32", (len(numbers),)),), ())
+    session = PyTorchSession(FunctionModule(tenths), signature, threads=1)
+    (plain,), (turned,) = (one({"x": numbers}).values() for one in (session.run, session.run_tipped))
+
+    assert np.abs(turned - plain).tolist() == pytest.approx([0.1] * len(numbers), abs=1e-6)
+    middle = (turned + plain) / 2
+    np.testing.assert_allclose(middle, numbers, atol=1e-5)
+
+
+def following(answer, led):
+    same = saying([1.0, 1.0, 1.0])
+    judge = Judge(Reference(same, same, "said", led=lambda _, steps: led(steps)))
+    judge.look_at({}, same.run({}), "here")
+    steps = lambda _: [np.array([answer])]  # noqa: E731
+    return judge.following(steps, {}, {"y": np.array([1.0, answer, 1.0], np.float32)}, SAME_PRECISION)
+
+
+def test_an_answer_is_right_that_the_reference_gives_once_it_follows():
+    ruling = following(1.5, lambda steps: {"y": np.array([1.0, steps[0][0], 1.0], np.float32)})
+
+    assert ruling.is_right
+    assert ruling.errors == {"y": 0.0}
+
+
+def test_an_answer_that_it_does_not_give_is_not_ruled_right():
+    assert following(1.5, lambda _: {"y": np.array([1.0, 1.499, 1.0], np.float32)}) is None
+
+
+def test_a_reference_that_raises_rules_nothing():
+    def raising(_):
+        raise ForwardError("no")
+
+    assert following(1.5, raising) is None
 
 
 def saying(answer):

@@ -49,6 +49,14 @@ class DeviceSession(Protocol):
         """Answers `{output name: tensor}` for `{input name: tensor}`; nothing that lies there already is copied."""
 
 
+@runtime_checkable
+class SteppingSession(Protocol):
+    """A session that tells where on their grids it puts numbers that it quantizes on the way."""
+
+    def steps(self, feeds: Tensors) -> list[Array]:
+        """Returns the numbers on their grids, one array for each pair of nodes that does so, in the graph's order."""
+
+
 class Options(msgspec.Struct, frozen=True):
     """How a session is prepared: how many threads, and the precision in which float32 graphs are executed.
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from onnxwright.backends import Array, Backend, Options, Ran, Session, Tensors, check_precision
 from onnxwright.errors import EngineError
-from onnxwright.files import AS_WRITTEN, digest, outline, properties
+from onnxwright.files import AS_WRITTEN_TOLD, digest, is_as_written, outline
+
+# <ir_version: 8, opset_import: ["" : 17]> g (float16[2, 2] x) => (float16[2, 2] y) { y = MatMul (x, x) }
+_PRODUCT: Final = bytes.fromhex(
+    "08083a420a130a01780a01781201792206"
+    "4d61744d756c3a001201675a130a017812"
+    "0e0a0c080a12080a0208020a0208026213"
+    "0a0179120e0a0c080a12080a0208020a02"
+    "080242040a001011"
+)
 
 
 def answers(session: Any, outputs: list[str], feeds: Tensors, calls: Any = None) -> dict[str, Array]:
@@ -105,7 +116,7 @@ def _load(file: Path, options: Options, *, is_optimized: bool) -> Any:
     settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     # Idle workers that spin would slow down whatever runs next in this process.
     settings.add_session_config_entry("session.force_spinning_stop", "1")
-    if _is_as_written(file):
+    if is_as_written(file, BACKEND.name):
         settings.add_session_config_entry("session.disable_quant_qdq", "1")
     if not is_optimized:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -120,14 +131,6 @@ def _load(file: Path, options: Options, *, is_optimized: bool) -> Any:
         raise EngineError(f"ONNX Runtime refuses '{file.name}': {refusal}") from refusal
 
 
-def _is_as_written(file: Path) -> bool:
-    """Whether a graph asks for its quantized operators as they are; what can't be read is for the runtime to refuse."""
-    try:
-        return AS_WRITTEN in properties(file)
-    except (OSError, ValueError):
-        return False
-
-
 def _thrifty() -> Any:
     import onnxruntime
 
@@ -139,21 +142,39 @@ def _thrifty() -> Any:
 def _describe(session: Any, file: Path, *, is_optimized: bool) -> Ran:
     import onnxruntime
 
+    precision = outline(file).precision or _boundary_type(session)
+    told = ", ".join(_told(file, precision, is_optimized=is_optimized))
     return Ran(
         backend=BACKEND.name,
         version=onnxruntime.__version__,
-        provider=session.get_providers()[0] + _limits(file, is_optimized=is_optimized),
-        precision=outline(file).precision or _boundary_type(session),
+        provider=session.get_providers()[0] + (f" ({told})" if told else ""),
+        precision=precision,
         threads=session.get_session_options().intra_op_num_threads,
         sha256=digest(file),
     )
 
 
-def _limits(file: Path, *, is_optimized: bool) -> str:
-    """What the runtime was told to leave alone, in words."""
+def _told(file: Path, precision: str, *, is_optimized: bool) -> Iterator[str]:
+    """Says how what runs is another than what the file says, and what the runtime was told to leave alone."""
+    if precision == "float16" and not _multiplies_in_float16():
+        yield "float16 computed in float32"
     if not is_optimized:
-        return " (graph optimizations off)"
-    return " (quantized operators as written)" if _is_as_written(file) else ""
+        yield "graph optimizations off"
+    elif is_as_written(file, BACKEND.name):
+        yield AS_WRITTEN_TOLD
+
+
+@functools.cache
+def _multiplies_in_float16() -> bool:
+    """Whether there is a kernel for products in float16 on this processor: where there is none, casts stand around."""
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory(prefix="onnxwright-") as folder:
+        settings, file = onnxruntime.SessionOptions(), Path(folder) / "product.onnx"
+        settings.optimized_model_filepath = str(file)
+        settings.log_severity_level = 4
+        onnxruntime.InferenceSession(_PRODUCT, settings, providers=["CPUExecutionProvider"])
+        return b"Cast" not in file.read_bytes()
 
 
 def _boundary_type(session: Any) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from onnxwright.backends import Array, Backend, Options, Ran, Session, Tensors, check_names, check_precision
 from onnxwright.errors import EngineError
-from onnxwright.files import digest, outline
+from onnxwright.files import AS_WRITTEN_TOLD, digest, is_as_written, outline
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _NAMES = {"i8": "int8", "u8": "int8", "bf16": "bfloat16", "f16": "float16", "f32": "float32", "f64": "float64"}
@@ -21,6 +21,8 @@ _NAMES = {"i8": "int8", "u8": "int8", "bf16": "bfloat16", "f16": "float16", "f32
 _PRODUCTS = frozenset({"FullyConnected", "MatMul", "Convolution", "Deconvolution", "RNNCell", "RNNSeq", "MHA"})
 _MOVES = frozenset({"Const", "Input", "Output", "Reorder", "Convert"})
 """Nodes that carry values or change their type, and compute nothing."""
+_IN_WHOLE_NUMBERS = "LP_TRANSFORMS_MODE"
+"""The CPU plug-in's property by which it makes operators in whole numbers of quantized ones; it has no public name."""
 _INT64 = np.dtype(np.int64)
 _INT32_MOST = 2**31 - 1
 
@@ -144,6 +146,8 @@ def _compile(file: Path, options: Options) -> Any:
         # Without it, a processor with bfloat16 instructions computes float32 graphs in bfloat16.
         "INFERENCE_PRECISION_HINT": _HINTS[options.precision],
     }
+    if is_as_written(file, BACKEND.name):
+        settings[_IN_WHOLE_NUMBERS] = "NO"
     try:
         return _core().compile_model(file, "CPU", settings)
     except RuntimeError as refusal:
@@ -185,7 +189,8 @@ def _describe(compiled: Any, file: Path) -> Ran:
     return Ran(
         backend=BACKEND.name,
         version=openvino.__version__.partition("-")[0],
-        provider=", ".join(compiled.get_property("EXECUTION_DEVICES")),
+        provider=", ".join(compiled.get_property("EXECUTION_DEVICES"))
+        + (f" ({AS_WRITTEN_TOLD})" if is_as_written(file, BACKEND.name) else ""),
         precision=executed_precision(compiled),
         threads=compiled.get_property("INFERENCE_NUM_THREADS"),
         sha256=digest(file),

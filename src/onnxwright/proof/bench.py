@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from onnxwright import environment
-from onnxwright.backends import Session, Tensors
+from onnxwright.backends import Session, SteppingSession, Tensors
 from onnxwright.errors import ForwardError
 from onnxwright.manifest import Failure, Worst
 from onnxwright.profile import Profile
@@ -265,6 +265,8 @@ class Bench:
             return
         found = errors(expected, answered, tally.held_to)
         ruling = self.judge.rule(found, point.feeds, expected, answered, tally.held_to)
+        if not ruling.is_right and isinstance(session, SteppingSession):
+            ruling = self.judge.following(session.steps, point.feeds, answered, tally.held_to) or ruling
         if ruling.hidden and not (point.values.is_extreme or point.values.is_repeated):
             where = f"{in_sizes(point.sizes)}, {point.values.name} values"
             is_close = self.judge.is_tie(point.feeds, where, is_close=True)
@@ -281,10 +283,11 @@ class Bench:
             tally.note_failure(fail(kind, f"{told} with {point.values.name} values"))
             return
         tally.note(point.sizes, point.values.name)
-        output = max(found, key=lambda name: found[name])
+        counted = found if ruling.errors is None else ruling.errors
+        output = max(counted, key=lambda name: counted[name])
         is_telling = ruling.limits[output] <= max(MOST_LIMIT, tally.held_to.least)
-        if is_telling and (key not in tally.worst or found[output] > tally.worst[key].error):
-            tally.worst[key] = Worst(found[output], ruling.limits[output], output, point.sizes, point.values.name)
+        if is_telling and (key not in tally.worst or counted[output] > tally.worst[key].error):
+            tally.worst[key] = Worst(counted[output], ruling.limits[output], output, point.sizes, point.values.name)
 
     def tell_hidden(self, tally: Tally) -> None:
         """Says where nothing could be told; not where rounding chose among almost equal elements, and hardly ever."""

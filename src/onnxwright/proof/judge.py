@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,16 +12,13 @@ import numpy as np
 from onnxwright import tolerance
 from onnxwright.backends import Array, Tensors
 from onnxwright.dtypes import is_float
+from onnxwright.errors import EngineError, ForwardError
 from onnxwright.findings import Finding
 from onnxwright.manifest import Tolerance, Wrong
 from onnxwright.reference import Reference
 from onnxwright.tolerance import SAME_DOUBLE, SAME_PRECISION, ToleranceClass
 
 _NEGLIGIBLE = 1e-6
-_SWINGS = 1.25
-"""How many times as far an answer may lie as the reference moves when all that is a toss-up is rounded otherwise:
-a candidate rounds some of it otherwise, whose changes may have cancelled."""
-
 _MOST_IDLE = 12
 """So many other choices among equal elements that account for nothing more say that something else is wrong."""
 
@@ -32,6 +30,8 @@ class Ruling(NamedTuple):
     limits: Mapping[str, float]
     hidden: str = ""
     """What hides the difference, in words."""
+    errors: Mapping[str, float] | None = None
+    """The errors that count, where these are others than those that were held."""
 
 
 class Judge:
@@ -106,7 +106,11 @@ class Judge:
         beyond = [name for name in over if errors[name] > raised[name]]
         if beyond:
             swing = self._reference.swing(feeds, expected)
-            raised |= {name: _SWINGS * swing[name] for name in beyond if errors[name] <= _SWINGS * swing[name]}
+            raised |= {
+                name: tolerance.SWINGS * swing[name]
+                for name in beyond
+                if errors[name] <= tolerance.SWINGS * swing[name]
+            }
         if any(errors[name] > raised[name] for name in beyond):
             return Ruling(is_right=False, limits=raised)
         hidden = [name for name in over if _is_hidden(noise[name], expected[name], answered[name])]
@@ -116,6 +120,24 @@ class Judge:
             else ""
         )
         return Ruling(is_right=None if hidden else True, limits=raised, hidden=told)
+
+    def following(
+        self, steps: Callable[[Tensors], Sequence[Array]], feeds: Tensors, answered: Tensors, of: ToleranceClass
+    ) -> Ruling | None:
+        """Rules an answer right if the reference gives it, too, once it follows; None where it doesn't.
+
+        It follows where rounding is a toss-up: onto the steps of its grids onto which the candidate puts numbers on the
+        way, as `steps` says of feeds.
+        """
+        limits = self._limits(of, self._floors)
+        if self._reference.led is None or of.is_overall:
+            return None
+        with contextlib.suppress(ForwardError, EngineError):
+            led = self._reference.led(feeds, steps(feeds))
+            left = errors(led, answered, of)
+            if all(error <= limits[name] for name, error in left.items()):
+                return Ruling(is_right=True, limits=limits, errors=left)
+        return None
 
     def note_hidden(self, ruling: Ruling, where: str) -> None:
         """Takes in that nothing can be told at a place where the model should be able to."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,9 +105,20 @@ class PyTorchSession:
             ForwardError: when the module raises.
         """
         watch = Tipping(self._module)
-        with self._from_first_state(), watch:
-            answered = self._unguarded.run(feeds, threads=self._threads_for(feeds))
+        answered = self._watched(feeds, watch)
         return answered if watch.is_stepping else {}
+
+    def run_led(self, feeds: Tensors, put: Sequence[Array]) -> dict[str, Array]:
+        """Answers with each such number on the step where another computation has put it, all of which are given.
+
+        Raises:
+            ForwardError: when the module raises.
+        """
+        return self._watched(feeds, Tipping(self._module, [to_tensor(one) for one in put]))
+
+    def _watched(self, feeds: Tensors, watch: contextlib.AbstractContextManager[Any]) -> dict[str, Array]:
+        with self._from_first_state(), watch:
+            return self._unguarded.run(feeds, threads=self._threads_for(feeds))
 
     def _threads_for(self, feeds: Tensors) -> int:
         """One for small inputs: several wait longer for each other than they work, all the more on a busy machine."""
@@ -135,8 +147,7 @@ class PyTorchSession:
         Raises:
             ForwardError: when the module raises.
         """
-        with self._from_first_state(), Turned(seed):
-            return self._unguarded.run(feeds, threads=self._threads_for(feeds))
+        return self._watched(feeds, Turned(seed))
 
     def depends_on_chance(self, feeds: Tensors) -> bool:
         """Whether numbers that torch's random generators give reach an output, or are read by Python."""

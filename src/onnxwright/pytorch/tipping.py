@@ -1,12 +1,15 @@
-"""A module that pretends to quantize, rounded the other way wherever rounding is a toss-up.
+"""A module that pretends to quantize, rounded the other way where rounding is a toss-up.
 
 Numbers are put on a grid step by step, and one that lies halfway between two steps, but for the last digits of the sums
 that it comes from, becomes either. Which it becomes differs between two right computations of one module, and moves the
-answer by far more than these digits do. How far, the module itself shows when each such number becomes the other step.
+answer by far more than these digits do. How far, the module itself shows when each such number becomes the other step;
+and where such numbers become what they became in the other computation, it answers the same, if both are right.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
@@ -16,13 +19,15 @@ from torch.utils._pytree import tree_leaves
 
 _CLOSE: Final = 1e-6
 """How near to the middle of two steps a number has to be, relative to the greatest of its tensor."""
+_ALIKE: Final = 0.9
+"""So many numbers of a call are on the same step in another computation of it, or on the next."""
 _MOST_STEPS: Final = 256.0
 """Numbers farther off are the last step however they are rounded."""
 
 _aten = torch.ops.aten
 _CHANNELS: Final = _aten.fake_quantize_per_channel_affine_cachemask.default
 _FUSED: Final = _aten._fused_moving_avg_obs_fq_helper.default
-_STEPPING: Final = {
+STEPPING: Final = {
     _CHANNELS: (1, 2, (4, 5)),
     _aten.fake_quantize_per_tensor_affine_cachemask.default: (1, 2, (3, 4)),
     _aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams.default: (1, 2, (4, 5)),
@@ -32,14 +37,17 @@ _STEPPING: Final = {
 
 
 class Tipping(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
-    """Has each number that is a toss-up become the other step while entered; `is_stepping` where any is put on a grid.
+    """Has numbers that are toss-ups become the other step while entered; `is_stepping` where any is put on a grid.
 
+    All of them do, or with `put` those that another computation of the module has put there: that is where it has put
+    all numbers, call by call; calls that it lacks or has besides don't matter.
     What depends on weights alone is no toss-up: it is what it is, for the module and for a graph of it.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, put: Sequence[Tensor] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.is_stepping = False
+        self._put = None if put is None else deque(put)
         self._fixed = {id(one): one for one in (*module.parameters(), *module.buffers())}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -47,14 +55,33 @@ class Tipping(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         if self._is_fixed(args, kwargs):
             self._fixed.update({id(one): one for one in tree_leaves(answer) if isinstance(one, Tensor)})
             return answer
-        if func not in _STEPPING:
+        if func not in STEPPING:
             return answer
         self.is_stepping = True
-        scale, zero, ends = _STEPPING[func]
+        scale, zero, ends = STEPPING[func]
         axis = _axis(func, args)
         size, offset = (_along(args[place], args[0].dim(), axis) for place in (scale, zero))
         on_grid, *others = answer
-        return _tipped(args[0], on_grid, size, offset, [args[end] for end in ends]), *others
+        steps, put = args[0] / size, (on_grid / size).round()
+        least, most = (args[end] - offset for end in ends)
+        other = (steps.floor() + steps.ceil() - put).clamp(least, most)
+        greatest = steps.abs().max().clamp(1.0, _MOST_STEPS)
+        is_turned = (steps - steps.floor() - 0.5).abs() <= _CLOSE * greatest
+        if self._put is not None:
+            is_turned &= other == self._put_elsewhere(put, size)
+        return on_grid.where(~is_turned, other * size), *others
+
+    def _put_elsewhere(self, put: Tensor, size: Any) -> Tensor:
+        """Where the other computation has put the same numbers, in steps: the next call that is alike."""
+        assert self._put is not None, "there is another computation"
+        for _ in range(len(self._put)):
+            given = self._put[0].to(put)
+            self._put.rotate(-1)
+            if given.shape == put.shape:
+                steps: Tensor = (given / size).round()
+                if ((steps - put).abs() <= 1).float().mean() >= _ALIKE:
+                    return steps
+        return put
 
     def _is_fixed(self, args: Any, kwargs: Any) -> bool:
         given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
@@ -72,11 +99,3 @@ def _along(number: Any, rank: int, axis: int | None) -> Any:
     if axis is None:
         return number.reshape(()) if isinstance(number, Tensor) else number
     return number.reshape([-1 if place == axis else 1 for place in range(rank)])
-
-
-def _tipped(given: Tensor, on_grid: Tensor, size: Any, offset: Any, ends: list[int]) -> Tensor:
-    steps = given / size
-    greatest = steps.abs().max().clamp(1.0, _MOST_STEPS)
-    is_toss_up = (steps - steps.floor() - 0.5).abs() <= _CLOSE * greatest
-    other = (steps.floor() + steps.ceil() - steps.round() + offset).clamp(*ends)
-    return on_grid.where(~is_toss_up, (other - offset) * size)

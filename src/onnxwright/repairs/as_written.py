@@ -1,9 +1,10 @@
 """Quantized operators computed as the graph has them, where an engine makes operators in whole numbers of them.
 
 ONNX Runtime takes `DequantizeLinear`, a product and `QuantizeLinear` for one product of whole numbers, and rounds
-biases to steps too. Its answers lie some steps from those of the graph. The graph gets a property in its metadata by
-which sessions of onnxwright run it without that (`session.disable_quant_qdq`): slower, and right. Other programs that
-load the file have to set that themselves.
+biases to steps too; OpenVINO does alike. Their answers lie some steps from those of the graph. The graph gets a
+property in its metadata that names the engines in which sessions of onnxwright run it without that (ONNX Runtime's
+`session.disable_quant_qdq`, OpenVINO's `LP_TRANSFORMS_MODE`): slower, and right. Other programs that load the file have
+to set that themselves.
 """
 
 from __future__ import annotations
@@ -18,27 +19,27 @@ from onnxwright.source import Source
 if TYPE_CHECKING:
     import onnx_ir
 
-_ENGINE: Final = "onnxruntime"
+_ENGINES: Final = ("onnxruntime", "openvino")
 _OPERATORS: Final = {"QuantizeLinear", "DequantizeLinear"}
 
 
 class AsWritten(GraphRepair):
-    """Has ONNX Runtime compute quantized operators as they are written."""
+    """Has engines compute quantized operators as they are written."""
 
     name = "as-written"
-    summary = "has ONNX Runtime compute quantized operators as the graph has them, not in whole numbers of its own"
+    summary = "has an engine compute quantized operators as the graph has them, not in whole numbers of its own"
     rank = 1.0
 
     def proposals(self, seen: Seen) -> Iterator[str]:
-        """Proposes itself where ONNX Runtime answers otherwise, of something that quantizes."""
-        proofs = [one for one in (seen.proof, *seen.others) if one is not None and one.candidate.startswith(_ENGINE)]
-        is_wrong = any(one.verdict != "proven" for one in proofs)
-        if is_wrong and not seen.approach.has(self.name) and _quantizes(seen.source):
-            yield ""
+        """Proposes the engines that answer otherwise, of something that quantizes."""
+        proofs = [one for one in (seen.proof, *seen.others) if one is not None and one.verdict != "proven"]
+        wrong = [engine for engine in _ENGINES if any(one.candidate.split()[0] == engine for one in proofs)]
+        if wrong and not seen.approach.has(self.name) and _quantizes(seen.source):
+            yield " ".join(wrong)
 
-    def mend(self, model: onnx_ir.Model, argument: str) -> int:  # noqa: ARG002 - there is but one way
+    def mend(self, model: onnx_ir.Model, argument: str) -> int:
         """Writes the property."""
-        model.metadata_props[AS_WRITTEN] = "true"
+        model.metadata_props[AS_WRITTEN] = argument
         return sum(node.op_type in _OPERATORS for node in model.graph.all_nodes())
 
 
@@ -56,12 +57,13 @@ def _calls_quantizing(source: Source) -> bool:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     from onnxwright.pytorch.session import taken_by
+    from onnxwright.pytorch.tipping import STEPPING
 
     class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
         is_found: bool = False
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            self.is_found = self.is_found or "quantize" in func._schema.name
+            self.is_found = self.is_found or func in STEPPING or "quantize" in func._schema.name
             return func(*args, **(kwargs or {}))
 
     assert source.module is not None, "a source is a module or a graph"

@@ -34,6 +34,7 @@ from onnxwright.stages.export import export
 from onnxwright.stages.locate import located
 from onnxwright.stages.parsing import misreading_of
 from onnxwright.stages.request import Request
+from onnxwright.stages.stepping import Stepping
 from onnxwright.words import in_sizes
 
 if TYPE_CHECKING:
@@ -262,9 +263,13 @@ def prepare(
             refusals[name] = misread
             continue
         try:
-            sessions[name] = prepared(name, file, options)
+            session = prepared(name, file, options)
         except EngineError as refusal:
             refusals[name] = str(refusal)
+            continue
+        # A module that quantizes is a reference that follows.
+        load = functools.partial(prepared, name, options=options)
+        sessions[name] = session if source.module is None else Stepping(session, file, load)
     return sessions, refusals
 
 

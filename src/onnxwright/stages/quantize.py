@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _SECONDS: Final = 12.0
 """For the measurement of all candidates of an engine."""
 _LEAST_PROOFS: Final = 4
-"""So many are tried to be proven, even after the time for the search."""
+"""So many are tried to be proven, even after the time for the search; then one more, that which loses least."""
 
 
 @dataclass(frozen=True)
@@ -123,23 +123,26 @@ def _for_engine(search: Search, progress: Progress) -> Quantized:
         progress.note(f"{search.engine}: {one.name}: {one.told}")
     found = {one.name: one for one in _measured(search, tried)}
     proofs = 0
-    while proofs < _LEAST_PROOFS or time.monotonic() < search.deadline:
-        ready = [one for one in found.values() if one.is_within and one.came == "not the fastest"]
-        if not ready:
-            break
-        one = foremost(ready)
+    while ready := [one for one in found.values() if one.is_within and one.came == "not the fastest"]:
+        is_last = proofs >= _LEAST_PROOFS and time.monotonic() > search.deadline
+        one = min(ready, key=lambda one: one.lost) if is_last else foremost(ready)
         session = search.loaded(one)
         verdict = _judged(search, one, session)
+        is_wrong = bool(verdict.message)
         if not verdict.message:
             proof, proofs = _proven(search, verdict, session), proofs + 1
             if shows_as_much(proof, search.shown):
                 found[one.name] = verdict
                 return _concluded(search, [*found.values()], verdict, proof)
             verdict = replace(verdict, came="not shown right", message=shortfall(proof))
-            search = search.having_seen(proof)
+            search, is_wrong = search.having_seen(proof), bool(proof.failures)
+        found[one.name] = verdict
+        if is_last:
+            break
         del session  # for what is made anew
-        other = None if one.anew else anew(search, verdict)
-        found[one.name] = verdict if other is None else _measured(search, [other])[0]
+        other = anew(search, verdict) if is_wrong and not one.anew else None
+        if other is not None:
+            found[one.name] = _measured(search, [other])[0]
     return _concluded(search, [*found.values()], None, None)
 
 
