@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import json
 import math
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -184,7 +185,26 @@ def test_what_a_budget_does_not_allow_is_refused_with_all_that_was_tried(graph, 
 
     assert "int8-static: over budget" in str(refusal.value)
     assert "int8-dynamic: over budget" in str(refusal.value)
+    assert "as fast as exported" not in str(refusal.value)  # nothing was measured
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_budget_does_not_allow_is_measured_to_show_what_more_would_buy(graph, tmp_path):
+    with pytest.raises(ProofError) as refusal:
+        quantized(graph(), tmp_path / "out", precision="int8", max_accuracy_loss=1e-9, measure=True)
+
+    lines = [line for line in str(refusal.value).splitlines() if "over budget" in line]
+    assert len(lines) > 1
+    assert all(re.search(r"it loses .* It is \d+\.\d\d× as fast as exported\.", line) for line in lines)
+
+
+def test_a_budget_that_only_float32_stays_within_shows_the_frontier(graph, tmp_path):
+    package = quantized(graph(), tmp_path / "out", max_accuracy_loss=1e-9, measure=True)
+
+    record = package.manifest.quantizations["onnxruntime"]
+    assert record.variant is None
+    assert "as fast as exported" in record.told
+    assert {one.outcome for one in frontier(record)} == {"over budget"}
 
 
 def judging(monkeypatch, factor):
@@ -591,6 +611,58 @@ def test_a_package_in_float16_is_proven_again_by_the_limits_of_its_own_proof(sma
 
     assert again.verdict == "proven", again.findings
     assert again.tolerance.name == "lower-precision"
+
+
+def types_of(file):
+    graph = onnx.load(file).graph
+    return [
+        onnx.helper.tensor_dtype_to_np_dtype(one.type.tensor_type.elem_type).name
+        for one in (*graph.input, *graph.output)
+    ]
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_inputs_and_outputs_are_lowered_where_that_is_asked_for(engine, small, tmp_path):
+    options = {**QUICK, "engine": engine, "measure": True}
+    package = ow.quantize(small(), tmp_path / "out", precision="fp16", max_accuracy_loss=0.05, lower_io=True, **options)
+
+    assert types_of(package.file("fp16")) == ["float16", "float16"]
+    assert package.manifest.variants["fp16"].io == "float16"
+    x = np.random.default_rng(0).normal(size=(3, 16)).astype(np.float32)
+    (wanted,), (found,) = (package.session(variant=one).run({"x": x}).values() for one in ("fp32", "fp16"))
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - wanted).max() < 0.01 * np.abs(wanted).max()
+    assert "float16, float16 in and out" in inspect(tmp_path / "out").text
+    (again,) = ow.prove(tmp_path / "out").values()
+    assert again.verdict == "proven"
+    assert len(package.manifest.variants["fp16"].measurements) == 1
+
+
+def test_inputs_and_outputs_stay_else(small, tmp_path):
+    package = ow.quantize(small(), tmp_path / "out", precision="fp16", max_accuracy_loss=0.05, **QUICK)
+
+    assert types_of(package.file("fp16")) == ["float32", "float32"]
+    assert package.manifest.variants["fp16"].io == "float32"
+
+
+def test_an_input_that_float16_does_not_hold_is_not_lowered(tmp_path):
+    class Scaled(nn.Module):
+        def forward(self, x):
+            return torch.tanh(x * 1e-6)
+
+    x = 1e6 * torch.randn(64, WIDTH, generator=torch.Generator().manual_seed(1))
+    np.savez(tmp_path / "samples.npz", x=x.numpy())
+    options = {**QUICK, "precision": "fp16", "samples": tmp_path / "samples.npz", "max_accuracy_loss": 0.05}
+    example = {"example_inputs": {"x": x[:2]}, "dims": {"x": {0: "batch"}}}
+
+    with pytest.raises(ProofError, match="nothing of it stays within a loss"):
+        ow.quantize(Scaled(), tmp_path / "out", lower_io=True, **example, **options)
+
+
+@pytest.mark.parametrize("precision", ["int8", "weights", "bf16", "fp32"])
+def test_inputs_and_outputs_are_lowered_with_float16_only(precision, small, tmp_path):
+    with pytest.raises(UsageError, match="lower io: is for graphs in float16"):
+        ow.quantize(small(), tmp_path / "out", precision=precision, lower_io=True, **QUICK)
 
 
 def test_a_package_whose_graph_was_altered_is_no_source(small, tmp_path):

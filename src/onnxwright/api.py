@@ -33,6 +33,7 @@ def convert(
     max_accuracy_loss: float | None = None,
     labels: str | Path | None = None,
     search_seconds: float = 300.0,
+    lower_io: bool = False,
     samples: str | Path | None = None,
     seed: int = 0,
     proof: str = "normal",
@@ -81,6 +82,7 @@ def convert(
         max_loss=max_accuracy_loss,
         labels=labels,
         search_seconds=search_seconds,
+        lowers_io=lower_io,
         seed=seed,
         proof=proof,
         is_measured=measure,
@@ -148,6 +150,7 @@ def quantize(
     max_accuracy_loss: float | None = None,
     labels: str | Path | None = None,
     search_seconds: float = 300.0,
+    lower_io: bool = False,
     example_inputs: Any = None,
     dims: Mapping[str, Mapping[int, str]] | None = None,
     profile: Mapping[str, tuple[int, int, int]] | None = None,
@@ -167,7 +170,8 @@ def quantize(
     converted first. `precision` is `auto`, a family of recipes (`fp16`, `bf16`, `int8`, `weights`) or one recipe.
     `max_accuracy_loss` bounds the loss on `samples`, of which one half calibrates and the other judges; what it is
     depends on the task (`docs/losses.md`), and with `labels` it is the task's own metric. After `search_seconds` no
-    more recipe is tried for an engine. `single_file` is as for `convert`.
+    more recipe is tried for an engine. With `lower_io`, a graph in float16 takes and answers float16 in its file, too,
+    for programs that hand such tensors on; sessions of the package cast. `single_file` is as for `convert`.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.
@@ -187,6 +191,7 @@ def quantize(
         precision=precision,
         max_loss=max_accuracy_loss,
         search_seconds=search_seconds,
+        lowers_io=lower_io,
         is_quantized=True,
         seed=seed,
         proof=proof,

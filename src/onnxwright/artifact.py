@@ -12,6 +12,7 @@ import msgspec
 
 from onnxwright import backends, environment
 from onnxwright.backends import Array, DeviceSession, Options, Ran, Session, Tensors
+from onnxwright.casting import fitted
 from onnxwright.errors import EngineError, OutOfRangeError, SourceError, UsageError, accepted
 from onnxwright.files import data_file, digest, is_inside, places
 from onnxwright.manifest import FILE_NAME, SCHEMA, Manifest, Proof, Variant, from_json, to_json
@@ -182,7 +183,8 @@ class Package:
         options = Options(
             threads or environment.cores(), chosen.execution, shapes=shapes, allows_fallback=allow_fallback
         )
-        return PackageSession(prepared(name, file, options), self.signature, proofs[name])
+        session = fitted(prepared(name, file, options), self.signature, chosen.io)
+        return PackageSession(session, self.signature, proofs[name])
 
     def engines(self, variant: str | None = None) -> list[str]:
         """Returns the engines with which a variant was proven and that are available here, the default one first.

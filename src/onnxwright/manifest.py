@@ -300,7 +300,7 @@ class Variant(msgspec.Struct, frozen=True):
     """One graph of the package: its file, precision and digest, what was proven of it and measured on it.
 
     An engine executes what is in float32 in `execution`; `accuracy` is what is lost on samples, of a variant in a
-    lower precision.
+    lower precision. `io` is the type that its file has, in and out, for what is float32 by the signature.
     """
 
     file: str
@@ -311,6 +311,7 @@ class Variant(msgspec.Struct, frozen=True):
     measurements: tuple[Measurement, ...] = ()
     execution: str = "float32"
     accuracy: Accuracy | None = None
+    io: str = "float32"
 
 
 class Default(msgspec.Struct, frozen=True):

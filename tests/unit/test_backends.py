@@ -1,12 +1,16 @@
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx.parser
+import onnx.printer
+import onnxruntime as runtime
 import pytest
 
-from onnxwright.backends import Options, engine, engines
+from onnxwright.backends import Options, engine, engines, onnxruntime
 from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 from onnxwright.errors import EngineError
 from onnxwright.tolerance import SAME_PRECISION, distance
@@ -191,6 +195,29 @@ def test_onnx_runtime_calls_a_half_precision_file_half_precision(graph):
     text = "half (float16[2] x) => (float16[2] y) <float16[2] w = {1, 2}> { y = Mul(x, w) }"
 
     assert prepare("onnxruntime", graph(text)).ran.precision == "float16"
+
+
+def test_onnx_runtime_says_in_what_it_computes_half_precision(graph):
+    product = onnx.load_from_string(onnxruntime._PRODUCT)
+    same = "g (float16[2, 2] x) => (float16[2, 2] y) { y = MatMul (x, x) }"
+    assert onnx.printer.to_text(product.graph).split() == onnx.printer.to_text(onnx.parser.parse_graph(same)).split()
+    ran = prepare("onnxruntime", graph(same)).ran
+
+    assert ran.types == ("float16" if onnxruntime._multiplies_in_float16() else "float16 computed in float32")
+    assert prepare("onnxruntime", graph(DENSE)).ran.types == "float32"
+
+
+def test_a_product_in_half_precision_is_computed_as_it_is_said(graph, tmp_path):
+    """By what ONNX Runtime writes of a run: the types that its product was given."""
+    settings = runtime.SessionOptions()
+    settings.enable_profiling, settings.profile_file_prefix = True, str(tmp_path / "run")
+    session = runtime.InferenceSession(onnxruntime._PRODUCT, settings, providers=["CPUExecutionProvider"])
+    session.run(None, {"x": np.eye(2, dtype=np.float16)})
+    events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+
+    given = [one["args"]["input_type_shape"] for one in events if one.get("args", {}).get("op_name") == "MatMul"]
+    kinds = {kind for entry in given for one in entry for kind in one}
+    assert kinds == {"float16" if onnxruntime._multiplies_in_float16() else "float"}
 
 
 def test_onnx_runtime_names_the_boundary_type_of_a_graph_without_weights(graph):

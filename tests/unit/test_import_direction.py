@@ -19,7 +19,7 @@ PICTURE = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="ut
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
     "staging settings progress excerpts words isolation approach rewrites wire estimates",
-    "backends": "backends nvidia",
+    "backends": "backends nvidia casting",
     "modules": "pytorch",
     "graphs": "graph",
     "artefacts and sources": "artifact engine text tasks losses source loaders given reference evidence proof",

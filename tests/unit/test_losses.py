@@ -522,6 +522,17 @@ def test_labels_make_the_loss_the_accuracy_that_is_lost():
     assert "accuracy" in found.told
 
 
+@pytest.mark.parametrize("count", [4, 60])
+def test_that_no_labelled_sample_makes_a_difference_says_little_of_few(count):
+    right = [{"logits": 5.0 * np.eye(5)[[0]]} for _ in range(count)]
+    wrong = [*right[1:], {"logits": 5.0 * np.eye(5)[[1]]}]  # of another label, which neither has
+
+    found = loss("labels").compare(right, wrong, feeds((2,) * count), [*"a" * (count - 1), "c"])
+
+    assert found.loss == 0.0
+    assert found.interval == pytest.approx((-3.84 / (count + 3.84), 3.84 / (count + 3.84)), rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [

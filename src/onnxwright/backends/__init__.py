@@ -20,7 +20,10 @@ Tensors = Mapping[str, Array]
 
 
 class Ran(msgspec.Struct, frozen=True):
-    """What really ran: derived from the session, never from a flag."""
+    """What really ran: derived from the session, never from a flag.
+
+    `computed` is the type in which it computes what is in `precision`, where it has no kernels for that.
+    """
 
     backend: str
     version: str
@@ -28,6 +31,12 @@ class Ran(msgspec.Struct, frozen=True):
     precision: str
     threads: int
     sha256: str | None = None
+    computed: str = ""
+
+    @property
+    def types(self) -> str:
+        """The precision, and in what that is computed, in words."""
+        return f"{self.precision} computed in {self.computed}" if self.computed else self.precision
 
 
 class Session(Protocol):

@@ -143,25 +143,22 @@ def _describe(session: Any, file: Path, *, is_optimized: bool) -> Ran:
     import onnxruntime
 
     precision = outline(file).precision or _boundary_type(session)
-    told = ", ".join(_told(file, precision, is_optimized=is_optimized))
     return Ran(
         backend=BACKEND.name,
         version=onnxruntime.__version__,
-        provider=session.get_providers()[0] + (f" ({told})" if told else ""),
+        provider=session.get_providers()[0] + _limits(file, is_optimized=is_optimized),
         precision=precision,
         threads=session.get_session_options().intra_op_num_threads,
         sha256=digest(file),
+        computed="float32" if precision == "float16" and not _multiplies_in_float16() else "",
     )
 
 
-def _told(file: Path, precision: str, *, is_optimized: bool) -> Iterator[str]:
-    """Says how what runs is another than what the file says, and what the runtime was told to leave alone."""
-    if precision == "float16" and not _multiplies_in_float16():
-        yield "float16 computed in float32"
+def _limits(file: Path, *, is_optimized: bool) -> str:
+    """What the runtime was told to leave alone, in words."""
     if not is_optimized:
-        yield "graph optimizations off"
-    elif is_as_written(file, BACKEND.name):
-        yield AS_WRITTEN_TOLD
+        return " (graph optimizations off)"
+    return f" ({AS_WRITTEN_TOLD})" if is_as_written(file, BACKEND.name) else ""
 
 
 @functools.cache

@@ -49,6 +49,10 @@ Labels = Annotated[
 SearchTime = Annotated[
     float, typer.Option(min=0, metavar="SECONDS", help="Try no further recipe for an engine after this time.")
 ]
+LowerIo = Annotated[
+    bool,
+    typer.Option("--lower-io/--keep-io", help="Have a graph in float16 take and answer float16; else float32."),
+]
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the samples; the same seed gives the same proof.")]
 Proving = Annotated[
     str, typer.Option(metavar="BUDGET", help="How much time the proof may take: quick, normal or thorough.")

@@ -26,6 +26,14 @@ def conform(model: ir.Model, signature: Signature) -> ir.Model:
     return model
 
 
+def float_type(model: ir.Model, signature: Signature) -> str:
+    """Returns the type that a graph has, in and out, for what is float32 by the signature: that, or a lower one."""
+    floats = {spec.name for spec in (*signature.inputs, *signature.outputs) if spec.dtype == "float32"}
+    values = [value for value in (*model.graph.inputs, *model.graph.outputs) if value.name in floats]
+    found = {dtypes.from_onnx(int(value.dtype)) for value in values if value.dtype is not None}
+    return next(iter(found - {"float32"}), "float32")
+
+
 def unused_inputs(model: ir.Model) -> list[str]:
     """Names the inputs on which no output depends."""
     reached = _needed(model.graph)

@@ -15,7 +15,7 @@ from onnxwright.backends import Array, Tensors
 from onnxwright.discovery import offered
 from onnxwright.dtypes import is_float
 from onnxwright.errors import UsageError
-from onnxwright.estimates import Interval, Statistic, bootstrap, everything
+from onnxwright.estimates import Interval, Statistic, bootstrap, everything, wilson
 from onnxwright.findings import Finding
 from onnxwright.manifest import Accuracy
 from onnxwright.signature import Signature
@@ -216,7 +216,7 @@ class Loss:
             agreed,
             told=f"the reference's {metric} less the variant's, on labelled samples",
             loss=best - reached,
-            interval=bootstrap(lambda chosen: right[metric](chosen) - found[metric](chosen), len(labels)),
+            interval=_paired(right[metric], found[metric], len(labels)),
             samples=len(labels),
             parts={
                 **_finite({f"{name} lost": right[name](whole) - found[name](whole) for name in others}),
@@ -227,6 +227,18 @@ class Loss:
             metric=reached,
             reference_metric=best,
         )
+
+
+def _paired(right: Statistic, found: Statistic, count: int) -> Interval | None:
+    """Returns the paired bootstrap interval of a difference; it has width where no sample makes any.
+
+    As many samples that agree may well be drawn of cases of which some don't: as many as `wilson` says of no hits.
+    """
+    interval = bootstrap(lambda chosen: right(chosen) - found(chosen), count)
+    if interval is None or interval[0] < interval[1]:
+        return interval
+    _, reach = wilson(0, count)
+    return interval[0] - reach, interval[1] + reach
 
 
 _NO_NUMBER: Final = "no number says it: the reference itself answers NaN or infinity, or the loss is beyond numbers."
@@ -262,7 +274,8 @@ has another shape, the loss is infinite. At most 48 samples calibrate and 256 ju
 each, as one with a large vocabulary, as many as have answers that fit into half a gibibyte and a whole one.
 
 With labels (`--labels FILE`, one a line, or `label` beside each text) the loss is the metric of the task: that of the
-reference less that of the variant, with the interval of a paired bootstrap.
+reference less that of the variant, with the interval of a paired bootstrap, which where no sample makes a difference is
+as wide as Wilson's of none in as many.
 
 This page is written by `make docs` from `src/onnxwright/losses/`.
 

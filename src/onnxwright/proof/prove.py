@@ -145,7 +145,7 @@ def _conclude(bench: Bench, name: str, session: Session, box: Box | None, plan: 
         worst=tally.worst_in(box),
         tolerance=bench.judge.tolerance(tally.held_to),
         reference=bench.reference_label,
-        candidate=f"{ran.backend} {ran.version} {ran.provider} {ran.precision}",
+        candidate=f"{ran.backend} {ran.version} {ran.provider} {ran.types}",
         sizes=tuple(tally.agreed.values()),
         failures=tuple(tally.failed.values()),
         refused=tuple(bench.sizes_of(key) for key in bench.refused),

@@ -47,6 +47,8 @@ class Material:
     load: Loader
     calibration: Sequence[Tensors]
     seed: int = 0
+    lowers_io: bool = False
+    """Whether inputs and outputs get the type of the graph, where that is float16."""
     _found: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def once(self, what: str, recipe: Recipe, find: Callable[[], T]) -> T:
@@ -69,7 +71,7 @@ class Material:
 
     def having_seen(self, feeds: Sequence[Tensors]) -> Material:
         """The same with more samples; nothing of what was measured with fewer is kept."""
-        return Material(self.model, self.load, [*self.calibration, *feeds], self.seed)
+        return Material(self.model, self.load, [*self.calibration, *feeds], self.seed, self.lowers_io)
 
     @functools.cached_property
     def prepared(self) -> onnx_ir.Model:

@@ -40,7 +40,8 @@ class InFloats:
         """
         from onnxwright.graph.precision.floats import computes_more_in, lowered
 
-        found = lowered(material.model, self.precision, material.ranges, kept=kept)
+        keeps_io = not material.lowers_io or self.precision != "float16"  # numpy has no bfloat16
+        found = lowered(material.model, self.precision, material.ranges, kept=kept, keeps_io=keeps_io)
         if not computes_more_in(found.model, self.precision, material.model):
             told = reasons_of(found) or "nothing of it is in float32"
             raise FutileError(f"nothing could be computed in {self.precision}: {told}.")

@@ -61,7 +61,8 @@ def _package_rows(manifest: Manifest, available: Mapping[str, str | None]) -> It
     yield from (("output", spec.name, str(spec)) for spec in manifest.signature.outputs)
     yield from _proof_rows(manifest.proof)
     for name, variant in manifest.variants.items():
-        yield "variant", name, variant.file, variant.precision, f"sha256 {variant.sha256}"
+        io = "" if variant.io == "float32" else f", {variant.io} in and out"
+        yield "variant", name, variant.file, variant.precision + io, f"sha256 {variant.sha256}"
         for engine, found in variant.engines.items():
             yield "engine", name, engine, _engine_words(found), available.get(engine) or "available here"
         for measurement in variant.measurements:

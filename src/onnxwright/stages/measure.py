@@ -70,7 +70,7 @@ def measure(
     found = [_compare(bench, sizes, tensors, plan.seconds / len(feeds)) for sizes, tensors in feeds]
     return {
         name: Measurement(
-            label=f"{session.ran.backend} {session.ran.precision}",
+            label=f"{session.ran.backend} {session.ran.types}",
             baseline=baseline,
             # A version may be a text of a type of its own, as torch's is.
             ran=msgspec.to_builtins(session.ran, enc_hook=str),

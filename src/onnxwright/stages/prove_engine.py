@@ -7,6 +7,7 @@ import msgspec
 from onnxwright import backends, environment
 from onnxwright.artifact import Package, PackageSession
 from onnxwright.backends import Session
+from onnxwright.casting import fitted
 from onnxwright.engine import Engine, write_engine_manifest
 from onnxwright.errors import EngineError, SourceError
 from onnxwright.manifest import Proof
@@ -55,6 +56,7 @@ def engine_session(package: Package, engine: Engine, session: Session | None = N
         dim: (max(low, spans.get(dim, (low, high))[0]), min(high, spans.get(dim, (low, high))[1]))
         for dim, (low, high) in variant.proof.range.items()
     }
+    session = fitted(session, package.signature, variant.io)
     return PackageSession(session, package.signature, msgspec.structs.replace(variant.proof, range=shown))
 
 

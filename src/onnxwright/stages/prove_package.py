@@ -107,7 +107,7 @@ def prove_session(session: PackageSession, kept: Kept, skipped: Sequence[Finding
         worst=max(agreed, key=lambda one: one.error, default=None),
         tolerance=held_to,
         reference=f"kept answers of {session.proof.reference}",
-        candidate=f"{ran.backend} {ran.version} {ran.provider} {ran.precision}",
+        candidate=f"{ran.backend} {ran.version} {ran.provider} {ran.types}",
         sizes=tuple(distinct(one.sizes for one in agreed if all(one.sizes != failed.sizes for failed in failures))),
         failures=failures,
         findings=(*skipped, *_told(failures, held, spanned, session.range)),

@@ -112,7 +112,7 @@ def _material(bench: Workbench, file: Path, scoring: Scoring) -> Material:
     model = read_model(file)
     given = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
     model.graph.inputs[:] = given  # older files list weights, which are no inputs of a package
-    return Material(model, load, scoring.calibration, bench.request.seed)
+    return Material(model, load, scoring.calibration, bench.request.seed, bench.request.lowers_io)
 
 
 def _for_engine(search: Search, progress: Progress) -> Quantized:
@@ -147,8 +147,11 @@ def _for_engine(search: Search, progress: Progress) -> Quantized:
 
 
 def _measured(search: Search, tried: Sequence[Tried]) -> list[Tried]:
-    """The candidates with how they compare with the graph as exported, unless nothing is to be measured."""
-    within = [one for one in tried if one.is_within]
+    """The candidates with how they compare with the graph as exported, unless nothing is to be measured.
+
+    Those that lose too much are measured only where nothing is within the budget, to show what more would buy.
+    """
+    within = [one for one in tried if one.is_within] or [one for one in tried if one.lowered is not None]
     if not search.is_measured or not within:
         return list(tried)
     trials = Trials.of(search.bench, search.chosen, search.engine, search.file)
@@ -166,7 +169,7 @@ def _compared(search: Search, trials: Trials, group: Sequence[Tried], seconds: f
 
 def _timed(search: Search, one: Tried, latencies: tuple[Latency, ...], control: tuple[Latency, ...]) -> Tried:
     came: Came = told_speed(latencies, control) if search.is_auto else "not the fastest"
-    return replace(one, latencies=latencies, came=came)
+    return replace(one, latencies=latencies, came=came if one.is_within else one.came)
 
 
 def _judged(search: Search, one: Tried, session: Session) -> Tried:

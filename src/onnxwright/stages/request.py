@@ -49,6 +49,8 @@ class Request:
     """How much accuracy may be lost; what the task's measure allows for unless given."""
     labels: Path | None = None
     search_seconds: float = 300.0
+    lowers_io: bool = False
+    """Whether a graph in float16 has its floats in and out in float16, too."""
     is_quantized: bool = False
     """Whether `auto` lowers the precision; a budget says so too."""
     samples: Path | None = None
@@ -132,8 +134,17 @@ def _check_budget(request: Request) -> None:
         raise UsageError(
             "labels: judge a lower precision, and none is asked for. Give --precision or --max-accuracy-loss."
         )
+    if request.lowers_io and not _makes_float16(request):
+        raise UsageError(
+            f"lower io: is for graphs in float16, and with precision '{request.precision}' none is made. "
+            "Use --precision fp16, or leave it out."
+        )
     if request.labels is not None:
         read_labels(request.labels)
+
+
+def _makes_float16(request: Request) -> bool:
+    return request.lowers_precision and any(one.precision == "float16" for one in recipes_for(request.precision))
 
 
 def _check_replay(text: str) -> None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from onnxwright import backends, environment, files
 from onnxwright.backends import Options, Session
+from onnxwright.casting import fitted
 from onnxwright.errors import EngineError
 from onnxwright.manifest import (
     EXPORTED,
@@ -114,6 +115,7 @@ def _lowered(bench: Workbench, name: str, one: Quantized) -> Variant:
     assert one.kept is not None, "written where one is kept"
     assert one.model is not None, "it has a graph"
     assert one.proof is not None, "and only after it was shown right"
+    from onnxwright.graph.boundary import float_type
     from onnxwright.graph.sharing import save_variant
 
     given = bench.folder / GRAPH
@@ -129,6 +131,7 @@ def _lowered(bench: Workbench, name: str, one: Quantized) -> Variant:
         engines={one.engine: EngineProof(executed=True, proof=one.proof)},
         execution=one.kept.execution,
         accuracy=one.kept.judged,
+        io=float_type(one.model, bench.source.signature),
     )
 
 
@@ -164,8 +167,10 @@ def _prepared(
 ) -> Iterator[tuple[str, Session]]:
     for key, one in runners.items():
         options = Options(environment.cores(), one.precision, allows_fallback=bench.request.allows_fallback)
+        variant = variants[one.variant]
         with contextlib.suppress(EngineError):
-            yield key, backends.engine(one.engine).prepare(bench.folder / variants[one.variant].file, options)
+            session = backends.engine(one.engine).prepare(bench.folder / variant.file, options)
+            yield key, fitted(session, bench.source.signature, variant.io)
 
 
 def fastest(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from onnxwright import backends, environment
 from onnxwright.backends import Options, Session
+from onnxwright.casting import fitted
 from onnxwright.errors import EngineError
 from onnxwright.manifest import Proof
 from onnxwright.proof.bench import telling
@@ -73,7 +74,7 @@ class Search:
             size = sum(one.stat().st_size for one in file.parent.iterdir())
             options = Options(environment.cores(), execution, allows_fallback=self.bench.request.allows_fallback)
             session = backends.engine(self.engine).prepare(file, options)
-            return _refuse_another(session, execution), size
+            return self._fitted(_refuse_another(session, execution), model), size
 
     def loaded(self, one: Tried) -> Session:
         """Loads once more what a recipe has made."""
@@ -84,7 +85,13 @@ class Search:
         """Yields what shows on every processor what a recipe's type does, where the engine doesn't."""
         seen = recipe.witness(model)
         if seen is not None:
-            yield self.material.load(seen, is_optimized=False)
+            yield self._fitted(self.material.load(seen, is_optimized=False), seen)
+
+    def _fitted(self, session: Session, model: onnx_ir.Model) -> Session:
+        from onnxwright.graph.boundary import float_type
+
+        signature = self.bench.source.signature
+        return fitted(session, signature, float_type(model, signature))
 
 
 def _refuse_another(session: Session, execution: str) -> Session:

@@ -91,7 +91,8 @@ class Tried:
         if self.came == "over budget" and self.calibrated is not None:
             lost = (self.judged or self.calibrated).amount
             by_others = 0.0 if self.neighbours is None or self.neighbours.loss is None else self.neighbours.loss
-            return f"loses {by_others:.2g} by the other rows of a batch" if by_others > lost else f"loses {lost:.2g}"
+            told = f"loses {by_others:.2g} by the other rows of a batch" if by_others > lost else f"loses {lost:.2g}"
+            return f"{told} and is {self.gain:.2f}× as fast as exported" if self.latencies else told
         if self.message:
             return f"is {self.came}"
         return f"is {self.gain:.2f}× as fast as exported" if self.latencies else "was not measured"
@@ -136,7 +137,7 @@ def told_of(tried: Sequence[Tried], kept: Tried | None, budget: float) -> str:
 
 def unmet(word: str, budget: float, rows: Sequence[tuple[str, Candidate]]) -> str:
     """Says that a precision that was asked for can't be had, by engine and candidate why, and what to do."""
-    lines = [f"  {engine}: {row.name}: {row.outcome}: {row.message}" for engine, row in rows]
+    lines = [f"  {engine}: {row.name}: {row.outcome}: {row.message}{_speed_of(row)}" for engine, row in rows]
     is_judged = any(row.outcome not in {"refused", "not measured"} for _, row in rows)
     told = (
         f"nothing of it stays within a loss of {budget:.2g}. Allow for more with --max-accuracy-loss, "
@@ -145,3 +146,7 @@ def unmet(word: str, budget: float, rows: Sequence[tuple[str, Candidate]]) -> st
         else "nothing of it could be made. Use another one, or --precision auto."
     )
     return "\n".join([f"precision '{word}': {told}", *lines])
+
+
+def _speed_of(row: Candidate) -> str:
+    return f" It is {measuring.mean_speedup(row.latencies):.2f}× as fast as exported." if row.latencies else ""
