@@ -613,6 +613,45 @@ def test_a_package_in_float16_is_proven_again_by_the_limits_of_its_own_proof(sma
     assert again.tolerance.name == "lower-precision"
 
 
+CALLING = """<ir_version: 8, opset_import: ["" : 17, "mine": 1]>
+    g (float[batch, 16] x) => (float[batch, 8] y) { a = mine.line (x, first) y = mine.line (a, last) }
+    <domain: "mine", opset_import: ["" : 17]> line (x, w) => (y) { h = MatMul (x, w) y = Relu (h) }"""
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("int8-static", "QuantizeLinear"), ("fp16", "Cast")])
+def test_what_is_in_functions_is_lowered_too(precision, kind, tmp_path):
+    model, draw = onnx.parser.parse_model(CALLING), np.random.default_rng(0)
+    for name, shape in {"first": (16, 12), "last": (12, 8)}.items():
+        weight = draw.normal(size=shape).astype(np.float32) / 4
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weight, name))
+    onnx.save(model, tmp_path / "calling.onnx")
+
+    package = quantized(tmp_path / "calling.onnx", tmp_path / "out", precision=precision, max_accuracy_loss=0.5)
+
+    lowered = onnx.load(package.file(package.manifest.default.variant))
+    assert [node.op_type for node in lowered.graph.node].count(kind) == 2
+    assert not lowered.functions
+    assert "mine" in {node.domain for node in onnx.load(package.file("fp32")).graph.node}
+
+
+def test_samples_that_the_model_refuses_are_told(tmp_path):
+    class Looking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.line = nn.Embedding(10, 8), nn.Linear(8, 4)
+
+        def forward(self, ids):
+            return self.line(self.table(ids))
+
+    np.savez(tmp_path / "samples.npz", ids=np.arange(60).reshape(20, 3))
+    example = {"example_inputs": {"ids": torch.ones(2, 3, dtype=torch.long)}, "dims": {"ids": {0: "batch"}}}
+
+    with pytest.raises(
+        UsageError, match=r"samples: the model refuses one of them \(ids int64\[1, 3\]\): .* Give samples"
+    ):
+        ow.quantize(Looking(), tmp_path / "out", samples=tmp_path / "samples.npz", **example, **QUICK)
+
+
 def types_of(file):
     graph = onnx.load(file).graph
     return [

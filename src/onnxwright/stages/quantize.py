@@ -99,6 +99,8 @@ def quantize(
 
 
 def _material(bench: Workbench, file: Path, scoring: Scoring) -> Material:
+    from onnx_ir.passes.common import InlinePass
+
     from onnxwright.graph.reading import read_model
     from onnxwright.graph.saving import saved
 
@@ -110,6 +112,7 @@ def _material(bench: Workbench, file: Path, scoring: Scoring) -> Material:
             return OnnxRuntimeSession(place, Options(environment.cores()), is_optimized=is_optimized)
 
     model = read_model(file)
+    InlinePass()(model)  # what is in functions is lowered like the rest
     given = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
     model.graph.inputs[:] = given  # older files list weights, which are no inputs of a package
     return Material(model, load, scoring.calibration, bench.request.seed, bench.request.lowers_io)

@@ -11,6 +11,7 @@ from onnxwright import tolerance
 from onnxwright.backends import Array, Session, Tensors
 from onnxwright.corpus import FEW, Corpus
 from onnxwright.dtypes import is_float
+from onnxwright.errors import ForwardError, UsageError
 from onnxwright.estimates import root_mean_square
 from onnxwright.findings import Finding
 from onnxwright.losses import Loss
@@ -46,7 +47,11 @@ class Scoring:
 
     @classmethod
     def of(cls, loss: Loss, corpus: Corpus, reference: Session) -> Scoring:
-        """Asks the reference for its answers: of a model that answers much to each sample, to fewer of them."""
+        """Asks the reference for its answers: of a model that answers much to each sample, to fewer of them.
+
+        Raises:
+            UsageError: when it refuses a sample.
+        """
         calibrated = _answers(reference, corpus.calibration[:CALIBRATING], CALIBRATING_BYTES)
         judged = _answers(reference, corpus.judged, JUDGING_BYTES)
         used = _with_fewer_judged(corpus, len(judged))
@@ -100,13 +105,23 @@ class Batch:
 
 
 def _answers(reference: Session, feeds: Sequence[Tensors], most: int) -> list[Tensors]:
-    """The answers to the first samples, as many as may be held."""
+    """The answers to the first samples, as many as may be held.
+
+    Raises:
+        UsageError: when the reference refuses one.
+    """
     answers: list[Tensors] = []
     held = 0
     for one in feeds:
         if held >= most and len(answers) >= FEW:
             break
-        answers.append(reference.run(one))
+        try:
+            answers.append(reference.run(one))
+        except ForwardError as refusal:
+            shapes = ", ".join(f"{name} {array.dtype.name}{list(array.shape)}" for name, array in one.items())
+            raise UsageError(
+                f"samples: the model refuses one of them ({shapes}): {refusal} Give samples that it takes."
+            ) from refusal
         held += sum(array.nbytes for array in answers[-1].values())
     return answers
 
