@@ -304,7 +304,7 @@ def proven(module, folder, edit=lambda _: None):
     edit(model)
     save_model(model, folder / "model.onnx")
     prepare = functools.partial(OnnxRuntimeSession, options=Options(1))
-    session = Stepping(prepare(folder / "model.onnx"), folder / "model.onnx", prepare)
+    session = Stepping(prepare(folder / "model.onnx"), folder / "model.onnx", prepare, folder)
     plan = Plan(source.profile, source.traced, BUDGETS["quick"])
     return prove(reference_of(source, threads=1), {"it": session}, source.sampler, plan)["it"]
 
@@ -343,6 +343,21 @@ class TestToTheStep:
         package = ow.convert(q.pooled(0), tmp_path / "out", example_inputs=example, dims={"x": {0: "batch"}}, **options)
 
         assert package.proof.verdict == "proven"
+
+    def test_and_written_by_the_classic_helper(self, tmp_path):
+        proof = ow.convert_to_onnx(q.pooled(3), tmp_path / "model.onnx", {"x": torch.randn(3, 3, 4, 4)})
+
+        assert proof.verdict == "proven"
+
+    def test_and_what_is_rewritten_of_it_too(self, tmp_path):
+        example = {"x": torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(2))}
+        options = {"profile": {"batch": (1, 2, 4)}, "engine": "onnxruntime", "proof": "quick", "measure": False}
+
+        package = ow.convert(
+            q.pooled(0), tmp_path / "out", example_inputs=example, dims={"x": {0: "batch"}}, optimize=True, **options
+        )
+
+        assert package.manifest.optimizations["onnxruntime"].plans[0].outcome in {"kept", "not measured"}
 
     @pytest.mark.parametrize("edit", [stretch, shift])
     def test_what_is_otherwise_by_a_part_of_a_step_is_not(self, edit, tmp_path):

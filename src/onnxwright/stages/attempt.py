@@ -269,7 +269,7 @@ def prepare(
             continue
         # A module that quantizes is a reference that follows.
         load = functools.partial(prepared, name, options=options)
-        sessions[name] = session if source.module is None else Stepping(session, file, load)
+        sessions[name] = session if source.module is None else Stepping(session, file, load, file.parent)
     return sessions, refusals
 
 

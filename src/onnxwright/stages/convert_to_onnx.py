@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from onnxwright.source import Source
 from onnxwright.stages.examine import asked_of, looked_into, plan_of
 from onnxwright.stages.explain import with_evidence
 from onnxwright.stages.export import export
+from onnxwright.stages.stepping import Stepping
 from onnxwright.watching.examination import examine
 
 if TYPE_CHECKING:
@@ -80,7 +82,8 @@ def _opset(model: nn.Module, opset: int) -> int:
 
 def _prove(source: Source, file: Path, noted: Noted) -> Proof:
     # What the file says, without what an optimizer makes of it.
-    session = OnnxRuntimeSession(file, Options(environment.cores()), is_optimized=False)
+    load = functools.partial(OnnxRuntimeSession, options=Options(environment.cores()), is_optimized=False)
+    session = Stepping(load(file), file, load, file.parent)
     reference = reference_of(source, threads=environment.cores())
     asked = asked_of(source)
     plan = plan_of(source, asked, proof="quick")

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from onnxwright.backends import Array, Ran, Session, Tensors
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+_NAME: Final = "stepping.onnx"
 
 
 class Stepping:
     """A session, and the same graph once more with these numbers as answers, loaded when these are first asked for."""
 
-    def __init__(self, session: Session, file: Path, load: Callable[[Path], Session]):
-        self._session, self._file, self._load = session, file, load
+    def __init__(self, session: Session, model: onnx_ir.Model | Path, load: Callable[[Path], Session], folder: Path):
+        """Takes the graph, or its file, and where it may be written once more meanwhile."""
+        self._session, self._model, self._load, self._folder = session, model, load, folder
         self._names: list[str] | None = None
         self._telling: Session | None = None
 
@@ -37,13 +44,14 @@ class Stepping:
         return [answered[name] for name in self._names]
 
     def _prepare(self) -> list[str]:
+        from onnxwright.graph.passes import cloned
         from onnxwright.graph.reading import read_model
         from onnxwright.graph.saving import saved
         from onnxwright.graph.stepping import with_steps
 
-        model = read_model(self._file)
+        model = read_model(self._model) if isinstance(self._model, Path) else cloned(self._model)
         names = with_steps(model)
         if names:
-            with saved(model, self._file.name, self._file.parent) as file:
+            with saved(model, _NAME, self._folder) as file:
                 self._telling = self._load(file)
         return names

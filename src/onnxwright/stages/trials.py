@@ -19,6 +19,7 @@ from onnxwright.proof.prove import prove
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.examine import plan_of
+from onnxwright.stages.stepping import Stepping
 from onnxwright.tolerance import SAME_PRECISION, ToleranceClass
 from onnxwright.words import in_sizes
 
@@ -152,7 +153,8 @@ class Trials:
 
         with saved(one.model, self.file.name, self.folder) as file:
             try:
-                return replace(one, has_room=True), self._prepared(file)
+                session = Stepping(self._prepared(file), one.model, self._prepared, self.folder)
+                return replace(one, has_room=True), session
             except EngineError as refusal:
                 return replace(one, refusal=str(refusal)), None
 
