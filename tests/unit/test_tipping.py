@@ -145,6 +145,13 @@ def test_an_answer_that_it_does_not_give_is_not_ruled_right():
     assert following(1.5, lambda _: {"y": np.array([1.0, 1.499, 1.0], np.float32)}) is None
 
 
+def test_a_graph_that_puts_nothing_on_a_grid_is_not_followed():
+    same = saying([1.0, 1.0, 1.0])
+    judge = Judge(Reference(same, same, "said", led=lambda *_: pytest.fail("it was asked")))
+
+    assert judge.following(lambda _: [], {}, {"y": np.zeros(3, np.float32)}, SAME_PRECISION) is None
+
+
 def test_a_reference_that_raises_rules_nothing():
     def raising(_):
         raise ForwardError("no")

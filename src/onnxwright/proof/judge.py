@@ -129,13 +129,13 @@ class Judge:
         It follows where rounding is a toss-up: onto the steps of its grids onto which the candidate puts numbers on the
         way, as `steps` says of feeds.
         """
-        limits = self._limits(of, self._floors)
         if self._reference.led is None or of.is_overall:
             return None
+        limits = self._limits(of, self._floors)
         with contextlib.suppress(ForwardError, EngineError):
-            led = self._reference.led(feeds, steps(feeds))
-            left = errors(led, answered, of)
-            if all(error <= limits[name] for name, error in left.items()):
+            put = steps(feeds)
+            left = errors(self._reference.led(feeds, put), answered, of) if put else {}
+            if left and all(error <= limits[name] for name, error in left.items()):
                 return Ruling(is_right=True, limits=limits, errors=left)
         return None
 

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 _CLOSE: Final = 1e-6
 """How near to the middle of two steps a number has to be, relative to the greatest of its tensor."""
 _ALIKE: Final = 0.9
-"""So many numbers of a call are on the same step in another computation of it, or on the next."""
+"""Such a share of the numbers of a call is on the same step in another computation of it, or on the next."""
 _MOST_STEPS: Final = 256.0
 """Numbers farther off are the last step however they are rounded."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from onnxwright.backends import Array, Ran, Session, Tensors
+from onnxwright.errors import EngineError
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -35,13 +37,15 @@ class Stepping:
     def steps(self, feeds: Tensors) -> list[Array]:
         """Returns the numbers on their grids, one array for each pair of nodes that puts them there, in order.
 
+        Nothing where there are none, or the engine refuses the graph that tells them.
+
         Raises:
-            EngineError: when the engine refuses the graph that tells them.
+            EngineError: when the engine refuses the feeds.
         """
         if self._names is None:
             self._names = self._prepare()
         answered = {} if self._telling is None else self._telling.run(feeds)
-        return [answered[name] for name in self._names]
+        return [answered[name] for name in self._names if answered]
 
     def _prepare(self) -> list[str]:
         from onnxwright.graph.passes import cloned
@@ -51,7 +55,8 @@ class Stepping:
 
         model = read_model(self._model) if isinstance(self._model, Path) else cloned(self._model)
         names = with_steps(model)
-        if names:
-            with saved(model, _NAME, self._folder) as file:
-                self._telling = self._load(file)
+        with contextlib.suppress(EngineError):
+            if names:
+                with saved(model, _NAME, self._folder) as file:
+                    self._telling = self._load(file)
         return names
