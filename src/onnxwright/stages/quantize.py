@@ -29,7 +29,7 @@ from onnxwright.stages.lowering.anew import anew
 from onnxwright.stages.lowering.candidates import mended, of_recipe
 from onnxwright.stages.lowering.scoring import Scoring, batch_of
 from onnxwright.stages.lowering.search import Search
-from onnxwright.stages.lowering.tried import Tried, foremost, lost_of, told_of, unmet
+from onnxwright.stages.lowering.tried import Tried, foremost, lost_of, nearly_foremost, told_of, unmet
 from onnxwright.stages.trials import AT_ONCE, CONTROL, Trials, proven, shortfall, shows_as_much, told_speed
 from onnxwright.tolerance import quantized
 
@@ -161,6 +161,15 @@ def _measured(search: Search, tried: Sequence[Tried]) -> list[Tried]:
     groups = [within[start : start + AT_ONCE] for start in range(0, len(within), AT_ONCE)]
     share = _SECONDS / len(within)
     timed = {one.name: one for group in groups for one in _compared(search, trials, group, share * len(group))}
+    together = set[str]()
+    for _ in groups[1:] if search.is_auto else ():
+        # Groups are measured at different times: what leads by little is held against the others side by side.
+        close = nearly_foremost([one for one in timed.values() if one.came == "not the fastest"])[:AT_ONCE]
+        names = {one.name for one in close}
+        if len(close) < 2 or names <= together:
+            break
+        timed |= {one.name: one for one in _compared(search, trials, close, share * len(close))}
+        together |= names
     return [timed.get(one.name, one) for one in tried]
 
 

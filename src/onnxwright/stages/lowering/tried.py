@@ -15,6 +15,9 @@ from onnxwright.words import in_sizes
 _ALIKE: Final = 0.03
 """Speeds that differ by less are taken to be the same: one measurement to the next differs by as much."""
 
+_NEAR: Final = 0.1
+"""By so much may speeds differ that were measured at different times."""
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -114,6 +117,12 @@ def foremost(ready: Sequence[Tried]) -> Tried:
     most = max(one.gain for one in ready)
     alike = [one for one in ready if one.latencies and one.gain > (1 - _ALIKE) * most]
     return min(alike, key=lambda one: one.lost, default=ready[0])
+
+
+def nearly_foremost(ready: Sequence[Tried]) -> list[Tried]:
+    """Returns those that may be the fastest once they are measured side by side, the fastest so far first."""
+    ordered = sorted(ready, key=lambda one: one.gain, reverse=True)
+    return [one for one in ordered if one.gain > (1 - _NEAR) * ordered[0].gain]
 
 
 def lost_of(found: Accuracy, budget: float) -> str:
