@@ -4,8 +4,13 @@ import numpy as np
 import onnx
 import pytest
 
+from onnxwright.approach import Approach
 from onnxwright.backends import Options, engines
 from onnxwright.files import AS_WRITTEN, properties
+from onnxwright.manifest import Proof, Tolerance
+from onnxwright.repairs import Seen
+from onnxwright.repairs.as_written import REPAIR
+from onnxwright.stages.load import load
 
 # Biases that are no multiple of the product of both scales, 0.25: whole numbers would round them.
 BODY = """
@@ -61,3 +66,35 @@ def test_openvino_computes_them_in_whole_numbers_else(kept, save):
 def test_properties_are_read_without_onnx(save):
     assert properties(save(one="1", two="zwei")) == {"one": "1", "two": "zwei"}
     assert properties(save()) == {}
+
+
+def proof(candidate, verdict):
+    said = Tolerance("same-precision", {}, {}, "said")
+    return Proof(verdict, {}, 1, None, said, "it", f"{candidate} 1.0 CPU float32")
+
+
+@pytest.mark.parametrize(
+    ("proofs", "named"),
+    [
+        ([("onnxruntime", "failed")], ["onnxruntime"]),
+        ([("onnxruntime", "proven"), ("openvino", "partial")], ["openvino"]),
+        ([("openvino", "failed"), ("onnxruntime", "failed")], ["onnxruntime openvino"]),
+        ([("onnxruntime", "proven"), ("openvino", "proven")], []),
+        ([("tensorrt", "failed")], []),
+    ],
+)
+def test_the_engines_that_answer_otherwise_are_asked_for_it(proofs, named, save):
+    one, *others = (proof(*each) for each in proofs)
+    seen = Seen(load(save()), Approach("given", 17), "", (), one, others=tuple(others))
+
+    assert list(REPAIR.proposals(seen)) == named
+
+
+def test_nothing_is_asked_of_a_graph_that_does_not_quantize(tmp_path):
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[n] x) => (float[n] y) { y = Neg (x) }'
+    )
+    onnx.save(model, tmp_path / "model.onnx")
+    seen = Seen(load(tmp_path / "model.onnx"), Approach("given", 17), "", (), proof("openvino", "failed"))
+
+    assert list(REPAIR.proposals(seen)) == []
