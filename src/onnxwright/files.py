@@ -22,6 +22,8 @@ MOST_IN_ONE_FILE = (1 << 31) - (1 << 24)
 
 AS_WRITTEN = "onnxwright.as_written"
 """The property of a graph that names the engines which are to compute each quantized operator as it is."""
+_AS_WRITTEN_ONCE = {"true": "onnxruntime"}
+"""What the property was before it named engines: packages of that time have answers that were proven so."""
 AS_WRITTEN_TOLD = "quantized operators as written"
 """What a session says of itself then."""
 
@@ -121,9 +123,10 @@ def properties(file: Path) -> dict[str, str]:
 def is_as_written(file: Path, engine: str) -> bool:
     """Whether a graph asks an engine for quantized operators as they are; what can't be read is for it to refuse."""
     try:
-        return engine in properties(file).get(AS_WRITTEN, "").split()
+        asked = properties(file).get(AS_WRITTEN, "")
     except (OSError, ValueError):
         return False
+    return engine in _AS_WRITTEN_ONCE.get(asked, asked).split()
 
 
 def _properties(content: mmap.mmap) -> dict[str, str]:

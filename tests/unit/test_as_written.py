@@ -47,6 +47,13 @@ def test_are_computed_as_they_are(engine, save):
     assert session.ran.provider == f"{PROVIDERS[engine]} (quantized operators as written)"
 
 
+def test_a_file_from_before_engines_were_named_asks_onnx_runtime_for_it(save):
+    session = engines()["onnxruntime"].prepare(save(**{AS_WRITTEN: "true"}), Options(1))
+
+    np.testing.assert_allclose(session.run({"x": ROWS})["y"], WANTED, atol=1e-6)
+    assert engines()["openvino"].prepare(save(**{AS_WRITTEN: "true"}), Options(1)).ran.provider == "CPU"
+
+
 @pytest.mark.parametrize("kept", [{}, {AS_WRITTEN: "openvino"}])
 def test_are_computed_in_whole_numbers_else(kept, save):
     session = engines()["onnxruntime"].prepare(save(**kept), Options(1))
