@@ -130,7 +130,10 @@ def following(answer, led):
     same = saying([1.0, 1.0, 1.0])
     judge = Judge(Reference(same, same, "said", led=lambda _, steps: led(steps)))
     judge.look_at({}, same.run({}), "here")
-    steps = lambda _: [np.array([answer])]  # noqa: E731
+
+    def steps(_):
+        return [np.array([answer])]
+
     return judge.following(steps, {}, {"y": np.array([1.0, answer, 1.0], np.float32)}, SAME_PRECISION)
 
 

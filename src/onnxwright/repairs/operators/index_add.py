@@ -20,7 +20,14 @@ def _add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float
     return input.scatter_add(dim, spread(input, dim, index, rows), rows)
 
 
-def is_by_rows(input: Tensor, dim: object, index: Tensor, source: Tensor, *_: object, **__: object) -> bool:  # noqa: A002
+def is_by_rows(
+    input: Tensor,  # noqa: A002 - torch's name
+    dim: object,
+    index: Tensor,
+    source: Tensor,
+    *_: object,
+    **__: object,
+) -> bool:
     """Whether rows are added, and not lone numbers."""
     return isinstance(dim, int) and input.dim() > 0 and source.dim() == input.dim() and index.dim() == 1
 
