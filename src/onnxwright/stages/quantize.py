@@ -130,20 +130,20 @@ def _for_engine(search: Search, progress: Progress) -> Quantized:
         is_last = proofs >= _LEAST_PROOFS and time.monotonic() > search.deadline
         one = min(ready, key=lambda one: one.lost) if is_last else foremost(ready)
         session = search.loaded(one)
-        verdict = _judged(search, one, session)
-        is_wrong = bool(verdict.message)
+        verdict, proof = _judged(search, one, session), None
         if not verdict.message:
             proof, proofs = _proven(search, verdict, session), proofs + 1
             if shows_as_much(proof, search.shown):
                 found[one.name] = verdict
                 return _concluded(search, [*found.values()], verdict, proof)
             verdict = replace(verdict, came="not shown right", message=shortfall(proof))
-            search, is_wrong = search.having_seen(proof), bool(proof.failures)
+            search = search.having_seen(proof)
         found[one.name] = verdict
         if is_last:
             break
         del session  # for what is made anew
-        other = anew(search, verdict) if is_wrong and not one.anew else None
+        is_short_of_time = proof is not None and not proof.failures
+        other = None if one.anew or is_short_of_time else anew(search, verdict)
         if other is not None:
             found[one.name] = _measured(search, [other])[0]
     return _concluded(search, [*found.values()], None, None)
