@@ -1,5 +1,6 @@
 """Graphs are rewritten for an engine, and only what is shown right is kept; what was tried is in the manifest."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -23,7 +24,7 @@ from onnxwright.graph.rules import Rule, rules
 from onnxwright.manifest import Default, Latency
 from onnxwright.rewrites import Trace
 from onnxwright.stages.inspect import inspect
-from onnxwright.stages.trials import Candidate, is_worth_it, told_speed
+from onnxwright.stages.trials import Candidate, Trials, is_worth_it, told_speed
 
 CLUTTERED = """
 <ir_version: 10, opset_import: ["" : 18]>
@@ -213,6 +214,48 @@ def test_a_rule_that_is_wrong_is_rolled_back_alone(cluttered, tmp_path, monkeypa
     assert re.search(
         r"plan +onnxruntime +simplified .*not shown right +rolled back: wrong; Wrong at", inspect(package.folder).text
     )
+
+
+def called_otherwise(rule, before, after):
+    """A rule that is right where both operators do the same."""
+
+    def change(graph, log):
+        found = [node for node in graph.graph if node.op_type == before]
+        for node in found:
+            log.hit(rule, node)
+            node.op_type = after
+        return len(found)
+
+    return Rule(rule, "simplify", f"Writes {after} for {before}.", change=change)
+
+
+def test_what_is_left_of_a_wrong_plan_competes_with_the_others(cluttered, tmp_path, monkeypatch):
+    added = {
+        "wrong": Rule("wrong", "simplify", "Makes differences of sums.", change=turned_round),
+        "summed": called_otherwise("summed", "Add", "Sum"),
+        "products": called_otherwise("products", "MatMul", "Gemm"),
+    }
+    monkeypatch.setattr(optimizing, "rules", lambda: {**rules(), **added})
+    parts = {**optimizing._PARTS, "norms": ("wrong", "summed"), "apart": ("wrong", "products")}
+    monkeypatch.setattr(optimizing, "_PARTS", parts)
+    gains = {"simplified+norms": 3, "simplified+apart": 2, "simplified": 1.5, "simplified+norms without wrong": 1.2}
+
+    def measure(_, candidates):
+        speeds = [latency(*3 * [gains[one.plan.name]]) for one in candidates]
+        return [
+            dataclasses.replace(one, latencies=(speed,), control=(latency(*SAME),))
+            for one, speed in zip(candidates, speeds, strict=True)
+        ]
+
+    monkeypatch.setattr(Trials, "measured", measure)
+
+    package = ow.optimize(cluttered, tmp_path / "out", **{**QUICK, "measure": True})
+
+    told = {one.plan: (one.outcome, one.message) for one in package.manifest.optimizations["onnxruntime"].plans}
+    assert told["simplified"] == ("kept", "")
+    assert told["simplified+norms"][0] == "not shown right"
+    assert told["simplified+apart"] == ("not shown right", "It is wrong where 'simplified+norms' is.")
+    assert told["simplified+norms without wrong"] == ("not the fastest", "")
 
 
 ROWS = """<ir_version: 9, opset_import: ["" : 18]>

@@ -17,6 +17,7 @@ _REPORTED = (
     "onnx-ir",
     "onnxscript",
     "onnxruntime",
+    "onnxruntime-gpu",
     "openvino",
     "tensorrt",
     "tensorrt-rtx-cu13",

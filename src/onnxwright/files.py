@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple, TypeVar
 
-from onnxwright.wire import Field, fields, packed
+from onnxwright.wire import Field, fields, packed, text
 
 DATA_SUFFIX = ".data"
 """`model.onnx` keeps large weights beside it, in `model.onnx.data`."""
@@ -92,7 +92,7 @@ def places(file: Path) -> set[str]:
     Raises:
         ValueError: when the file is not a serialized ONNX model.
     """
-    return _read(file, lambda content: {place for one in _tensors(content) for place in _places(content, one)})
+    return read(file, lambda content: {place for one in _tensors(content) for place in _places(content, one)})
 
 
 def is_inside(place: str) -> bool:
@@ -108,7 +108,7 @@ def outline(file: Path) -> Outline:
     Raises:
         ValueError: when the file is not a serialized ONNX model.
     """
-    return _read(file, _outline)
+    return read(file, _outline)
 
 
 def properties(file: Path) -> dict[str, str]:
@@ -117,7 +117,7 @@ def properties(file: Path) -> dict[str, str]:
     Raises:
         ValueError: when the file is not a serialized ONNX model.
     """
-    return _read(file, _properties)
+    return read(file, _properties)
 
 
 def is_as_written(file: Path, engine: str) -> bool:
@@ -131,16 +131,21 @@ def is_as_written(file: Path, engine: str) -> bool:
 
 def _properties(content: mmap.mmap) -> dict[str, str]:
     entries = [field for field in fields(content, 0, len(content)) if field.number == _PROPERTY]
-    return {_name(content, entry, _ENTRY_KEY): _name(content, entry, _ENTRY_VALUE) for entry in entries}
+    return {text(content, entry, _ENTRY_KEY): text(content, entry, _ENTRY_VALUE) for entry in entries}
 
 
-def _read(file: Path, read: Callable[[mmap.mmap], _Found]) -> _Found:
+def read(file: Path, how: Callable[[mmap.mmap], _Found]) -> _Found:
+    """Returns what a function finds in the bytes of an ONNX file.
+
+    Raises:
+        ValueError: when the file is not a serialized ONNX model.
+    """
     with file.open("rb") as stream:
         if file.stat().st_size == 0:
             raise ValueError(f"'{file.name}' is empty")
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             try:
-                return read(content)
+                return how(content)
             except IndexError as end:
                 raise ValueError(f"'{file.name}' ends in the middle of a field") from end
 
@@ -168,9 +173,9 @@ def _outline(content: mmap.mmap) -> Outline:
     weights: Counter[int] = Counter()
     for code, elements in (_tensor_size(content, one) for one in _tensors(content)):
         weights[code] += elements
-    constants = {_name(content, field, _TENSOR_NAME) for field in within if field.number == _INITIALIZER}
-    inputs = (_name(content, field, _VALUE_NAME) for field in within if field.number == _INPUT)
-    outputs = (_name(content, field, _VALUE_NAME) for field in within if field.number == _OUTPUT)
+    constants = {text(content, field, _TENSOR_NAME) for field in within if field.number == _INITIALIZER}
+    inputs = (text(content, field, _VALUE_NAME) for field in within if field.number == _INPUT)
+    outputs = (text(content, field, _VALUE_NAME) for field in within if field.number == _OUTPUT)
     return Outline(tuple(name for name in inputs if name not in constants), tuple(outputs), weights)
 
 
@@ -188,8 +193,8 @@ def _tensors(content: mmap.mmap, message: str = "model", within: Field | None = 
 
 def _places(content: mmap.mmap, tensor: Field) -> Iterator[str]:
     for entry in fields(content, tensor.start, tensor.end):
-        if entry.number == _TENSOR_PLACE and _name(content, entry, _ENTRY_KEY) == "location":
-            yield _name(content, entry, _ENTRY_VALUE)
+        if entry.number == _TENSOR_PLACE and text(content, entry, _ENTRY_KEY) == "location":
+            yield text(content, entry, _ENTRY_VALUE)
 
 
 def _tensor_size(content: mmap.mmap, tensor: Field) -> tuple[int, int]:
@@ -202,10 +207,3 @@ def _tensor_size(content: mmap.mmap, tensor: Field) -> tuple[int, int]:
         elif field.number == _TENSOR_DIMS:
             dims += packed(content, field.start, field.end)
     return code, math.prod(dims)
-
-
-def _name(content: mmap.mmap, message: Field, number: int) -> str:
-    for field in fields(content, message.start, message.end):
-        if field.number == number:
-            return content[field.start : field.end].decode()
-    return ""

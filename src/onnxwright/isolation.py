@@ -61,6 +61,8 @@ def _run(step: Callable[[], Any], sending: Connection, folder: str | None) -> No
 
     # A session of the parent that is collected here would wait for its threads, which don't exist, forever.
     gc.freeze()
+    # CUDA can't be used in a forked process, and nothing that is isolated needs it.
+    torch.cuda.is_available = lambda: False
     torch.set_num_threads(1)
     tempfile.tempdir = folder or tempfile.tempdir
     for stream in (1, 2):  # what C++ writes there would stand among the parent's progress

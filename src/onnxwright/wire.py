@@ -37,6 +37,21 @@ def fields(content: Content, at: int, end: int) -> Iterator[Field]:
         yield Field(key >> 3, value, begin, start, at)
 
 
+def within(content: Content, message: Field, number: int) -> Iterator[Field]:
+    """Yields the fields of a number in the message that a field holds."""
+    return (field for field in fields(content, message.start, message.end) if field.number == number)
+
+
+def texts(content: Content, message: Field, number: int) -> Iterator[str]:
+    """Yields the texts in the fields of a number in the message that a field holds."""
+    return (content[field.start : field.end].decode() for field in within(content, message, number))
+
+
+def text(content: Content, message: Field, number: int) -> str:
+    """Returns the first text of such fields, or an empty one."""
+    return next(texts(content, message, number), "")
+
+
 def packed(content: Content, at: int, end: int) -> Iterator[int]:
     """Yields the whole numbers of a packed field."""
     while at < end:

@@ -24,8 +24,9 @@ from onnxwright.nvidia.libraries import LIBRARIES, Library
 from onnxwright.nvidia.orders import Shapes, Tensor
 from onnxwright.nvidia.placed import Placed, Stream, placed
 from onnxwright.nvidia.profiles import buckets, edges_of, fitting, shaped
-from onnxwright.nvidia.providers import CPU, ProviderSession, load, misplaced, placed_nodes
+from onnxwright.nvidia.providers import CPU, Assigned, ProviderBackend, ProviderSession, assigned, load, misplaced
 from onnxwright.nvidia.session import coarsest
+from onnxwright.nvidia.sized import Sized, sized
 from onnxwright.profile import Profile
 from onnxwright.signature import Signature, TensorSpec
 
@@ -328,15 +329,75 @@ def product(tmp_path):
 
 
 def test_what_runs_where_is_what_onnx_runtime_says_of_each_node(product):
-    assert placed_nodes(load(product, CPU, Options(1))) == {CPU: Counter({"MatMul": 1, "Softmax": 1})}
+    assert assigned(load(product, CPU, Options(1))) == [Assigned(CPU, "MatMul", ""), Assigned(CPU, "Softmax", "")]
 
 
 def test_what_is_left_to_the_cpu_is_misplaced_unless_it_is_of_sizes():
-    found = {"CUDAExecutionProvider": Counter(MatMul=9), CPU: Counter(Shape=3, Gather=2, NonMaxSuppression=1)}
+    cuda = "CUDAExecutionProvider"
+    found = [
+        Assigned(cuda, "MatMul", "product"),
+        Assigned(CPU, "Add", "one longer"),
+        Assigned(CPU, "Add", "sum"),
+        Assigned(CPU, "NonMaxSuppression", ""),
+        Assigned(CPU, "Shape", ""),
+        Assigned(CPU, "Add", "made by ONNX Runtime"),
+        Assigned(CPU, "FusedMatMul", "made by ONNX Runtime, too"),
+        Assigned(CPU, "MemcpyToHost", "Memcpy_token_1"),
+    ]
+    sizes = Sized(frozenset({"one longer"}), frozenset({"Add", "Shape"}), frozenset({"sum", "product"}))
 
-    assert misplaced(found, "CUDAExecutionProvider") == Counter(NonMaxSuppression=1)
-    assert misplaced({CPU: Counter(MatMul=2)}, "CUDAExecutionProvider") == Counter(MatMul=2)
-    assert misplaced(found, CPU) == Counter(MatMul=9)
+    assert misplaced(found, cuda, sizes) == Counter(Add=1, NonMaxSuppression=1, FusedMatMul=1)
+    assert misplaced(found, CPU, sizes) == Counter(MatMul=1)
+
+
+SIZES = """<ir_version: 9, opset_import: ["" : 18]>
+g (float[n, m] x, int64[1] at, bool[1] c) => (float[k, m] y) <int64[1] one = {1}, int64 trips = {2}, bool go = {1}> {
+    [n] n = Shape <end: int = 1> (x)
+    [twice] twice = Add (n, n)
+    [few] few = LessOrEqual (n, one)
+    [branch] size = If (few) <then_branch = a () => (int64[1] p) { [inner] p = Mul (twice, one) },
+                              else_branch = b () => (int64[1] q) { [kept] q = Identity (n) }>
+    [round] last = Loop (trips, go, size) <body = r (int64 i, bool d, int64[1] s) => (bool e, int64[1] t) {
+        [again] e = Identity (d) [grown] t = Add (s, one) }>
+    [moved] moved = Add (at, one)
+    [asked] other = If (c) <then_branch = a2 () => (int64[1] p2) { [drawn] p2 = Add (moved, n) },
+                             else_branch = b2 () => (int64[1] q2) { [held] q2 = Add (n, last) }>
+    [part] z = Slice (x, one, other)
+    [long] l = Shape <end: int = 1> (z)
+    [filled] f = ConstantOfShape (l)
+    [out] y = Add (z, f)
+}"""
+
+
+def test_nodes_of_sizes_read_nothing_but_shapes_and_constants(tmp_path):
+    onnx.save(onnx.parser.parse_model(SIZES), tmp_path / "model.onnx")
+
+    found = sized(tmp_path / "model.onnx")
+
+    assert found.names == {
+        "n",
+        "twice",
+        "few",
+        "branch",
+        "inner",
+        "kept",
+        "round",
+        "again",
+        "grown",
+        "held",
+        "long",
+        "filled",
+    }
+    assert found.others == {"moved", "asked", "drawn", "part", "out"}
+    assert {"If", "Loop", "LessOrEqual"} < found.operators
+    assert "Slice" not in found.operators
+
+
+def test_a_file_that_holds_no_graph_is_refused(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x0a")
+
+    with pytest.raises(ValueError, match="no graph in it"):
+        sized(tmp_path / "model.onnx")
 
 
 def test_a_session_by_a_provider_answers_and_says_how_many_nodes_ran_where(product):
@@ -411,15 +472,51 @@ def test_a_package_holds_tensors_on_a_device_to_its_range_too(product):
 
 
 def test_what_would_run_elsewhere_is_an_error_unless_it_is_allowed(product, monkeypatch):
-    elsewhere = {CPU: Counter(MatMul=1, Shape=2)}
+    elsewhere = [Assigned(CPU, "MatMul", ""), Assigned(CPU, "Shape", "of x"), Assigned(CPU, "MemcpyToHost", "")]
     monkeypatch.setattr(providers, "load", lambda file, _, options: load(file, CPU, options))
-    monkeypatch.setattr(providers, "placed_nodes", lambda _: elsewhere)
+    monkeypatch.setattr(providers, "assigned", lambda _: elsewhere)
+    monkeypatch.setattr(providers, "sized", lambda _: Sized(frozenset({"of x"}), frozenset(), frozenset()))
     monkeypatch.setattr(providers, "_new_stream", lambda: Stream(Driver(Cuda()), 5))
 
     with pytest.raises(EngineError, match=r"1 MatMul would run elsewhere\. Allow that with --allow-fallback"):
         ProviderSession(product, "CUDAExecutionProvider", Options(1))
     allowed = ProviderSession(product, "CUDAExecutionProvider", Options(1, allows_fallback=True))
     assert allowed.ran.provider == f"{CPU} 3 nodes", "and it says so"
+
+
+def test_a_library_of_nvidia_that_a_provider_needs_and_is_missing_is_told(tmp_path, monkeypatch):
+    import onnxruntime
+
+    (tmp_path / "capi").mkdir()
+    (tmp_path / "capi" / "libprovider.so").write_bytes(
+        b"\0libm.so.6\0libnvinfer_nobody.so.99\0libnvinfer_nobody.so.99\0"
+    )
+    monkeypatch.setattr(onnxruntime, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["Provider", CPU])
+    monkeypatch.setattr(providers, "missing_driver", lambda: None)
+
+    told = ProviderBackend("engine", "Provider", library="libprovider.so").available()
+
+    assert told.startswith("libprovider.so needs libnvinfer_nobody.so.99, which can't be opened here (")
+    assert ProviderBackend("engine", "Provider", library="libother.so").available() is None
+    assert ProviderBackend("engine", "Provider").available() is None
+
+
+def test_float32_is_not_rounded_to_tf32(product, monkeypatch):
+    import onnxruntime
+
+    told = {}
+    made = onnxruntime.InferenceSession
+
+    def note(file, settings, providers, provider_options):
+        told.update(zip(providers, provider_options, strict=True))
+        return made(file, settings, providers=[CPU])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", note)
+    with pytest.raises(EngineError, match="has left CUDAExecutionProvider out"):
+        load(product, "CUDAExecutionProvider", Options(1))
+
+    assert told == {"CUDAExecutionProvider": {"use_tf32": "0"}, CPU: {}}
 
 
 def test_a_provider_that_is_not_there_is_no_silent_cpu(product):

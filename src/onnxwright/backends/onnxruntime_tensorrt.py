@@ -6,4 +6,6 @@ from typing import Final
 
 from onnxwright.nvidia.providers import ProviderBackend
 
-BACKEND: Final = ProviderBackend("onnxruntime-tensorrt", "TensorrtExecutionProvider")
+BACKEND: Final = ProviderBackend(
+    "onnxruntime-tensorrt", "TensorrtExecutionProvider", library="libonnxruntime_providers_tensorrt.so"
+)

@@ -62,6 +62,7 @@ TARGETS: Final = {
     target.name: target
     for target in (
         Target("onnxruntime", range(7, 27), domains=frozenset({CONTRIB, "com.ms.internal"})),
+        Target("onnxruntime-cuda", range(7, 27), domains=frozenset({CONTRIB})),
         # It reads LayerNormalization and Gelu; its plug-ins fuse attention from plain operators themselves.
         Target("openvino", range(7, 24), lacking=_LATE),
         # Its parser accepts operators of later opsets than its builder has: float32 Attention fails to build.
@@ -83,15 +84,27 @@ def target(name: str) -> Target:
 
 
 def _is_in_runtime(operator: Operator) -> bool:
-    """Whether the installed ONNX Runtime has a kernel for an operator on the CPU; one that doesn't tell has all."""
+    """Whether the installed ONNX Runtime has a kernel for an operator on the CPU; one that doesn't tell has all.
+
+    What it has on a GPU is not asked: a graph of which a part would run on the CPU is refused when it is loaded.
+    """
     kernels = _kernels()
     return not kernels or (operator.domain, operator.name) in kernels
 
 
+_ALONE: Final = frozenset({"CPUExecutionProvider", "AzureExecutionProvider"})
+"""The providers of a build for CPUs."""
+
+
 @functools.cache
 def _kernels() -> frozenset[tuple[str, str]]:
-    """The operators of ONNX Runtime on the CPU, by domain and name; a build without the table tells none."""
+    """The operators of ONNX Runtime on the CPU, by domain and name; a build without the table tells none.
+
+    A build for GPUs isn't asked: it ends the process where a library of one of its providers is missing, as TensorRT's.
+    """
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+    if not _ALONE.issuperset(state.get_available_providers()):
+        return frozenset()
     told: list[Any] = getattr(state, "get_all_opkernel_def", list)()
     return frozenset((one.domain, one.op_name) for one in told if one.provider == "CPUExecutionProvider")

@@ -21,6 +21,7 @@ from onnxwright.loaders.probe import Probe
 from onnxwright.loaders.quantizing import check_quantization
 from onnxwright.loaders.weights import check_weights
 from onnxwright.profile import Profile
+from onnxwright.pytorch.devices import on_device
 from onnxwright.pytorch.holding import holding
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, skipped_outputs
 from onnxwright.pytorch.session import PyTorchSession, to_tensor
@@ -54,8 +55,8 @@ def load(
 ) -> Source:
     """Makes a source of a module and example inputs: a mapping of input name to tensor, or tensors by position.
 
-    Without `dims`, axis 0 of all inputs is `batch` where they agree on its size and the module takes another one;
-    inputs that Hugging Face text models share have their usual dims.
+    A module on a GPU is copied from there. Without `dims`, axis 0 of all inputs is `batch` where they agree on its size
+    and the module takes another one; inputs that Hugging Face text models share have their usual dims.
 
     Raises:
         SignatureError: when the example doesn't fit `forward` or `dims`.
@@ -67,6 +68,7 @@ def load(
     module = as_written(module)
     example = arrays(by_name(module, example_inputs))
     check_weights(module)
+    module = on_device(module, "cpu")
     named = checked(dims, example) if dims is not None else guess_dims(example)
     inputs = tuple(
         TensorSpec(

@@ -5,11 +5,15 @@ With the CPU's own provider, a session is the twin by which all of this is teste
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib.util
+import io
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from onnxwright.backends import Ran, check_names, check_precision
 from onnxwright.backends.onnxruntime import answers, telling_refusals, type_of
@@ -18,20 +22,26 @@ from onnxwright.errors import EngineError
 from onnxwright.files import digest, outline
 from onnxwright.nvidia.driver import Driver, missing_driver
 from onnxwright.nvidia.placed import Device, Placed, Stream, placed
+from onnxwright.nvidia.sized import Sized, sized
 
 if TYPE_CHECKING:
     from onnxwright.backends import Array, Options, Session, Tensors
 
 CPU: Final = "CPUExecutionProvider"
-_OF_SIZES: Final = frozenset(
-    {
-        *("Shape", "Size", "Gather", "Concat", "Unsqueeze", "Squeeze", "Slice", "Cast", "Range", "Constant"),
-        *("ConstantOfShape", "Reshape", "Where", "Equal", "Less", "Greater", "And", "Or", "Not", "If", "Loop"),
-        *("Add", "Sub", "Mul", "Div", "Mod", "Min", "Max", "Floor", "Ceil", "ReduceProd", "ReduceMax", "Expand"),
-        *("MemcpyToHost", "MemcpyFromHost", "Identity", "Tile", "ScatterND", "ScatterElements", "NonZero"),
-    }
-)
-"""What ONNX Runtime computes on the CPU on purpose, since sizes are needed there."""
+_NEEDED: Final = re.compile(rb"libnv(?:infer|onnx)\w*\.so\.\d+")
+_COPIES: Final = frozenset({"MemcpyToHost", "MemcpyFromHost"})
+_SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    # By default it rounds what goes into products of float32 to 11 bits of mantissa (TF32), as a GPU since Ampere can.
+    "CUDAExecutionProvider": {"use_tf32": "0"},
+}
+
+
+class Assigned(NamedTuple):
+    """A node, and which provider ONNX Runtime has given it to."""
+
+    provider: str
+    operator: str
+    name: str
 
 
 class ProviderSession:
@@ -43,8 +53,8 @@ class ProviderSession:
 
     def __init__(self, file: Path, provider: str, options: Options):
         self._session = load(file, provider, options)
-        found = placed_nodes(self._session)
-        wrong = misplaced(found, provider)
+        found = assigned(self._session)
+        wrong = misplaced(found, provider, sized(file))
         if wrong and not options.allows_fallback:
             told = ", ".join(f"{count} {name}" for name, count in sorted(wrong.items()))
             raise EngineError(
@@ -103,19 +113,20 @@ class ProviderBackend:
 
     precisions: tuple[str, ...] = ("float32",)
 
-    def __init__(self, name: str, provider: str):
+    def __init__(self, name: str, provider: str, library: str = ""):
         self.name = name
         self._provider = provider
+        self._library = library
 
     def available(self) -> str | None:
-        """Returns why the provider can't be used here (package, provider, driver or GPU), or None when it can."""
+        """Returns what the provider lacks here (package, provider, driver, GPU or library), or None when nothing."""
         if importlib.util.find_spec("onnxruntime") is None:
             return "the package 'onnxruntime-gpu' is not installed; install it with `pip install onnxruntime-gpu`."
         import onnxruntime
 
         if self._provider not in onnxruntime.get_available_providers():
             return f"this onnxruntime has no {self._provider}; install `onnxruntime-gpu` in the place of `onnxruntime`."
-        return missing_driver()
+        return missing_driver() or (self._library and _missing_of(self._library)) or None
 
     def prepare(self, file: Path, options: Options) -> Session:
         """Loads an ONNX file.
@@ -125,6 +136,20 @@ class ProviderBackend:
         """
         check_precision(self, options.precision)
         return ProviderSession(file, self._provider, options)
+
+
+def _missing_of(library: str) -> str | None:
+    """Returns which of NVIDIA's libraries one of ONNX Runtime's needs and can't be opened here, read off its file."""
+    import onnxruntime
+
+    file = Path(onnxruntime.__file__).parent / "capi" / library
+    needed = sorted(set(_NEEDED.findall(file.read_bytes()))) if file.is_file() else []
+    for name in (one.decode() for one in needed):
+        try:
+            ctypes.CDLL(name)
+        except OSError as reason:
+            return f"{library} needs {name}, which can't be opened here ({reason}); install that version of it."
+    return None
 
 
 def _new_stream() -> Stream:
@@ -146,36 +171,49 @@ def load(file: Path, provider: str, options: Options) -> Any:
     settings.log_severity_level = 4
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     providers = list(dict.fromkeys([provider, CPU]))
+    told = [dict(_SETTINGS.get(name, {})) for name in providers]
+    complaint = "" if provider == CPU else _preloaded()
     try:
-        session = onnxruntime.InferenceSession(file, settings, providers=providers)
+        session = onnxruntime.InferenceSession(file, settings, providers=providers, provider_options=told)
     except Exception as refusal:  # every failure of the C++ side has a type of its own
         raise EngineError(f"ONNX Runtime refuses '{file.name}': {refusal}") from refusal
     if provider not in session.get_providers():
         raise EngineError(
             f"ONNX Runtime has left {provider} out, and would use {', '.join(session.get_providers())}: the CUDA that "
-            "it needs isn't there, or is another version."
+            f"it needs isn't there, or is another version. {complaint}".rstrip()
         )
     return session
 
 
-def placed_nodes(session: Any) -> dict[str, Counter[str]]:
-    """Returns how many nodes of which operator run on which provider, as ONNX Runtime has noted it."""
-    found: dict[str, Counter[str]] = {}
-    for part in session.get_provider_graph_assignment_info():
-        found.setdefault(part.ep_name, Counter()).update(node.op_type for node in part.get_nodes())
-    return found
-
-
-def misplaced(found: Mapping[str, Counter[str]], provider: str) -> Counter[str]:
-    """Returns what runs on another provider and isn't of sizes."""
-    others = (nodes for name, nodes in found.items() if name != provider)
-    return sum((Counter({op: n for op, n in nodes.items() if op not in _OF_SIZES}) for nodes in others), Counter())
-
-
-def _described(file: Path, provider: str, found: Mapping[str, Counter[str]]) -> Ran:
+def _preloaded() -> str:
+    """Loads CUDA and cuDNN from among Python's packages, as ONNX Runtime does when asked; returns its complaints."""
     import onnxruntime
 
-    counts = ", ".join(f"{name} {nodes.total()} nodes" for name, nodes in found.items())
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        getattr(onnxruntime, "preload_dlls", lambda: None)()
+    return " ".join(told.getvalue().split())
+
+
+def assigned(session: Any) -> list[Assigned]:
+    """Returns which node runs on which provider, as ONNX Runtime has noted it."""
+    return [
+        Assigned(part.ep_name, node.op_type, node.name)
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    ]
+
+
+def misplaced(found: Iterable[Assigned], provider: str, of_sizes: Sized) -> Counter[str]:
+    """Returns how many nodes of which operator run on another provider, without those that compute sizes."""
+    others = (one for one in found if one.provider != provider and one.operator not in _COPIES)
+    return Counter(one.operator for one in others if not of_sizes.has(one.operator, one.name))
+
+
+def _described(file: Path, provider: str, found: Iterable[Assigned]) -> Ran:
+    import onnxruntime
+
+    counts = ", ".join(f"{name} {count} nodes" for name, count in Counter(one.provider for one in found).items())
     return Ran(
         backend=f"onnxruntime ({provider})",
         version=onnxruntime.__version__,

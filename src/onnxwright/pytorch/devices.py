@@ -8,14 +8,27 @@ import functools
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from onnxwright.pytorch.modules import setting
 
 
 def on_device(module: nn.Module, device: str) -> nn.Module:
-    """Returns the module itself for the CPU, and for another device a copy there: the user's own stays where it is."""
-    return module if device == "cpu" else copy.deepcopy(module).to(device)
+    """Returns a module whose weights lie on a device: itself where they do, else a copy; the user's own stays as it is.
+
+    No weight is there twice on either device meanwhile.
+    """
+    weights: list[Tensor] = [*module.parameters(), *module.buffers()]
+    moved = [weight for weight in weights if weight.device.type != torch.device(device).type]
+    if not moved:
+        return module
+    with torch.no_grad():
+        return copy.deepcopy(module, {id(weight): _moved(weight, device) for weight in moved})
+
+
+def _moved(weight: Tensor, device: str) -> Tensor:
+    there = weight.detach().to(device)
+    return nn.Parameter(there, weight.requires_grad) if isinstance(weight, nn.Parameter) else there
 
 
 @contextlib.contextmanager

@@ -236,9 +236,7 @@ def _write_graph(bench: Workbench, approach: Approach, file: Path, seconds: floa
         return exported.noted
 
     routes()[approach.route].load()
-    # CUDA can't be used in a forked process.
-    is_isolated = can_isolate() and bench.request.device == "cpu"
-    return isolated(write, seconds=seconds, folder=str(file.parents[1])) if is_isolated else write()
+    return isolated(write, seconds=seconds, folder=str(file.parents[1])) if can_isolate() else write()
 
 
 def _read(source: Source) -> Exported:

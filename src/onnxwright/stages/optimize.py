@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from onnxwright.backends import Session
     from onnxwright.graph.optimizing import Plan, Step
 
-_MOST_PROOFS: Final = 4
-_MOST_ROLLBACKS: Final = 2
-"""So often a plan is held against the reference again, each time without what was to blame before."""
+_MOST_PROOFS: Final = 6
+"""So many plans, and what is left of them without what was to blame, are held against the reference at all points."""
 _MOST_NODES: Final = 2
 """Where a rule is wrong at more nodes than these, it is left out whole."""
 
@@ -71,6 +70,10 @@ class _Search:
     trials: Trials
     model: onnx_ir.Model
     candidates: dict[str, Candidate] = field(default_factory=dict)
+    tried: set[str] = field(default_factory=set)
+    """The plans of which it is known by now whether they are right."""
+    wrong: dict[str, Replay] = field(default_factory=dict)
+    """Where plans answered wrong."""
 
     @property
     def is_measured(self) -> bool:
@@ -100,8 +103,16 @@ class _Search:
         """Whether as much was shown as of the graph as exported."""
         return shows_as_much(proof, self.shown)
 
-    def is_worth_a_proof(self, one: Candidate) -> bool:
-        """Whether a candidate is faster; where nothing was measured, whether it only makes the graph simpler."""
+    def fastest(self) -> Candidate | None:
+        """The fastest candidate that is still to be tried; where nothing was measured, one that is simpler only."""
+        worth = [one for one in self.candidates.values() if one.plan.name not in self.tried and self._is_worth_it(one)]
+        return max(worth, key=lambda one: one.gain, default=None)
+
+    def refuting(self, session: Session) -> str | None:
+        """Names a plan that was wrong at points where a session is wrong, too."""
+        return next((name for name, replay in self.wrong.items() if replay.fails(session)), None)
+
+    def _is_worth_it(self, one: Candidate) -> bool:
         return one.is_worth_it if self.is_measured else one.plan.is_simple
 
 
@@ -114,10 +125,9 @@ def _search(bench: Workbench, chosen: Outcome, file: Path, engine: str) -> _Sear
 def _for_engine(search: _Search) -> Optimized:
     made = list(_distinct(search))
     search.take_in(*(search.trials.measured(made) if search.is_measured else made))
-    worth = [one for one in search.candidates.values() if search.is_worth_a_proof(one)]
-    for one in sorted(worth, key=lambda one: -one.gain)[:_MOST_PROOFS]:
-        kept, proof = (None, None) if search.candidates[one.plan.name].wrong else _shown(search, one)
-        if kept is not None:
+    while len(search.wrong) < _MOST_PROOFS and (one := search.fastest()) is not None:
+        kept, proof = _shown(search, one)
+        if proof is not None:
             return Optimized(search.trials.engine, _record(search, kept), kept.model, proof)
     return Optimized(search.trials.engine, _record(search, None))
 
@@ -137,46 +147,44 @@ def _distinct(search: _Search) -> Iterator[Candidate]:
             yield made
 
 
-def _shown(search: _Search, one: Candidate) -> tuple[Candidate | None, Proof | None]:
-    """A candidate with its proof, or what is left of it without the rules that are to blame; None where none holds."""
-    tried: Candidate | None = one
-    for _ in range(1 + _MOST_ROLLBACKS):
-        if tried is None:
-            break
-        tried, session = search.trials.loaded(tried)
-        search.take_in(tried)
-        if session is None:
-            break
-        proof = search.proven(session)
-        if search.holds(proof):
-            return tried, proof
-        tried = _rolled_back(search, tried, proof)
-    return None, None
+def _shown(search: _Search, one: Candidate) -> tuple[Candidate, Proof | None]:
+    """A candidate with its proof if that holds; else what is left of it without what is to blame is one, too."""
+    search.tried.add(one.plan.name)
+    tried, session = search.trials.loaded(one)
+    search.take_in(tried)
+    if session is None:
+        return tried, None
+    other = search.refuting(session)
+    if other is not None:
+        search.take_in(replace(tried, wrong=f"It is wrong where '{other}' is."))
+        return tried, None
+    proof = search.proven(session)
+    if search.holds(proof):
+        return tried, proof
+    _roll_back(search, tried, proof)
+    return tried, None
 
 
-def _rolled_back(search: _Search, one: Candidate, proof: Proof) -> Candidate | None:
-    """What a plan makes without what is to blame, or the plan that makes the same; None if not faster."""
-    guilty = _guilty(search, one, proof)
+def _roll_back(search: _Search, one: Candidate, proof: Proof) -> None:
+    """Notes why a plan isn't right, and takes in what it makes without what is to blame, unless another makes that."""
+    source = search.chosen.source or search.bench.source
+    replay = Replay(search.bench.reference, source.sampler, source.profile, proof.failures)
+    search.wrong[one.plan.name] = replay
+    guilty = _guilty(search, one, replay)
     told = tuple(map(str, guilty))
     search.take_in(replace(one, wrong=shortfall(proof), rolled_back=told))
     if not guilty:
-        return None
+        return
     made = replace(search.made(one.plan.without(guilty)), rolled_back=(*one.rolled_back, *told))
-    same = next((other for other in search.candidates.values() if other.trace.after == made.trace.after), None)
-    if same is not None:
-        return same if search.is_worth_a_proof(same) and not same.wrong else None
-    (tried,) = search.trials.measured([made]) if search.is_measured else [made]
-    search.take_in(tried)
-    return tried if search.is_worth_a_proof(tried) else None
+    if all(other.trace.after != made.trace.after for other in search.candidates.values()):
+        search.take_in(*(search.trials.measured([made]) if search.is_measured else [made]))
 
 
-def _guilty(search: _Search, one: Candidate, proof: Proof) -> tuple[Step, ...]:
+def _guilty(search: _Search, one: Candidate, replay: Replay) -> tuple[Step, ...]:
     """The rules of a plan, or what they rewrite at a node, without which the others are right at the wrong points."""
     from onnxwright.graph.blaming import to_blame
     from onnxwright.graph.optimizing import Step
 
-    source = search.chosen.source or search.bench.source
-    replay = Replay(search.bench.reference, source.sampler, source.profile, proof.failures)
     if replay.is_empty:
         return tuple(Step(name) for name in one.plan.doubtful if name in one.trace.counts)
 

@@ -22,6 +22,6 @@ def _fuse(model: ir.Model) -> int:
 BORROWED = Borrowed(
     name="ort_fusions",
     summary="Fuses what `onnxscript` knows for ONNX Runtime.",
-    targets=frozenset({"onnxruntime"}),
+    targets=frozenset({"onnxruntime", "onnxruntime-cuda"}),
     change=_fuse,
 )

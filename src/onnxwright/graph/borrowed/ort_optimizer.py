@@ -45,6 +45,6 @@ def _run(folder: Path) -> None:
 BORROWED = Borrowed(
     name="ort-optimizer",
     summary="Fuses what ONNX Runtime's optimizer for transformers knows.",
-    targets=frozenset({"onnxruntime"}),
+    targets=frozenset({"onnxruntime", "onnxruntime-cuda"}),
     change=_optimize,
 )
