@@ -4,7 +4,8 @@ Claimed: nothing that `optimize` keeps is slower than the graph as exported. Eve
 which runs in two sessions: how far these differ is what the measurement itself does not know. Ratios are pair by pair,
 interleaved in one process, three graphs at a time. The peers get the export that they know best: ONNX Runtime's
 optimizer a trace with eager attention, `ort_fusions` a graph of `torch.export`; the exporter of transformers makes its
-own. Each graph is held against the one as exported on padded rows, too. Weights are random but for MiniLM.
+own. Each graph is held against the one as exported on padded rows, too. Weights are random but for MiniLM. With
+`--engines onnxruntime-cuda` the same runs on a GPU, copies to it and back included.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from onnxwright.graph.saving import save_model
 from onnxwright.graph.targets import target
 from onnxwright.isolation import isolated
 from onnxwright.manifest import Latency
+from onnxwright.nvidia.driver import Driver
 from onnxwright.signature import Dim
 from onnxwright.stages.measure import Plan as Timing
 from onnxwright.stages.measure import in_words, mean_speedup, measure
@@ -48,6 +50,7 @@ from onnxwright.tolerance import distance
 from record import keep, minilm
 from states import OPSET, TEXT, answer, states_graph
 
+CUDA: Final = "onnxruntime-cuda"
 RAW, AGAIN = "as exported", "as exported, again"
 AT_ONCE: Final = 2
 APART, UNGUARDED = "sums-apart", "nan-guard"
@@ -360,16 +363,20 @@ def run(name: str, shapes: Sequence[tuple[int, int]], engines: Sequence[str], se
         made: dict[str, Any] = {"as_exported": raw.counts, "errors_where_padded": errors}
         for one in engines:
             print(f"{name} on {one}: {raw.counts['nodes']} nodes as exported", flush=True)
-            mine = found if one == "onnxruntime" else [raw, *_for_engine(raw, Path(folder), one)]
-            made[one] = compared(mine, feeds, one, seconds)
+            made[one] = compared(_for_engine(found, Path(folder), one), feeds, one, seconds)
             show(made[one])
     return made
 
 
-def _for_engine(raw: Variant, folder: Path, name: str) -> Iterator[Variant]:
-    given = ir.load(raw.file)
-    for told, plan in ours(given, name):
-        yield _written(told, folder, partial(_applied, raw.file, plan, name))
+def _for_engine(found: Sequence[Variant], folder: Path, name: str) -> list[Variant]:
+    """All graphs for ONNX Runtime, on a GPU but the one that its CPU alone runs; for another engine, our plans."""
+    raw = found[0]
+    if name == "onnxruntime":
+        return list(found)
+    if name == CUDA:
+        return [one for one in found if one.is_optimized]
+    plans_there = ours(ir.load(raw.file), name)
+    return [raw, *(_written(told, folder, partial(_applied, raw.file, plan, name)) for told, plan in plans_there)]
 
 
 def _applied(file: Path, plan: Plan, name: str) -> ir.Model:
@@ -386,10 +393,15 @@ def main() -> None:
     given = parser.parse_args()
     shapes = [tuple(int(size) for size in shape.split("x")) for shape in given.shapes.split(",")]
     pairs = [(batch, sequence) for batch, sequence in shapes]
+    engines = given.engines.split(",")
+    machine: dict[str, Any] = {"threads": environment.cores(), **({"gpu": Driver().name()} if CUDA in engines else {})}
     kept = "optimize" if given.seconds else "optimize_nodes"
     for name in given.models.split(","):
-        found = run(name, pairs, given.engines.split(","), given.seconds)
-        keep(f"{kept}_{name}", {"opset": OPSET, "threads": environment.cores(), "model": name, **found})
+        found = run(name, pairs, engines, given.seconds)
+        keep(
+            "_".join([kept, *(["gpu"] if CUDA in engines else []), name]),
+            {"opset": OPSET, **machine, "model": name, **found},
+        )
 
 
 if __name__ == "__main__":

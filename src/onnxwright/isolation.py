@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -20,8 +21,10 @@ _Answer = TypeVar("_Answer")
 
 
 def can_isolate() -> bool:
-    """Whether this system can fork a process."""
-    return os.name == "posix" and "fork" in multiprocessing.get_all_start_methods()
+    """Whether this system can fork a process, and PyTorch has not used a GPU in this one, which a fork can't then."""
+    torch = sys.modules.get("torch")
+    uses_gpu = torch is not None and torch.cuda.is_initialized()
+    return os.name == "posix" and "fork" in multiprocessing.get_all_start_methods() and not uses_gpu
 
 
 def isolated(step: Callable[[], _Answer], *, seconds: float, folder: str | None = None) -> _Answer:
@@ -61,8 +64,6 @@ def _run(step: Callable[[], Any], sending: Connection, folder: str | None) -> No
 
     # A session of the parent that is collected here would wait for its threads, which don't exist, forever.
     gc.freeze()
-    # CUDA can't be used in a forked process, and nothing that is isolated needs it.
-    torch.cuda.is_available = lambda: False
     torch.set_num_threads(1)
     tempfile.tempdir = folder or tempfile.tempdir
     for stream in (1, 2):  # what C++ writes there would stand among the parent's progress
