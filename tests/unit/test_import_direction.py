@@ -17,8 +17,8 @@ PICTURE = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="ut
 
 # Low to high. A module imports from its own layer and from those below; a package counts as one entry.
 LAYERS = {
-    "vocabulary": "errors dtypes findings signature profile tolerance manifest environment discovery files samples "
-    "staging settings progress excerpts words isolation approach rewrites wire estimates",
+    "vocabulary": "errors dtypes findings signature profile tolerance manifest environment heap discovery files "
+    "samples staging settings progress excerpts words isolation approach rewrites wire estimates",
     "backends": "backends nvidia casting",
     "modules": "pytorch",
     "graphs": "graph",

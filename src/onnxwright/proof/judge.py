@@ -115,7 +115,7 @@ class Judge:
             return Ruling(is_right=False, limits=raised)
         hidden = [name for name in over if _is_hidden(noise[name], expected[name], answered[name])]
         told = (
-            f"Output '{hidden[0]}': PyTorch in float32 lies {noise[hidden[0]]:.1e} from its own noise reference"
+            f"Output '{hidden[0]}': {self._reference.label} lies {noise[hidden[0]]:.1e} from its own noise reference"
             if hidden
             else ""
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from types import CodeType, FunctionType
 
+from onnxwright import heap
 from onnxwright.pytorch.lines import Line
 
 
@@ -20,7 +20,7 @@ def functions_at(places: Iterable[str]) -> dict[str, list[FunctionType]]:
         if number.isdigit():
             wanted[Path(file).name].append((int(number), place))
     found: defaultdict[str, list[FunctionType]] = defaultdict(list)
-    for one in gc.get_objects():
+    for one in heap.objects():
         if type(one) is not FunctionType or one.__name__ == "<lambda>":
             continue
         path = one.__code__.co_filename

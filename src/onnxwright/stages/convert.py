@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from onnxwright import environment, evidence, files
+from onnxwright import environment, evidence, files, heap
 from onnxwright.artifact import Package
 from onnxwright.corpus import Corpus, corpus_of
 from onnxwright.errors import UsageError
@@ -66,6 +66,7 @@ def convert(request: Request, progress: Progress | None = None) -> Package:
             corpus = _corpus(request, bench.source)
             if corpus is not None and request.samples is not None:
                 bench = replace(bench, source=drawn_like(bench.source, corpus))
+        meanwhile.enter_context(heap.at_rest())
         outcomes = repair_all(bench, progress)
         if request.repro is not None:
             _save_repro(outcomes, bench.source, request.repro, progress)
