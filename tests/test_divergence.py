@@ -359,7 +359,7 @@ def test_an_error_within_an_outputs_limit_is_none(encoder, graph, tmp_path):
     assert first_divergence(case_of(encoder, model, tmp_path, limits=limits)) is None
 
 
-@pytest.mark.parametrize("most_bytes", [1, 3000, 10**9])
+@pytest.mark.parametrize("most_bytes", [pytest.param(1, marks=pytest.mark.thorough), 3000, 10**9])
 def test_the_same_place_is_found_however_small_the_segments(encoder, graph, tmp_path, most_bytes):
     model = ir.load(graph)
     flipped(model, "layers.1.key", "MatMul")

@@ -45,11 +45,26 @@ def run(folder, *words):
     return done.stdout
 
 
+LOSS = ("--max-accuracy-loss", "0.03")
+"""With weights in half the range of int8, as on a processor without VNNI, it loses 0.017."""
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("optimize", "model.onnx", "-o", "out", *QUICK),
-        ("quantize", "model.onnx", "-o", "out", "--precision", "int8-static", "--samples", "samples.npz", *QUICK),
+        (
+            "quantize",
+            "model.onnx",
+            "-o",
+            "out",
+            "--precision",
+            "int8-static",
+            *LOSS,
+            "--samples",
+            "samples.npz",
+            *QUICK,
+        ),
         ("quantize", "model.onnx", "-o", "out", "--precision", "fp16", "--samples", "samples.npz", *QUICK),
         ("convert", "model.onnx", "-o", "out", *QUICK),
     ],

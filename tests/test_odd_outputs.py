@@ -97,6 +97,7 @@ class TestRaises:
         assert "even lengths only" in told(package, "reference-refuses-size")
 
 
+@pytest.mark.thorough
 def test_slow_calls_keep_to_the_time_and_what_was_not_tried_is_told(convert):
     def slow(x):
         time.sleep(0.4)

@@ -29,6 +29,7 @@ from typer.testing import CliRunner
 
 import onnxwright as ow
 from onnxwright import environment
+from onnxwright import manifest as manifests
 from onnxwright.artifact import write_manifest
 from onnxwright.cli import app
 from onnxwright.errors import ProofError, SourceError, UsageError
@@ -220,7 +221,7 @@ def judging(monkeypatch, factor):
 def test_what_loses_too_much_on_what_judges_is_made_anew_with_more_in_float32(graph, tmp_path, monkeypatch):
     first = quantized(graph(), tmp_path / "first", precision="int8-static", max_accuracy_loss=1.0)
     lost = first.manifest.quantizations["onnxruntime"].candidates[0].judged.amount
-    judging(monkeypatch, 1.9)
+    judging(monkeypatch, 1.4)
 
     package = quantized(graph(), tmp_path / "again", precision="int8-static", max_accuracy_loss=1.1 * lost)
 
@@ -997,3 +998,30 @@ def test_what_other_libraries_make_is_judged_alike(graph, recipe, tmp_path):
     _, kept = kept_one(package)
     assert 0 < kept.judged.loss <= 0.5
     assert "QuantizeLinear" in operators(package.file("int8"))
+
+
+@pytest.mark.parametrize(
+    ("made_with", "recipe", "is_refused"),
+    [
+        (("avx2", "avx512_vnni"), "int8-static", True),
+        (("avx2",), "int8-static", False),
+        (("avx2", "avx512_vnni"), "fp16", False),
+        ((), "int8-static", False),
+    ],
+)
+def test_products_proven_where_they_add_up_in_32_bits_are_refused_where_they_overflow(
+    made_with, recipe, is_refused, counting, monkeypatch
+):
+    kept = manifests.Candidate(recipe, "float32", "kept")
+    record = manifests.Quantization("", "model", "int8", 0.01, "", "", 1, 1, True, (kept,), made_with)
+    package = ow.open(counting(quantizations={"onnxruntime": record}))
+    monkeypatch.setattr(environment, "instructions", lambda: ("avx2",))
+
+    if is_refused:
+        with pytest.raises(ow.EngineError, match=r"added up in 32 bits \(avx2, avx512_vnni\), and this processor"):
+            package.session()
+    else:
+        package.session()
+
+    monkeypatch.setattr(environment, "instructions", lambda: ("avx2", "avx_vnni"))
+    package.session()

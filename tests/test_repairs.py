@@ -7,7 +7,7 @@ import types
 
 import pytest
 import torch
-from cases import control_flow
+from cases import control_flow, thorough
 from torch import Tensor, nn
 
 import onnxwright as ow
@@ -369,7 +369,10 @@ def test_a_side_left_out_is_told_with_its_line(tmp_path):
     assert "None where it is true" in told.message
 
 
-@pytest.mark.parametrize(("kind", "code"), [(NeededNone, "values-differ"), (RareNone, "branch-not-taken")])
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [pytest.param(NeededNone, "values-differ", marks=pytest.mark.thorough), (RareNone, "branch-not-taken")],
+)
 def test_a_side_left_out_is_not_proven_unless_samples_take_it_and_agree(kind, code, tmp_path):
     with pytest.raises(ow.ProofError) as refusal:
         convert(made(kind), tmp_path, route="dynamo")
@@ -377,13 +380,14 @@ def test_a_side_left_out_is_not_proven_unless_samples_take_it_and_agree(kind, co
     assert code in {found.code for found in refusal.value.findings}
 
 
-LONG = {"operators, attention", "piecewise on one step"}
-"""`make test-thorough` asks for them."""
+LONG = {
+    *("operators, attention", "piecewise on one step", "operators, halves of sizes", "operators, cells"),
+    *("operators, median",),
+}
+"""Twins have tests of their own in `unit/test_twins.py`."""
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.thorough) if name in LONG else name for name in MENDED]
-)
+@pytest.mark.parametrize("name", thorough.marked(MENDED, LONG))
 def test_what_no_route_gets_right_alone_is_mended_and_proven(name, tmp_path):
     kind, expected, route = MENDED[name]
     module = made(kind)
@@ -451,7 +455,7 @@ COMPILED = {
 }
 
 
-@pytest.mark.parametrize("way", COMPILED)
+@pytest.mark.parametrize("way", thorough.marked(COMPILED, {"by torch.compile, in a part"}))
 def test_what_comes_compiled_is_converted_and_stays_compiled(way, tmp_path):
     module = COMPILED[way]()
     parts = dict(module.named_modules())

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from cases import adversary, hiding, traps
+from cases import adversary, hiding, thorough, traps
 
 import onnxwright as ow
 from onnxwright.pytorch.session import to_array, to_tensor
@@ -74,13 +74,16 @@ def assert_right(package, name):
         np.testing.assert_allclose(answered, first.numpy(), rtol=1e-4, atol=rounding, err_msg=sizes)
 
 
-SLOW = {"slow-length-equality", "length-loop", "eager-cleaning"}
-"""Half a minute each: `make test-thorough` asks for them."""
+LIKE_OTHERS = {
+    *("slow-length-equality", "length-loop", "eager-cleaning", "length-equality", "odd-length", "numpy-inside"),
+    *("list-inside", "growing-cache", "slow-counter", "pair-window", "batch-equality", "equal-lengths", "log-length"),
+    *("half-roll", "exact-real", "is-nonzero", "all-zero", "negative-number", "trim-to-longest", "mask-fast-path"),
+    *("dlpack-read", "storage-read", "subclass-read", "rare-floor-branch", "rare-floor-where"),
+}
+"""Ten seconds and more each, of kinds that others show."""
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.thorough) if name in SLOW else name for name in EXPECTED]
-)
+@pytest.mark.parametrize("name", thorough.marked(EXPECTED, LIKE_OTHERS))
 def test_no_trap_is_declared_right_where_it_is_wrong(name, tmp_path):
     refusal = None
     try:

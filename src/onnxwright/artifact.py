@@ -165,7 +165,8 @@ class Package:
         an engine for GPUs may compute on the CPU what it has no kernel for.
 
         Raises:
-            EngineError: when the engine is unknown, not available, or not one that the variant was proven with.
+            EngineError: when the engine is unknown, not available, or not one that the variant was proven with; or when
+                the processor would add up its products of int8 otherwise than the one that it was proven on.
             SourceError: when the file is not the one that was proven.
         """
         variant = variant or self._variant_for(engine)
@@ -178,6 +179,7 @@ class Package:
             raise EngineError(f"engine '{name}': not proven for this package. Proven: {known}. Use one of these.")
         file = self.proven_file(variant)
         self._check_range(proofs[name])
+        self._check_processor(variant, name)
         is_built = name in backends.builders()
         shapes = shaped(self.signature, self.profile.within(proofs[name].range)) if is_built else {}
         options = Options(
@@ -225,6 +227,18 @@ class Package:
         missing = [dim for dim in self.signature.dims if dim not in proof.range]
         if missing:
             raise _broken(self.folder, f"its proof has no range for dim '{missing[0]}'")
+
+    def _check_processor(self, variant: str, engine: str) -> None:
+        made = self.manifest.quantizations.get(engine)
+        if made is None or made.variant != variant or not made.instructions or environment.saturates(made.instructions):
+            return
+        is_of_products = any(one.outcome == "kept" and one.recipe.startswith("int8") for one in made.candidates)
+        if is_of_products and environment.saturates():
+            raise EngineError(
+                f"variant '{variant}': proven where products of int8 are added up in 32 bits "
+                f"({', '.join(made.instructions)}), and this processor adds them up in 16, where they overflow. "
+                "Use another variant, or quantize on a processor like this one: what is made there is right on both."
+            )
 
 
 def prepared(name: str, file: Path, options: Options) -> Session:

@@ -7,8 +7,9 @@ import ctypes
 import importlib.metadata
 import os
 import platform
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from pathlib import Path
+from typing import Final
 
 _REPORTED = (
     "torch",
@@ -66,6 +67,18 @@ def instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
     lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.exists() else []
     flags = next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
     return tuple(name for name in _INSTRUCTIONS if name in flags)
+
+
+_VNNI: Final = frozenset({"avx_vnni", "avx512_vnni", "amx_int8"})
+
+
+def saturates(known: Collection[str] | None = None) -> bool:
+    """Whether products of int8 are added up in pairs in 16 bits, which two of 255 times 127 are beyond.
+
+    So do x86 processors with AVX2, or with AVX-512, before VNNI; `known` are the instructions, by default those here.
+    """
+    found = instructions() if known is None else known
+    return "avx2" in found and _VNNI.isdisjoint(found)
 
 
 def versions() -> dict[str, str]:

@@ -5,6 +5,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from onnxwright import environment
 from onnxwright.backends import Options
 from onnxwright.backends.onnxruntime import OnnxRuntimeSession
 from onnxwright.errors import RouteError, UsageError
@@ -18,7 +19,7 @@ from onnxwright.graph.precision.integers import (
     with_switches,
 )
 from onnxwright.graph.precision.products import products
-from onnxwright.graph.precision.scales import Scale, quantized, restored
+from onnxwright.graph.precision.scales import Scale, largest_weight, quantized, restored
 from onnxwright.graph.saving import save_model
 
 RNG = np.random.default_rng(0)
@@ -294,3 +295,24 @@ def test_weights_that_are_not_finite_are_refused_by_name():
 
     with pytest.raises(RouteError, match="weight 'w' holds NaN or infinity"):
         prepared(graph(TWO.format(opset=18), w=broken, v=V))
+
+
+@pytest.fixture
+def of_weights():
+    """The largest whole number of a weight is found anew."""
+    largest_weight.cache_clear()
+    yield
+    largest_weight.cache_clear()
+
+
+@pytest.mark.usefixtures("of_weights")
+@pytest.mark.parametrize(("saturates", "largest"), [(True, 64), (False, 127)])
+def test_weights_take_half_the_range_where_pairs_of_products_are_added_up_in_16_bits(saturates, largest, monkeypatch):
+    monkeypatch.setattr(environment, "saturates", lambda: saturates)
+    weight = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+
+    whole, scale = quantized(weight, 1)
+
+    assert np.abs(whole).max() == largest
+    assert np.abs(restored(whole, scale, 1) - weight).max() <= 0.5 * scale.max() + 1e-7
+    assert 2 * 255 * 64 < 2**15 < 2 * 255 * 127

@@ -37,7 +37,7 @@ KINDS = {
 }
 TRACED = [(name, "trace", form) for name in KINDS for form in ("sdpa", "eager")]
 # One export by `torch.export` of each kind of mask and layer; the rest takes minutes.
-EXPORTED = [("bert", "dynamo", "sdpa"), ("vit", "dynamo", "sdpa"), ("distilbert", "dynamo", "eager")]
+EXPORTED = [("bert", "dynamo", "sdpa"), ("distilbert", "dynamo", "eager")]
 REST = [case for name, _, form in TRACED if (case := (name, "dynamo", form)) not in EXPORTED]
 CASES = [*TRACED, *EXPORTED, *(pytest.param(*case, marks=pytest.mark.thorough) for case in REST)]
 
@@ -142,7 +142,7 @@ def test_optimizing_twice_is_optimizing_once(name):
 
 def test_without_dropping_the_guard_attention_is_told_as_a_near_miss():
     before = exported("bert", "trace", "sdpa")
-    rules = tuple(one for one in best(before).rules if one != "nan-guard")
+    rules = tuple(one for one in best(before).rules if one not in {"nan-guard", "later-guard"})
 
     _, trace = apply(before, Plan("guarded", rules), target("onnxruntime"))
 

@@ -112,3 +112,20 @@ def test_the_most_memory_is_that_of_this_program(tmp_path):
 
     assert environment.peak_memory(status) == 512 * 1024
     assert environment.peak_memory(tmp_path / "none") == 0
+
+
+@pytest.mark.parametrize(
+    ("instructions", "saturates"),
+    [
+        (("avx2",), True),
+        (("avx2", "avx512_bf16"), True),
+        (("avx2", "avx512_vnni"), False),
+        (("avx2", "avx_vnni"), False),
+        (("avx2", "amx_int8", "amx_bf16"), False),
+        (("asimddp", "i8mm"), False),
+        ((), False),
+    ],
+)
+def test_processors_before_vnni_add_up_pairs_of_products_in_16_bits(instructions, saturates):
+    assert environment.saturates(instructions) is saturates
+    assert environment.saturates() is environment.saturates(environment.instructions())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
+from onnxwright import environment
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _STEPS: Final = 255
 _LARGEST: Final = 127
+_HALF: Final = 64
 _LEAST_SCALE: Final = 1e-12
 _BLOCK: Final = 1 << 22
 """So many weights are widened at once."""
@@ -45,20 +49,30 @@ class Scale:
         return np.asarray((whole - zero) * np.float32(self.scale), np.float32)
 
 
+@functools.cache
+def largest_weight() -> int:
+    """Returns the largest whole number of a weight: 127, or 64 where a pair of products wouldn't fit into 16 bits.
+
+    Two times 255 times 64 does; ONNX Runtime and OpenVINO call that a reduced range, and half a range.
+    """
+    return _HALF if environment.saturates() else _LARGEST
+
+
 def quantized(weight: Array, axis: int | None, *, share: float = 1.0) -> tuple[Array, Array]:
     """Returns a weight in int8, and its symmetric scale: one for each place of an axis, or one for all.
 
     With a `share` less than 1, what is larger than that part of the largest saturates.
     """
+    largest = largest_weight()
     others = None if axis is None else tuple(place for place in range(weight.ndim) if place != axis % weight.ndim)
-    scale = np.maximum(np.abs(weight).max(axis=others, keepdims=True) * share, _LEAST_SCALE) / _LARGEST
+    scale = np.maximum(np.abs(weight).max(axis=others, keepdims=True) * share, _LEAST_SCALE) / largest
     scale = scale.astype(np.float32)
     whole = np.empty(weight.shape, np.int8)
     rows = max(1, _BLOCK * len(weight) // max(weight.size, 1)) if weight.ndim else 1
     for start in range(0, len(weight), rows):
         part = slice(start, start + rows)
         own = scale[part] if scale.shape[0] == len(weight) else scale
-        whole[part] = np.clip(np.rint(weight[part] / own), -_LARGEST, _LARGEST)
+        whole[part] = np.clip(np.rint(weight[part] / own), -largest, largest)
     return whole, scale.reshape(-1) if axis is not None else scale.reshape(())
 
 
