@@ -394,7 +394,8 @@ def main() -> None:
     shapes = [tuple(int(size) for size in shape.split("x")) for shape in given.shapes.split(",")]
     pairs = [(batch, sequence) for batch, sequence in shapes]
     engines = given.engines.split(",")
-    machine: dict[str, Any] = {"threads": environment.cores(), **({"gpu": Driver().name()} if CUDA in engines else {})}
+    machine: dict[str, Any] = {"threads": environment.cores(), "instructions": environment.instructions()}
+    machine |= {"gpu": Driver().name()} if CUDA in engines else {}
     kept = "optimize" if given.seconds else "optimize_nodes"
     for name in given.models.split(","):
         found = run(name, pairs, engines, given.seconds)
