@@ -22,6 +22,7 @@ from onnxwright.profile import Profile
 from onnxwright.signature import Signature
 from onnxwright.staging import write_last
 
+_ON_THE_CPU = frozenset({"onnxruntime", "openvino"})
 _REMEDY = "`onnxwright convert SOURCE -o DIR` writes a package."
 
 
@@ -229,7 +230,7 @@ class Package:
             raise _broken(self.folder, f"its proof has no range for dim '{missing[0]}'")
 
     def _check_processor(self, variant: str, engine: str) -> None:
-        made = self.manifest.quantizations.get(engine)
+        made = self.manifest.quantizations.get(engine) if engine in _ON_THE_CPU else None
         if made is None or made.variant != variant or not made.instructions or environment.saturates(made.instructions):
             return
         is_of_products = any(one.outcome == "kept" and one.recipe.startswith("int8") for one in made.candidates)
