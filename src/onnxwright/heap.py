@@ -7,6 +7,8 @@ import gc
 from collections.abc import Iterator
 from typing import Any
 
+_is_at_rest = False
+
 
 @contextlib.contextmanager
 def at_rest() -> Iterator[None]:
@@ -15,22 +17,25 @@ def at_rest() -> Iterator[None]:
     What is garbage by then is collected first. Within another of its kind, or where a program has frozen objects
     itself, it does nothing.
     """
-    if gc.get_freeze_count():
+    global _is_at_rest  # noqa: PLW0603 - as the collector is the process's
+    if _is_at_rest or gc.get_freeze_count():
         yield
         return
     gc.collect()
     gc.freeze()
+    _is_at_rest = True
     try:
         yield
     finally:
         gc.unfreeze()
+        _is_at_rest = False
 
 
 def objects() -> list[Any]:
     """Returns all objects that the collector knows, those at rest among them."""
-    is_frozen = bool(gc.get_freeze_count())
+    if not _is_at_rest:
+        return gc.get_objects()
     gc.unfreeze()
     found = gc.get_objects()
-    if is_frozen:
-        gc.freeze()
+    gc.freeze()
     return found

@@ -207,12 +207,12 @@ def _suspected(bench: Bench, tally: Tally, plan: Plan) -> list[Sizes]:
     if they were had at one that failed.
     """
     found: dict[Key, Sizes] = {}
-    failed = [failure.sizes for failure in tally.failed.values()]
+    agreed, failed = list(tally.agreed.values()), [failure.sizes for failure in tally.failed.values()]
     sizes = [*grid(plan.profile), *plan.asked]
     for question in plan.questions:
-        unseen = {(True,), (False,)} - _answers((question,), tally.agreed.values())
-        found.update({key_of(one): one for one in sizes if unseen and _answers((question,), [one]) & unseen})
-    wrong = _answers(plan.questions, failed) - _answers(plan.questions, tally.agreed.values())
+        unseen = {True, False}.difference(question.holds(one) for one in agreed)
+        found.update({key_of(one): one for one in sizes if unseen and question.holds(one) in unseen})
+    wrong = _answers(plan.questions, failed) - _answers(plan.questions, agreed)
     found.update({key_of(one): one for one in sizes if wrong and _answers(plan.questions, [one]) & wrong})
     return [one for one in found.values() if not bench.is_tried(one)]
 

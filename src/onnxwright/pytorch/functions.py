@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType
 
@@ -20,11 +20,13 @@ def functions_at(places: Iterable[str]) -> dict[str, list[FunctionType]]:
         if number.isdigit():
             wanted[Path(file).name].append((int(number), place))
     found: defaultdict[str, list[FunctionType]] = defaultdict(list)
-    for one in heap.objects():
-        if type(one) is not FunctionType or one.__name__ == "<lambda>":
-            continue
+    functions = [one for one in heap.objects() if type(one) is FunctionType] if wanted else []
+    files = {path: wanted[name] for path, name in _names(functions) if name in wanted}
+    for one in functions:  # all that there are
         path = one.__code__.co_filename
-        for at, place in wanted.get(path.rpartition(os.sep)[2], ()):  # of all functions there are: no `Path` of each
+        if path not in files or one.__name__ == "<lambda>":
+            continue
+        for at, place in files[path]:
             line = Line(path, at)
             if _spans(one.__code__, at) and str(line) == place and line.is_users:
                 found[place].append(one)
@@ -33,6 +35,12 @@ def functions_at(places: Iterable[str]) -> dict[str, list[FunctionType]]:
         place: [one for one in several if one.__code__.co_firstlineno == innermost[place]]
         for place, several in found.items()
     }
+
+
+def _names(functions: Iterable[FunctionType]) -> Iterator[tuple[str, str]]:
+    """The files of functions, each once, with their names."""
+    for path in {one.__code__.co_filename for one in functions}:
+        yield path, path.rpartition(os.sep)[2]
 
 
 def _spans(code: CodeType, number: int) -> bool:
