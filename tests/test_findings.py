@@ -1,7 +1,7 @@
 """Every finding has a module that raises it, at the right line, and a twin without the trap that doesn't."""
 
 import pytest
-from cases import architectures, findings
+from cases import architectures, findings, thorough
 from cases.findings import PAIRS
 
 import onnxwright as ow
@@ -83,7 +83,7 @@ FIRST = {"bert", "llama"}
 
 @pytest.mark.parametrize(
     "name",
-    [name if name in FIRST else pytest.param(name, marks=pytest.mark.thorough) for name in architectures.ORDINARY],
+    thorough.marked(architectures.ORDINARY, set(architectures.ORDINARY) - FIRST),
 )
 def test_ordinary_architectures_raise_no_false_alarm(name, tmp_path):
     assert_no_alarm(name, tmp_path, "quick")

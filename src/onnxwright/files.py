@@ -150,6 +150,18 @@ def read(file: Path, how: Callable[[mmap.mmap], _Found]) -> _Found:
                 raise ValueError(f"'{file.name}' ends in the middle of a field") from end
 
 
+def graph_in(content: mmap.mmap) -> Field:
+    """Returns where the graph lies in the bytes of an ONNX file.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    graph = next((field for field in fields(content, 0, len(content)) if field.number == _GRAPH), None)
+    if graph is None:
+        raise ValueError("no graph in it")
+    return graph
+
+
 # Which fields of which message lead to constants: `_INSIDE["graph"][1] == "node"` reads GraphProto.node = 1.
 _INSIDE: dict[str, dict[int, str]] = {
     "model": {7: "graph", 25: "function"},
@@ -166,9 +178,7 @@ _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 
 
 def _outline(content: mmap.mmap) -> Outline:
-    graph = next((field for field in fields(content, 0, len(content)) if field.number == _GRAPH), None)
-    if graph is None:
-        raise ValueError("no graph in it")
+    graph = graph_in(content)
     within = list(fields(content, graph.start, graph.end))
     weights: Counter[int] = Counter()
     for code, elements in (_tensor_size(content, one) for one in _tensors(content)):

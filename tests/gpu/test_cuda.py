@@ -16,7 +16,7 @@ from onnxwright.backends import Options
 from onnxwright.errors import EngineError
 
 CUDA = "onnxruntime-cuda"
-REASON = backends.engines()[CUDA].available() or (not torch.cuda.is_available() and "PyTorch sees no GPU")
+REASON = backends.engines()[CUDA].available() or ("" if torch.cuda.is_available() else "PyTorch sees no GPU")
 pytestmark = pytest.mark.skipif(bool(REASON), reason=f"{CUDA}: {REASON}")
 
 

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from onnxwright.files import read
+from onnxwright.files import graph_in, read
 from onnxwright.wire import Field, text, texts, within
 
 _TELLING_SIZES: Final = frozenset({"Shape", "Size"})
-_GRAPH: Final = 7
-"""ModelProto.graph; the numbers below are those of `onnx.proto`, too."""
+# Numbers of fields, as in `onnx.proto`.
 _NODE, _INITIALIZER, _INPUT, _SPARSE = 1, 5, 11, 15
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OPERATOR, _NODE_ATTRIBUTE = 1, 2, 3, 4, 5
 _TENSOR_NAME, _VALUE_NAME, _SPARSE_VALUES = 8, 1, 1
@@ -55,7 +54,7 @@ def sized(file: Path) -> Sized:
     Raises:
         ValueError: when the file is not a serialized ONNX model.
     """
-    found = list(_told(read(file, _whole), frozenset()))
+    found = list(_told(read(file, lambda content: _graph(content, graph_in(content))), frozenset()))
     return Sized(
         frozenset(node.name for node, is_sized in found if is_sized and node.name),
         frozenset(node.operator for node, is_sized in found if is_sized),
@@ -81,14 +80,6 @@ def _captured(node: _Node) -> Iterator[str]:
         inside = (body.inputs | body.constants).union(*(one.outputs for one in body.nodes))
         for one in body.nodes:
             yield from (name for name in (*one.inputs, *_captured(one)) if name not in inside)
-
-
-def _whole(content: mmap.mmap) -> _Graph:
-    model = Field(0, 0, 0, 0, len(content))
-    found = next(within(content, model, _GRAPH), None)
-    if found is None:
-        raise ValueError("no graph in it")
-    return _graph(content, found)
 
 
 def _graph(content: mmap.mmap, graph: Field) -> _Graph:

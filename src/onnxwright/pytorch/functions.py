@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import CodeType, FunctionType
 
@@ -21,7 +21,8 @@ def functions_at(places: Iterable[str]) -> dict[str, list[FunctionType]]:
             wanted[Path(file).name].append((int(number), place))
     found: defaultdict[str, list[FunctionType]] = defaultdict(list)
     functions = [one for one in heap.objects() if type(one) is FunctionType] if wanted else []
-    files = {path: wanted[name] for path, name in _names(functions) if name in wanted}
+    paths = {one.__code__.co_filename for one in functions}
+    files = {path: wanted[name] for path in paths if (name := path.rpartition(os.sep)[2]) in wanted}
     for one in functions:  # all that there are
         path = one.__code__.co_filename
         if path not in files or one.__name__ == "<lambda>":
@@ -35,12 +36,6 @@ def functions_at(places: Iterable[str]) -> dict[str, list[FunctionType]]:
         place: [one for one in several if one.__code__.co_firstlineno == innermost[place]]
         for place, several in found.items()
     }
-
-
-def _names(functions: Iterable[FunctionType]) -> Iterator[tuple[str, str]]:
-    """The files of functions, each once, with their names."""
-    for path in {one.__code__.co_filename for one in functions}:
-        yield path, path.rpartition(os.sep)[2]
 
 
 def _spans(code: CodeType, number: int) -> bool:
