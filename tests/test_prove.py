@@ -479,6 +479,61 @@ def test_a_condition_that_one_rounding_turns_round_is_not_taken_for_rounding():
     assert "steep-values" not in codes(proof)
 
 
+class Doubling(nn.Module):
+    """Is right of any values."""
+
+    def forward(self, x):
+        return x * 2.0
+
+
+class Centred(nn.Module):
+    """Takes the mean from logarithms: where all are equal, nothing but the rounding of a mean is left."""
+
+    def forward(self, x):
+        logs = x.square().clamp_min(1e-6).log()
+        return logs - logs.sum(1, keepdim=True) / x.shape[1]
+
+
+def prove_centred(beside):
+    """Proves what adds up the logarithms in another order, and something besides."""
+    inputs = {"x": torch.randn(2, 16, generator=torch.Generator().manual_seed(0))}
+    source = load(Centred(), example_inputs=inputs, dims={"x": DIMS["x"]}, ranges=RANGES)
+
+    def answer(feeds):
+        logs = np.log(np.maximum(np.square(feeds["x"]), np.float32(1e-6)))
+        mean = np.add.accumulate(logs, 1)[:, -1:] / np.float32(logs.shape[1])
+        return {"output": logs - mean + np.float32(beside)}
+
+    return judge(source, reference_of(source, threads=1), FunctionSession(answer), seconds=30.0)
+
+
+def test_rounding_that_alone_is_left_where_everything_cancels_is_no_error():
+    assert prove_centred(0.0).verdict == "proven"
+
+
+def test_what_is_wrong_beyond_the_rounding_that_is_left_where_everything_cancels_is_wrong():
+    assert prove_centred(1e-3).verdict == "failed"
+
+
+def test_what_is_tried_for_one_candidate_is_known_of_all():
+    source = load(Doubling(), example_inputs={"x": torch.randn(2, 16)}, dims={"x": DIMS["x"]})
+    reference = reference_of(source, threads=1)
+
+    def wrong_of_zeros(divisor, multiple):
+        def spoil(feeds, answered):
+            batch, sequence = feeds["x"].shape
+            is_wrong = (multiple * batch + sequence * (sequence + batch**2)) % divisor < 2
+            answered["output"] += 1.0 if is_wrong and not feeds["x"].any() else 0.0
+
+        return spoiled(reference, spoil)
+
+    candidates = {"one": wrong_of_zeros(7, 5), "other": wrong_of_zeros(8, 6)}
+    plan = Plan(source.profile, source.traced, seconds=3.0, clock=time.process_time)
+    proofs = prove(reference, candidates, source.sampler, plan)
+
+    assert {proof.verdict for proof in proofs.values()} == {"failed"}
+
+
 def prove_deep(width, candidate):
     inputs = {"x": torch.randn(3, 8, 20, generator=torch.Generator().manual_seed(0))}
     source = load(Deep(14, width), example_inputs=inputs, dims={"x": {0: "batch"}}, ranges={"batch": (1, 2, 4)})

@@ -101,8 +101,8 @@ class Reference:
             still, moved, less = (self.shifted(feeds, part) for part in (0.0, _ROUNDING, _ROUNDING / _FINER))
         except ForwardError:
             return {}
-        far = {name: _noise(moved[name], still[name]) for name in still}
-        near = {name: _noise(less[name], still[name]) for name in still}
+        far = {name: _noise(still[name], moved[name]) for name in still}
+        near = {name: _noise(still[name], less[name]) for name in still}
         return {name: far[name] for name in still if near[name] <= far[name] / _LESS}
 
 
@@ -153,12 +153,16 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     return chosen(session, twin, origin, order, shifted=shifted)
 
 
-def _noise(answered: Array, precise: Array) -> float:
-    if answered.shape != precise.shape:
+def _noise(answered: Array, other: Array) -> float:
+    """How far another answer lies from one, in the same unit as a candidate's error: relative to what was answered.
+
+    Where all cancels and the other is zero throughout, its own scale would say nothing.
+    """
+    if answered.shape != other.shape:
         return float("inf")
     if not is_float(answered.dtype.name):
-        return 0.0 if np.array_equal(answered, precise) else float("inf")
-    return tolerance.distance(precise, answered.astype(precise.dtype))
+        return 0.0 if np.array_equal(answered, other) else float("inf")
+    return tolerance.distance(answered.astype(other.dtype), other)
 
 
 def _graph_reference(source: Source, threads: int) -> Reference:

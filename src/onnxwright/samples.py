@@ -40,6 +40,11 @@ class Values(msgspec.Struct, frozen=True, omit_defaults=True):
         return abs(self.scale) != 1.0 or self.is_constant or self.is_sparse
 
     @property
+    def is_alike(self) -> bool:
+        """Whether rows, or all that is in one, are alike: what a model takes from one another is rounding then."""
+        return self.is_repeated or self.is_by_row
+
+    @property
     def is_usual(self) -> bool:
         """Whether a model is used with such values: spread as in the example, or text, padded on one side or not."""
         is_odd = self.is_extreme or self.scale != 1.0 or self.is_whole or self.is_repeated or bool(self.numbers)

@@ -97,6 +97,17 @@ class Rows(nn.Module):
         return {"y": torch.stack(rows)}
 
 
+class Turned(Linear):
+    """Multiplies by a weight and by its transpose in each round."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        state, states = x[:, 0], []
+        for step in range(x.shape[1]):
+            state = torch.tanh(state @ self.layer.weight + x[:, step] @ self.layer.weight.T)
+            states.append(state)
+        return {"y": torch.stack(states, 1)}
+
+
 class Comprehension(Linear):
     """Maps each row."""
 
@@ -261,7 +272,7 @@ class Tables(Linear):
 MODULES = {
     kind.__name__: kind
     for kind in (
-        *(ValueBranch, EarlyReturn, ReturnsDeep, EarlyExit, Rows, Comprehension, Cells),
+        *(ValueBranch, EarlyReturn, ReturnsDeep, EarlyExit, Rows, Turned, Comprehension, Cells),
         *(Lengths, Filter, Shrinking, Padded, Counted, Helper, Windows, Backtracking, Counts, Tables),
     )
 }

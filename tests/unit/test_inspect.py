@@ -148,6 +148,18 @@ class TestPackage:
         ]
         assert lines(inspect(counting("other")), "diverges") == []
 
+    def test_shows_where_a_candidate_stops_without_a_number(self, counting, proof_of):
+        divergence = Divergence(
+            {"batch": 1, "sequence": 1}, "typical", "", "model.py:9", "/Gather", None, (Drift("", "model.py:3", None),)
+        )
+        proof = msgspec.structs.replace(proof_of({"batch": (1, 4), "sequence": (1, 16)}), divergence=divergence)
+        assert lines(inspect(counting(proof=proof)), "diverges") == [
+            ["diverges", "at", "batch", "1,", "sequence", "1,", "values", "typical"],
+            ["diverges", "in", "the", "module", "itself", "model.py:9"],
+            ["diverges", "node", "/Gather"],
+            ["diverges", "growth", "-", "the", "module", "itself", "model.py:3"],
+        ]
+
     def test_json_holds_the_manifest(self, told):
         report = inspect(told)
         content = json.loads(msgspec.json.encode(report))

@@ -92,6 +92,10 @@ class Tally:
         self.failed.setdefault(key, failure)
         self.agreed.pop(key, None)
 
+    def has_agreed(self, sizes: Mapping[str, int]) -> bool:
+        """Whether a size was tried, and every point there agreed."""
+        return key_of(sizes) in self.agreed
+
     def failing_regimes(self) -> list[str]:
         """Names the regimes of values that were wrong at some size."""
         return [name for name, seen in self.regimes.items() if False in seen.values()]
@@ -267,7 +271,7 @@ class Bench:
         ruling = self.judge.rule(found, point.feeds, expected, answered, tally.held_to)
         if not ruling.is_right and isinstance(session, SteppingSession):
             ruling = self.judge.following(session.steps, point.feeds, answered, tally.held_to) or ruling
-        if ruling.hidden and not (point.values.is_extreme or point.values.is_repeated):
+        if ruling.hidden and not (point.values.is_extreme or point.values.is_alike):
             where = f"{in_sizes(point.sizes)}, {point.values.name} values"
             is_close = self.judge.is_tie(point.feeds, where, is_close=True)
             tally.hidden.append(_Hidden(ruling, where, is_close))
@@ -306,8 +310,8 @@ class Bench:
             is_lone = _LONE * (len(tally.failed) + 1) <= len(tally.agreed)
             if is_lone and self.judge.is_tie(point.feeds, where, is_close=True):
                 return True
-            if point.values.is_repeated and is_negligible(point.expected, answered, point.feeds):
-                return True  # what rows have in common is gone where one is taken from another
+            if point.values.is_alike and is_negligible(point.expected, answered, point.feeds):
+                return True
             return not point.values.is_usual and self.judge.is_choice(
                 answered, point.feeds, point.expected, tally.held_to, where
             )

@@ -15,7 +15,7 @@ from onnxwright.findings import Finding
 from onnxwright.manifest import Failure, Proof, Verdict
 from onnxwright.profile import Profile
 from onnxwright.proof.bench import GIVEN, Bench, Key, Limit, Tally, key_of
-from onnxwright.proof.box import Box, clamped, contains, distance, largest_box, nearest
+from onnxwright.proof.box import Agrees, Box, clamped, contains, distance, largest_box, nearest
 from onnxwright.proof.lattice import (
     Sizes,
     combinations,
@@ -106,7 +106,8 @@ def _settle(bench: Bench, plan: Plan) -> dict[str, Box | None]:
         points = sum(tally.points for tally in bench.tallies.values())
         boxes = {name: _find_box(bench, tally, plan) for name, tally in bench.tallies.items()}
         if all(_to_blame(tally, boxes[name]) for name, tally in bench.tallies.items()):
-            break  # nothing will be shown, whatever else is tried
+            # Nothing will be shown, whatever else is tried; what was tried for one candidate tells of all.
+            return {name: _cut_by(bench, tally, plan, tally.has_agreed) for name, tally in bench.tallies.items()}
     return boxes
 
 
@@ -186,14 +187,19 @@ def _is_settled(bench: Bench, sizes: Sizes) -> bool:
 
 
 def _cut(bench: Bench, tally: Tally, plan: Plan) -> Box | None:
-    anchor = nearest(tally.agreed.values(), plan.profile.usual)
-    if anchor is None:
-        return None
+    """Cuts the profile until nothing that failed is left in it, and tries what tells which dim is to blame."""
 
     def agrees(sizes: Mapping[str, int]) -> bool:
         bench.try_affordable(dict(sizes))
-        return key_of(sizes) in tally.agreed
+        return tally.has_agreed(sizes)
 
+    return _cut_by(bench, tally, plan, agrees)
+
+
+def _cut_by(bench: Bench, tally: Tally, plan: Plan, agrees: Agrees) -> Box | None:
+    anchor = nearest(tally.agreed.values(), plan.profile.usual)
+    if anchor is None:
+        return None
     agreed = list(tally.agreed.values())
     wrong = [*bench.failed(tally), *_suspected(bench, tally, plan)]
     failed = sorted(wrong, key=lambda point: distance(point, anchor))

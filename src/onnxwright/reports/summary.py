@@ -139,10 +139,12 @@ def _divergence_rows(divergence: Divergence) -> Iterator[Sequence[str]]:
     yield "diverges", "in", " ".join(filter(None, (divergence.module or "the module itself", divergence.where)))
     if divergence.node:
         yield "diverges", "node", divergence.node
-    yield "diverges", "error", f"{divergence.error:.2g}"
+    if divergence.error is not None:
+        yield "diverges", "error", f"{divergence.error:.2g}"
     for drift in divergence.growth:
         where = " ".join(filter(None, (drift.module or "the module itself", drift.where)))
-        yield "diverges", "growth", f"{drift.error:<8.2g} {where}"
+        error = "-" if drift.error is None else f"{drift.error:.2g}"
+        yield "diverges", "growth", f"{error:<8} {where}"
     if divergence.message:
         yield "diverges", "because", divergence.message
 

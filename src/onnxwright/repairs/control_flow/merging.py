@@ -3,7 +3,8 @@
 It follows the strides of each from axis to axis, and stops at `max(size, 1)`, which PyTorch writes where a size might
 be 0. What branches hand on is dense: so is the joint answer, whose sizes are joined axis by axis.
 
-It also refuses inputs that share memory, as views of one tensor do. Branches write into none of them.
+It also refuses inputs that share memory, as views of one tensor do, and so do the loops (`weight.T` beside `weight`).
+Branches and rounds write into none of them.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 from unittest import mock
 
 import torch
 from torch import Tensor
 
+_AMONG_INPUTS: Final = "Input-to-input aliasing"
+
 
 @contextlib.contextmanager
 def dense_answers() -> Iterator[None]:
-    """Has `torch.cond` join answers as dense ones, and take inputs that share memory, while entered."""
+    """Has `torch.cond` join answers as dense ones, and all operators take inputs that share memory, while entered."""
+    from torch._dynamo.output_graph import AliasingInfo, SubgraphTracer
     from torch._higher_order_ops import utils
 
     conditional: Any = sys.modules["torch._higher_order_ops.cond"]  # the package has a function of that name
@@ -37,8 +41,15 @@ def dense_answers() -> Iterator[None]:
         (_, *with_answers), written = utils.potential_input_alias_or_mutation(*args, **kwargs)
         return any(with_answers), bool(written)
 
+    told_apart = SubgraphTracer.has_aliasing
+
+    def shares(tracer: SubgraphTracer) -> AliasingInfo:
+        told = told_apart(tracer)  # of inputs first; what is handed on was copied
+        return AliasingInfo(has_aliasing=False, msg="") if told.msg.startswith(_AMONG_INPUTS) else told
+
     with (
         mock.patch.object(conditional, "_merge_output", merge),
+        mock.patch.object(SubgraphTracer, "has_aliasing", shares),
         mock.patch.object(utils, "has_potential_input_alias_or_mutation", shares_or_writes),
     ):
         yield
