@@ -50,7 +50,7 @@ def isolated(step: Callable[[], _Answer], *, seconds: float, folder: str | None 
         is_raised, answer = receiving.recv()
     except EOFError:
         process.join()
-        raise RouteError(f"it ends the process that runs it ({_reason(process.exitcode)}).") from None
+        raise RouteError(f"it ends the process that runs it ({reason(process.exitcode)}).") from None
     finally:
         _end(process)
         receiving.close()
@@ -90,5 +90,6 @@ def _end(process: Any) -> None:
             process.join(_GRACE_SECONDS)
 
 
-def _reason(code: int | None) -> str:
+def reason(code: int | None) -> str:
+    """Says how a process ended, by its exit code."""
     return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"

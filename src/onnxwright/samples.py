@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from onnxwright.counting import Lengths, Offsets
 from onnxwright.dtypes import is_float, to_numpy
 from onnxwright.signature import Signature
 
@@ -87,7 +88,7 @@ class Floats(msgspec.Struct, frozen=True, tag="floats", tag_field="kind"):
     deviation: float = 1.0
     is_positive: bool = False
 
-    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator, sizes: Mapping[str, int]) -> Array:
         """Returns values of that shape."""
         if self.is_positive:
             drawn = rng.uniform(0.0, 2.0 * max(self.mean, 1e-3), shape)
@@ -114,7 +115,7 @@ class Integers(msgspec.Struct, frozen=True, tag="integers", tag_field="kind"):
     least: int
     most: int
 
-    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator, sizes: Mapping[str, int]) -> Array:
         """Returns values of that shape; small and zero regimes keep to the least."""
         most = self.least if values.scale == 0.0 else self.most
         if values.is_constant:
@@ -129,7 +130,7 @@ class Bools(msgspec.Struct, frozen=True, tag="bools", tag_field="kind", omit_def
 
     dtype: str = "bool"
 
-    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator, sizes: Mapping[str, int]) -> Array:
         """Returns values of that shape; the zero regime is all false."""
         flags = np.asarray(rng.random(shape) < (0.0 if values.scale == 0.0 else 0.5))
         if values.padding in _WHOLE_ROWS and shape:
@@ -146,7 +147,7 @@ class Mask(msgspec.Struct, frozen=True, tag="mask", tag_field="kind"):
 
     dtype: str
 
-    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator, sizes: Mapping[str, int]) -> Array:
         """Returns a mask whose last axis is the sequence; each row keeps at least one position."""
         mask = np.ones(shape, dtype=to_numpy(self.dtype))
         if values.padding is None or not shape or shape[-1] < 2:
@@ -175,7 +176,7 @@ class Tokens(msgspec.Struct, frozen=True, tag="tokens", tag_field="kind"):
     vocabulary: int
     padding: int = 0
 
-    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator, sizes: Mapping[str, int]) -> Array:
         """Returns ids anywhere in the vocabulary, its two ends included; the zero regime repeats the first id."""
         most = 0 if values.scale == 0.0 else self.vocabulary - 1
         if values.is_constant:
@@ -192,7 +193,7 @@ class Segments(msgspec.Struct, frozen=True, tag="segments", tag_field="kind"):
     dtype: str
     types: int
 
-    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator, sizes: Mapping[str, int]) -> Array:
         """Returns token types that never decrease along the last axis."""
         drawn = rng.integers(0, self.types, shape)
         return np.sort(drawn, axis=-1).astype(to_numpy(self.dtype)) if shape else drawn.astype(to_numpy(self.dtype))
@@ -203,7 +204,7 @@ class Positions(msgspec.Struct, frozen=True, tag="positions", tag_field="kind"):
 
     dtype: str
 
-    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator, sizes: Mapping[str, int]) -> Array:
         """Returns ascending positions."""
         return np.broadcast_to(np.arange(shape[-1] if shape else 1, dtype=to_numpy(self.dtype)), shape).copy()
 
@@ -223,12 +224,12 @@ class Held(msgspec.Struct, frozen=True, tag="held", tag_field="kind"):
     dtype: str
     values: tuple[int, ...]
 
-    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], values: Values, rng: np.random.Generator, sizes: Mapping[str, int]) -> Array:
         """Returns these values."""
         return np.array(self.values, to_numpy(self.dtype)).reshape(shape)
 
 
-Meaning = Held | Floats | Integers | Bools | Mask | Tokens | Segments | Positions
+Meaning = Held | Floats | Integers | Bools | Mask | Tokens | Segments | Positions | Lengths | Offsets
 """What one input means, and so which values it may take; a package carries it, to draw the same inputs again."""
 
 TextRows = Callable[[int, int, np.random.Generator], Tensors]
@@ -263,7 +264,8 @@ class Sampler:
         """Returns one input tensor for each name of the signature, at the given sizes of its named dims."""
         rng = np.random.default_rng([seed, *sizes.values(), *values.name.encode()])
         drawn = {
-            spec.name: self.meanings[spec.name].draw(spec.resolve(sizes), values, rng) for spec in self.signature.inputs
+            spec.name: self.meanings[spec.name].draw(spec.resolve(sizes), values, rng, sizes)
+            for spec in self.signature.inputs
         }
         if values.is_text and self.text:
             drawn.update(_fitting(self.text(*_text_shape(self.signature, sizes), rng), drawn))

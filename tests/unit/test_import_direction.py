@@ -18,11 +18,12 @@ PICTURE = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="ut
 # Low to high. A module imports from its own layer and from those below; a package counts as one entry.
 LAYERS = {
     "vocabulary": "errors dtypes findings signature profile tolerance manifest environment heap discovery files "
-    "samples staging settings progress excerpts words isolation approach rewrites wire estimates",
+    "samples counting staging settings progress excerpts words isolation approach rewrites wire estimates",
     "backends": "backends nvidia casting",
     "modules": "pytorch",
     "graphs": "graph",
-    "artefacts and sources": "artifact engine text tasks losses source loaders given reference evidence proof",
+    "artefacts and sources": "artifact engine sheltered text tasks losses source loaders given reference "
+    "evidence proof",
     "steps": "pipelines records corpus watching routes repairs recipes",
     "verbs": "stages reports",
     "surface": "api cli __init__",

@@ -55,7 +55,7 @@ def test_numbers_that_something_is_compared_with_stand_here_and_there_with_their
 
 def test_whole_numbers_take_whole_ones_alone():
     among = Values("compared numbers", numbers=(77.0, 0.5))
-    drawn = Integers("int64", 0, 9).draw((200,), among, np.random.default_rng(0))
+    drawn = Integers("int64", 0, 9).draw((200,), among, np.random.default_rng(0), {})
 
     assert 77 in drawn
     assert set(drawn.tolist()) <= {*range(10), 77}
@@ -64,7 +64,7 @@ def test_whole_numbers_take_whole_ones_alone():
 def test_numbers_that_something_is_compared_with_fill_whole_rows_and_the_last_sample():
     (values,) = [one for one in dataclasses.replace(FLAG_SAMPLER, numbers=(1.0,)).regimes if one.is_by_row]
     for meaning in (Integers("int64", 0, 50), Floats("float32")):
-        rows = meaning.draw((8, 20, 6), values, np.random.default_rng(0))
+        rows = meaning.draw((8, 20, 6), values, np.random.default_rng(0), {})
 
         is_full = (rows == 1).all(axis=2)
         assert is_full[-1].all()
@@ -74,6 +74,6 @@ def test_numbers_that_something_is_compared_with_fill_whole_rows_and_the_last_sa
 
 def test_a_single_row_of_one_axis_is_not_always_the_number():
     (values,) = [one for one in dataclasses.replace(FLAG_SAMPLER, numbers=(1.0,)).regimes if one.is_by_row]
-    drawn = [Integers("int64", 0, 50).draw((20,), values, np.random.default_rng(seed)) for seed in range(20)]
+    drawn = [Integers("int64", 0, 50).draw((20,), values, np.random.default_rng(seed), {}) for seed in range(20)]
 
     assert 0 < sum(bool((one == 1).all()) for one in drawn) < 20

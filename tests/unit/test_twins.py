@@ -27,6 +27,12 @@ def packed(layer):
     return nn.utils.rnn.pad_packed_sequence(output, batch_first=True), states
 
 
+def packed_sorted(batch_first):
+    rows = X[0, ..., :5] if batch_first else X[0, ..., :5].transpose(0, 1)
+    found = nn.utils.rnn.pack_padded_sequence(rows, torch.tensor([15, 9, 4]), batch_first)
+    return nn.utils.rnn.pad_packed_sequence(found, batch_first, padding_value=-1.0)
+
+
 def leaves_of(answer):
     return tuple(torch.utils._pytree.tree_leaves(answer))
 
@@ -369,6 +375,8 @@ CALLS = {
         lambda: torch.cholesky_solve(X[0], LOWER.tril()),
         lambda: X[0].cholesky_solve(LOWER.triu(), True),
     ],
+    "pack_padded": [lambda: packed_sorted(True), lambda: packed_sorted(False)],
+    "pad_packed": [lambda: packed_sorted(True), lambda: packed_sorted(False)],
     "packed_rnn": [
         lambda kind=kind, several=several: leaves_of(packed(kind(5, 6, several, bidirectional=True).eval()))
         for kind in (nn.LSTM, nn.GRU, nn.RNN)

@@ -16,7 +16,7 @@ def conform(model: ir.Model, signature: Signature) -> ir.Model:
     """Gives the graph the signature's inputs and outputs, by position where an exporter renamed them.
 
     Inputs that the exporter dropped come back, unused. An output that is an input, or another output, gets a node
-    of its own, since several runtimes lose such a name.
+    of its own, since several runtimes lose such a name. Whole numbers in fewer bits than the signature's are cast.
 
     Raises:
         RouteError: when inputs or outputs are missing or have another type, which no renaming mends.
@@ -92,7 +92,10 @@ def _conform_outputs(graph: ir.Graph, specs: Sequence[TensorSpec]) -> None:
     outputs: list[ir.Value] = []
     for spec in specs:
         value = by_name[spec.name]
-        own = _copied(graph, value) if value in fixed or value in outputs else value
+        if _is_narrower(value, spec):
+            own = _taken(graph, value, "Cast", ir.DataType(dtypes.to_onnx(spec.dtype)))
+        else:
+            own = _taken(graph, value, "Identity") if value in fixed or value in outputs else value
         outputs.append(own)
     graph.outputs.clear()
     graph.outputs.extend(outputs)
@@ -101,12 +104,21 @@ def _conform_outputs(graph: ir.Graph, specs: Sequence[TensorSpec]) -> None:
         _declare(value, spec)
 
 
-def _copied(graph: ir.Graph, value: ir.Value) -> ir.Value:
-    node = ir.node("Identity", inputs=[value])
-    if value.dtype is not None:
-        node.outputs[0].dtype = value.dtype
+def _taken(graph: ir.Graph, value: ir.Value, operator: str, to: ir.DataType | None = None) -> ir.Value:
+    node = ir.node(operator, inputs=[value], attributes={} if to is None else {"to": to})
+    dtype = to or value.dtype
+    if dtype is not None:
+        node.outputs[0].dtype = dtype
     graph.append(node)
     return node.outputs[0]
+
+
+def _is_narrower(value: ir.Value, spec: TensorSpec) -> bool:
+    """Whether an output has whole numbers in fewer bits than declared, as the lengths of packed rows do."""
+    declared = ir.DataType(dtypes.to_onnx(spec.dtype))
+    if value.dtype is None or not (value.dtype.is_integer() and declared.is_integer()):
+        return False
+    return value.dtype.itemsize < declared.itemsize
 
 
 def _free(graph: ir.Graph, outputs: Sequence[ir.Value], names: set[str]) -> None:

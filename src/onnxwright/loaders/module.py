@@ -13,6 +13,7 @@ from torch import nn
 
 from onnxwright import dtypes
 from onnxwright.backends import Array
+from onnxwright.counting import counting
 from onnxwright.environment import cores
 from onnxwright.errors import ForwardError, SourceError
 from onnxwright.findings import Finding
@@ -76,7 +77,8 @@ def load(
         )
         for key, array in example.items()
     )
-    declared = Declared(inputs, example, {key: meaning_of(array, name=key) for key, array in example.items()})
+    meanings = {key: meaning_of(array, name=key) for key, array in example.items()} | counting(inputs, example)
+    declared = Declared(inputs, example, meanings)
     findings = check_quantization(module)
     with evaluation(module):
         if dims is None:

@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import structs
 
 from onnxwright import dtypes
+from onnxwright.counting import counting
 from onnxwright.environment import cores
 from onnxwright.errors import ForwardError, SourceError
 from onnxwright.files import is_inside, places
@@ -47,7 +48,7 @@ def load(file: Path, ranges: Mapping[str, tuple[int, int, int]]) -> Source:
     default = default_profile(signature)
     wanted = default.replace(ranges)
     meanings = {str(value.name): _meaning(value) for value in model.graph.inputs if value.name in signature.input_names}
-    sampler = Sampler(signature, meanings)
+    sampler = Sampler(signature, {**meanings, **counting(signature.inputs)})
     session = GivenSession(file, threads=cores())
     probe = Probe(session.run, sampler)
     traced = next((sizes for sizes in _starts(wanted) if probe.try_sizes(sizes) is not None), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from typing import Final
 import msgspec
 
 from onnxwright.errors import EngineError
+from onnxwright.isolation import reason
 from onnxwright.nvidia.orders import Answer, Order
 
 SECONDS: Final = 300.0
@@ -46,9 +46,5 @@ def ask(order: Order, *, seconds: float = SECONDS) -> Answer:
             raise CrashError(f"takes longer than {seconds:g} s, and was stopped.") from None
         if ran.returncode != 0 or not answered.is_file():
             said = " ".join(ran.stderr.decode(errors="replace").split())[-_MOST_TOLD:]
-            raise CrashError(f"ends its process ({_reason(ran.returncode)}).{f' It said: {said}' if said else ''}")
+            raise CrashError(f"ends its process ({reason(ran.returncode)}).{f' It said: {said}' if said else ''}")
         return msgspec.json.decode(answered.read_bytes(), type=Answer)
-
-
-def _reason(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

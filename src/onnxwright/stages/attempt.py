@@ -26,13 +26,14 @@ from onnxwright.proof.prove import prove
 from onnxwright.reference import Reference
 from onnxwright.repairs import mended
 from onnxwright.routes import Exported, Noted, routes
+from onnxwright.sheltered import Sheltered
 from onnxwright.source import Source
 from onnxwright.stages.build import try_build
 from onnxwright.stages.examine import looked_into, plan_of
 from onnxwright.stages.explain import Origin, merged, sizes_taken, with_evidence
 from onnxwright.stages.export import export
 from onnxwright.stages.locate import located
-from onnxwright.stages.parsing import misreading_of
+from onnxwright.stages.parsing import may_end, misreading_of
 from onnxwright.stages.request import Request
 from onnxwright.stages.stepping import Stepping
 from onnxwright.words import in_sizes
@@ -260,13 +261,13 @@ def prepare(
         if misread:
             refusals[name] = misread
             continue
+        load = functools.partial(Sheltered if may_end(name, file) else prepared, name, options=options)
         try:
-            session = prepared(name, file, options)
+            session = load(file)
         except EngineError as refusal:
             refusals[name] = str(refusal)
             continue
         # A module that quantizes is a reference that follows.
-        load = functools.partial(prepared, name, options=options)
         sessions[name] = session if source.module is None else Stepping(session, file, load, file.parent)
     return sessions, refusals
 

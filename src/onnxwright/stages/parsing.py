@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _NAMES: Final = {"half": "float16", "bf16": "bfloat16", "fp8": "float8e4m3fn", "fp4": "float4e2m1"}
 """ONNX's names of TensorRT's types, where they are others."""
+_WRITES_BEYOND: Final = frozenset({"openvino"})
 _OF_TYPES: Final = "Failed to convert ONNX date type"
 
 
@@ -72,6 +73,16 @@ def misreading_of(name: str, file: Path) -> str:
 
     wrong = _misread(name, read_model(file)) if name in backends.builders() else ()
     return refusal(name, Answer("", refused=wrong)) if wrong else ""
+
+
+def may_end(name: str, file: Path) -> bool:
+    """Whether an engine may bring down the process that runs a graph with it: a loop that adds to a sequence."""
+    from onnxwright.graph.reading import read_model
+
+    if name not in _WRITES_BEYOND:
+        return False
+    nodes = list(read_model(file).graph.all_nodes())
+    return {"Loop", "SequenceInsert"} <= {node.op_type for node in nodes}
 
 
 def _misread(name: str, model: onnx_ir.Model) -> tuple[Refusal, ...]:

@@ -24,6 +24,7 @@ from onnxwright.manifest import (
     Quantization,
     Variant,
 )
+from onnxwright.proof.box import Sizes, contains
 from onnxwright.recipes import AUTO
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
@@ -136,10 +137,13 @@ def _lowered(bench: Workbench, name: str, one: Quantized) -> Variant:
 
 
 def measured(bench: Workbench, made: Variants) -> Variants:
-    """Measures variants beside the reference; returns them with that, the fastest at the usual size as the default."""
+    """Measures variants beside the reference; returns them with that, the fastest at the usual size as the default.
+
+    An engine is measured where it was shown right at all sizes that are measured: elsewhere, it may do anything.
+    """
     source, seed, variants = bench.source, bench.request.seed, made.by_name
     feeds = measuring.drawn(source, variants[EXPORTED].proof.range, seed=seed)
-    runners = {str(one): one for one in _runners(variants)}
+    runners = {str(one): one for one in _runners(variants, [sizes for sizes, _ in feeds])}
     with _baseline(bench) as baseline:
         name = baseline.ran.backend if source.graph is None else baseline.ran.provider
         sessions = {name: baseline, **dict(_prepared(bench, variants, runners))}
@@ -154,10 +158,12 @@ def measured(bench: Workbench, made: Variants) -> Variants:
     return dataclasses.replace(made, by_name=told, default=fastest(variants, by_runner, made.preferred))
 
 
-def _runners(variants: Mapping[str, Variant]) -> Iterator[Runner]:
-    """The variants in the engines in which they were shown right, and in the lower precisions that these offer."""
+def _runners(variants: Mapping[str, Variant], many: Sequence[Sizes]) -> Iterator[Runner]:
+    """The variants in the engines in which they were shown right at all of these sizes, and lower precisions."""
     for name, variant in variants.items():
-        for engine in _shown(variant):
+        for engine, proof in _shown(variant).items():
+            if not all(contains(proof.range, sizes) for sizes in many):
+                continue
             precisions = backends.engine(engine).precisions if name == EXPORTED else (variant.execution,)
             yield from (Runner(name, engine, precision) for precision in precisions)
 

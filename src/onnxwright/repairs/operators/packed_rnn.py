@@ -36,6 +36,10 @@ def _is_ordered(self: Any, input: Any, hx: Any = None) -> bool:  # noqa: A002 - 
     return isinstance(input, PackedSequence) and input.sorted_indices is not None and not self.training
 
 
+def _is_packed(self: Any, input: Any, hx: Any = None) -> bool:  # noqa: A002 - torch's name
+    return isinstance(input, PackedSequence) and not self.training
+
+
 _PLACES = tuple(f"torch.nn.{kind}.forward" for kind in ("LSTM", "GRU", "RNN"))
 
-TWIN = Twin("packed_rnn", _PLACES, _run, _is_ordered)
+TWIN = Twin("packed_rnn", _PLACES, _run, _is_ordered, _is_packed)
