@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from onnxwright.pytorch.lines import Line
 from onnxwright.stages.load import load
@@ -185,6 +186,9 @@ FOLLOWED = {
     "a new tensor": lambda x: torch.zeros(x.shape[1], x.shape[0]).dim() == 2,
     "a value": lambda x: x.sum().item() > 0,
     "a constant": lambda x: torch.ones(3).sum().item() > 2,
+    "a scale": lambda x: functional.interpolate(x[:, None], scale_factor=2.0).shape[2] == 2 * x.shape[1],
+    "a scale of pixels": lambda x: functional.interpolate(x[None, None], scale_factor=2, mode="bilinear").dim() == 4,
+    "a layer that upsamples": lambda x: nn.Upsample(scale_factor=2, mode="bicubic")(x[None, None]).dim() == 4,
     "a shape": lambda x: x.reshape(x.shape[0], -1, 1).expand(-1, x.shape[1], 3).shape[2] == 3,
 }
 

@@ -324,6 +324,8 @@ CALLS = {
         lambda: torch.fft.fft(X).real,
         lambda: torch.fft.fft(X, dim=2).imag,
         lambda: torch.fft.fft(torch.fft.fft(X, dim=1), dim=2).abs(),
+        lambda: torch.fft.fft(X, 9).imag,
+        lambda: torch.fft.fft(X, n=30, dim=2).real,
     ],
     "fftn": [lambda: torch.fft.fftn(X, dim=(1, 2)).real, lambda: torch.fft.fftn(X[0]).imag / 10],
     "fold": [
@@ -345,12 +347,17 @@ CALLS = {
         lambda: torch.linspace(-1, 1, 1),
         lambda: torch.linspace(0, 10, 4, dtype=torch.int64),
     ],
-    "ifft": [lambda: torch.fft.ifft(X).imag, lambda: torch.fft.ifft(X, dim=1, norm="ortho").abs()],
+    "ifft": [
+        lambda: torch.fft.ifft(X, 20).abs(),
+        lambda: torch.fft.ifft(X).imag,
+        lambda: torch.fft.ifft(X, dim=1, norm="ortho").abs(),
+    ],
     "fft2": [lambda: torch.fft.fft2(X).real, lambda: torch.fft.fft2(X, dim=(0, 2)).abs()],
     "rfft": [
         lambda: torch.fft.rfft(X).real,
         lambda: torch.fft.rfft(X, dim=0, norm="ortho").imag,
         lambda: torch.fft.rfft(X, 7).abs(),
+        lambda: torch.fft.rfft(X, n=40, dim=2).imag,
     ],
     "rfft2": [lambda: torch.fft.rfft2(X).imag, lambda: torch.fft.rfft2(X, dim=(1, 0), norm="forward").abs()],
     "atan2": [

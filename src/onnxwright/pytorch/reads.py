@@ -8,8 +8,11 @@ tensors too while a module is traced; where Python makes numbers of them, nobody
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -42,6 +45,11 @@ _AS_FIRST = {
 
 _IN_PIECES = {"aten::split", "aten::split_with_sizes", "aten::unbind"}
 """Operators that answer with as many tensors as a size asks for; rows taken one by one come from the last of them."""
+
+_TORCH: Final = Path(torch.__file__).parent
+_DISPATCHING: Final = frozenset(str(_TORCH / one) for one in ("_compile.py", "_dynamo/eval_frame.py"))
+"""Files of torch whose frames lie between an operator and what follows it."""
+_RECURRENT: Final = str(_TORCH / "nn/modules/rnn.py")
 
 
 class SizeRead(NamedTuple):
@@ -191,10 +199,17 @@ class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
 
     def _note_counted(self, func: Any, args: Any, answer: Any) -> None:
         """What an operator answers in Python's own numbers and lists depends on sizes in a way that is not traced."""
-        if func._schema.name in _IN_PIECES:
+        if func._schema.name in _IN_PIECES and not _is_layers_own(sys._getframe(2)):
             self._reads.note_size(len(answer))
         elif func._schema.name == "aten::is_same_size":
             self._reads.note_sizes(args)
+
+
+def _is_layers_own(frame: FrameType | None) -> bool:
+    """Whether a layer of torch runs an operator that takes tensors apart itself (`gru`): Python gets no piece of it."""
+    while frame is not None and frame.f_code.co_filename in _DISPATCHING:
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename == _RECURRENT
 
 
 def _is_picking(func: Any, given: Iterable[Any]) -> bool:

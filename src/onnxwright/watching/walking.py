@@ -139,6 +139,7 @@ def conditions_at(
 
     With readings, Python is told these where fake tensors have no values, and the lines that it comes past are noted.
     """
+    from torch._dispatch.python import enable_python_dispatcher
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
@@ -157,6 +158,7 @@ def conditions_at(
         evaluation(module),
         whereabouts,
         unlogged(),
+        enable_python_dispatcher(),  # else operators made of others (`interpolate`) take sizes as numbers
         mode,
         torch.no_grad(),
         contextlib.ExitStack() as on,

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from onnxwright.repairs.operators import Twin
 from onnxwright.repairs.operators.pairs import Pair, as_pair
@@ -45,8 +46,19 @@ def scale(size: Any, norm: str | None, *, is_inverse: bool = False) -> Any:
     return 1.0 / size**power if power else 1.0
 
 
-def _fft(input: Any, *, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002
-    return transformed(as_pair(input), dim, norm)
+def resized(x: Tensor, n: Any, dim: int) -> Tensor:
+    """Returns a tensor with `n` places along an axis: the first ones, and zeros where there are no more."""
+    moved = x.movedim(dim, -1)
+    return functional.pad(moved, (0, n))[..., :n].movedim(-1, dim)
+
+
+def sized(x: Pair, n: Any, dim: int) -> Pair:
+    """Returns a pair with `n` places along an axis, or as many as it has where no number is given."""
+    return x if n is None else Pair(resized(x.real, n, dim), resized(x.imag, n, dim))
+
+
+def _fft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002
+    return transformed(sized(as_pair(input), n, dim), dim, norm)
 
 
 def is_pair_of_floats(input: Any, *_: object, **__: object) -> bool:  # noqa: A002

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from onnxwright.repairs.operators import Twin
-from onnxwright.repairs.operators.fft import is_pair_of_floats, scale, turns
+from onnxwright.repairs.operators.fft import is_pair_of_floats, resized, scale, turns
 from onnxwright.repairs.operators.pairs import Pair
 
 
@@ -20,8 +20,8 @@ def half(x: Tensor, dim: int, norm: str | None = None) -> Pair:
     return Pair((moved @ cosines).movedim(-1, dim), (0.0 - moved @ sines).movedim(-1, dim))  # never -0
 
 
-def _rfft(input: Any, *, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002
-    return half(input, dim, norm)
+def _rfft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002
+    return half(input if n is None else resized(input, n, dim), dim, norm)
 
 
 TWIN = Twin("rfft", ("torch.fft.rfft",), _rfft, is_pair_of_floats)
