@@ -79,6 +79,7 @@ LIKE_OTHERS = {
     *("list-inside", "growing-cache", "slow-counter", "pair-window", "batch-equality", "equal-lengths", "log-length"),
     *("half-roll", "exact-real", "is-nonzero", "all-zero", "negative-number", "trim-to-longest", "mask-fast-path"),
     *("dlpack-read", "storage-read", "subclass-read", "rare-floor-branch", "rare-floor-where"),
+    *("ratio-branch", "triple-equality", "chunk-threshold"),
 }
 """Ten seconds and more each, of kinds that others show."""
 
@@ -140,7 +141,11 @@ def test_the_module_is_handed_back_as_it_came(tmp_path):
     assert module.__dict__.keys() == table.keys()
 
 
-@pytest.mark.parametrize("name", hiding.HIDING)
+ELSEWHERE = {"counted-rows", "listed-zeros", "counted-bytes", "stride-branch", "common-divisor", "listed-table"}
+"""Sizes taken as numbers, which `unit/test_conditions.py` shows of each kind, too."""
+
+
+@pytest.mark.parametrize("name", thorough.marked(hiding.HIDING, ELSEWHERE))
 def test_what_is_hidden_from_a_trace_is_never_called_right(name, tmp_path):
     module, example, dims = hiding.HIDING[name]()
 

@@ -71,7 +71,9 @@ def test_python_answers_the_same(name):
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("name", thorough.marked(MODULES, {"Counts", "Windows", "ReturnsDeep", "Backtracking"}))
+@pytest.mark.parametrize(
+    "name", thorough.marked(MODULES, {"Counts", "Windows", "ReturnsDeep", "Backtracking", "EarlyReturn"})
+)
 def test_the_graph_answers_the_same_at_every_size_and_side(name, tmp_path):
     module = flat(name)
     file = tmp_path / "model.onnx"
