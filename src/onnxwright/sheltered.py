@@ -55,7 +55,7 @@ class Sheltered:
     def _ask(self, feeds: dict[str, Array] | None) -> Any:
         if self._process is None:
             self._process = _started()
-            weakref.finalize(self, self._process.kill)
+            weakref.finalize(self, _end, self._process)
             self._exchange(self._order)
         return self._exchange(feeds)
 
@@ -70,9 +70,8 @@ class Sheltered:
                 process.stdin.flush()
                 is_raised, answer = pickle.load(process.stdout)  # noqa: S301 - of our own process
             except (OSError, EOFError, pickle.UnpicklingError) as ended:
-                process.kill()
                 self._process = None
-                told = reason(process.wait())
+                told = reason(_end(process))
                 raise EngineError(f"{self._order[0]} ends the process that runs it ({told}).") from ended
         if is_raised:
             raise answer
@@ -84,6 +83,14 @@ def _started() -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - our own module, by this very interpreter
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    process.kill()
+    for stream in filter(None, (process.stdin, process.stdout)):
+        with contextlib.suppress(OSError):  # what is left to write has no reader
+            stream.close()
+    return process.wait()
 
 
 @contextlib.contextmanager

@@ -197,6 +197,7 @@ def _cut(bench: Bench, tally: Tally, plan: Plan) -> Box | None:
 
 
 def _cut_by(bench: Bench, tally: Tally, plan: Plan, agrees: Agrees) -> Box | None:
+    """Cuts the profile; what `agrees` says of a size tells which dim is to blame."""
     anchor = nearest(tally.agreed.values(), plan.profile.usual)
     if anchor is None:
         return None
