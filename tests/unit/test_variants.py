@@ -3,7 +3,7 @@
 import pytest
 
 from onnxwright.manifest import Default, EngineProof, Latency, Measurement, Proof, Tolerance, Variant
-from onnxwright.stages.variants import Runner, fastest
+from onnxwright.stages.variants import Runner, fastest, runners_at
 
 
 def proof(most, verdict="proven"):
@@ -47,3 +47,13 @@ def test_without_a_measurement_the_graph_as_exported_is_used_unless_another_was_
 
     assert fastest(variants, {}).variant == "fp32"
     assert fastest(variants, {}, {"int8"}).variant == "int8"
+
+
+def test_engines_are_measured_where_they_were_shown_right_alone():
+    variants = {"fp32": variant(onnxruntime=WHOLE, openvino=PART)}
+
+    def engines(*sizes):
+        return {one.engine for one in runners_at(variants, [{"batch": size} for size in sizes])}
+
+    assert engines(1, 4) == {"onnxruntime", "openvino"}
+    assert engines(1, 8) == {"onnxruntime"}

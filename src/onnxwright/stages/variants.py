@@ -143,7 +143,7 @@ def measured(bench: Workbench, made: Variants) -> Variants:
     """
     source, seed, variants = bench.source, bench.request.seed, made.by_name
     feeds = measuring.drawn(source, variants[EXPORTED].proof.range, seed=seed)
-    runners = {str(one): one for one in _runners(variants, [sizes for sizes, _ in feeds])}
+    runners = {str(one): one for one in runners_at(variants, [sizes for sizes, _ in feeds])}
     with _baseline(bench) as baseline:
         name = baseline.ran.backend if source.graph is None else baseline.ran.provider
         sessions = {name: baseline, **dict(_prepared(bench, variants, runners))}
@@ -158,7 +158,7 @@ def measured(bench: Workbench, made: Variants) -> Variants:
     return dataclasses.replace(made, by_name=told, default=fastest(variants, by_runner, made.preferred))
 
 
-def _runners(variants: Mapping[str, Variant], many: Sequence[Sizes]) -> Iterator[Runner]:
+def runners_at(variants: Mapping[str, Variant], many: Sequence[Sizes]) -> Iterator[Runner]:
     """The variants in the engines in which they were shown right at all of these sizes, and lower precisions."""
     for name, variant in variants.items():
         for engine, proof in _shown(variant).items():
