@@ -382,6 +382,13 @@ CALLS = {
         lambda: torch.cholesky_solve(X[0], LOWER.tril()),
         lambda: X[0].cholesky_solve(LOWER.triu(), True),
     ],
+    "deconvolution": [
+        lambda: nn.ConvTranspose2d(3, 4, 3, 2, 1)(X, output_size=(34, 25)),
+        lambda: nn.ConvTranspose2d(3, 6, (4, 3), (3, 2), (1, 0), groups=3, dilation=(1, 2))(
+            X, X.new_zeros(1, 1, 52, 29).shape
+        ),
+        lambda: nn.ConvTranspose1d(17, 4, 5, 4)(X[0], [55]),
+    ],
     "pack_padded": [lambda: packed_sorted(True), lambda: packed_sorted(False)],
     "pad_packed": [lambda: packed_sorted(True), lambda: packed_sorted(False)],
     "packed_rnn": [
