@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _LENGTHS: Final = re.compile(r"_?len(gth)?s?(?=_|$)")
-_OFFSETS: Final = re.compile(r"offsets?(?=_|$)|^cu_|_?(ind)?ptr$")
 _CUMULATIVE: Final = re.compile(r"^cu_|_?(ind)?ptr$")
+_OFFSETS: Final = re.compile(rf"offsets?(?=_|$)|{_CUMULATIVE.pattern}")
 
 
 class Lengths(msgspec.Struct, frozen=True, tag="lengths", tag_field="kind", omit_defaults=True):
@@ -96,7 +96,8 @@ def _counts(
 ) -> Lengths | Offsets | None:
     name = spec.name.lower()
     known = None if example is None or not example[spec.name].size else example[spec.name].astype(np.int64)
-    is_offsets = bool(_OFFSETS.search(name)) if known is None else _ascends(known, is_called_so=_OFFSETS.search(name))
+    is_called_so = bool(_OFFSETS.search(name))
+    is_offsets = is_called_so if known is None else _ascends(known, is_called_so=is_called_so)
     if not is_offsets and not _LENGTHS.search(name):
         return None
     dim = _counted(spec, inputs, example)
@@ -112,11 +113,11 @@ def _counts(
     return Lengths(spec.dtype, name_of_dim, min(1, int(known.min())), is_descending=is_descending)
 
 
-def _ascends(values: Array, *, is_called_so: object) -> bool:
+def _ascends(values: Array, *, is_called_so: bool) -> bool:
     """Whether values start at 0 and never fall; not 0, 1, 2 …, which are positions, unless the name says otherwise."""
     is_ascending = values[0] == 0 and bool((np.diff(values) >= 0).all())
     is_telling = len(values) > 2 and values[-1] > 0 and not np.array_equal(values, np.arange(len(values)))
-    return is_ascending and (bool(is_called_so) or is_telling)
+    return is_ascending and (is_called_so or is_telling)
 
 
 def _counted(

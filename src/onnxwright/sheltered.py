@@ -35,8 +35,8 @@ class Sheltered:
 
     def __init__(self, name: str, file: Path, options: Options):
         self._order = (name, file, options)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._ran: Ran = self._ask(None)
+        self._process = _started()
+        self._ran: Ran = self._load()
 
     @property
     def ran(self) -> Ran:
@@ -49,19 +49,18 @@ class Sheltered:
         Raises:
             EngineError: when it refuses the feeds, ends its process, or doesn't answer.
         """
-        answered: dict[str, Array] = self._ask(dict(feeds))
+        if self._process.returncode is not None:
+            self._process = _started()
+            self._load()
+        answered: dict[str, Array] = self._exchange(dict(feeds))
         return answered
 
-    def _ask(self, feeds: dict[str, Array] | None) -> Any:
-        if self._process is None:
-            self._process = _started()
-            weakref.finalize(self, _end, self._process)
-            self._exchange(self._order)
-        return self._exchange(feeds)
+    def _load(self) -> Any:
+        weakref.finalize(self, _end, self._process)
+        return self._exchange(self._order)
 
     def _exchange(self, told: Any) -> Any:
         process = self._process
-        assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
         with _stopped_after(_SECONDS, process):
@@ -70,9 +69,8 @@ class Sheltered:
                 process.stdin.flush()
                 is_raised, answer = pickle.load(process.stdout)  # noqa: S301 - of our own process
             except (OSError, EOFError, pickle.UnpicklingError) as ended:
-                self._process = None
-                told = reason(_end(process))
-                raise EngineError(f"{self._order[0]} ends the process that runs it ({told}).") from ended
+                why = reason(_end(process))
+                raise EngineError(f"{self._order[0]} ends the process that runs it ({why}).") from ended
         if is_raised:
             raise answer
         return answer
@@ -104,20 +102,20 @@ def _stopped_after(seconds: float, process: subprocess.Popen[bytes]) -> Iterator
 
 
 def serve() -> None:
-    """Answers what a parent asks by standard input: first what to load, then what runs, then feeds."""
+    """Answers what a parent tells by standard input: what to load, with what runs then; and feeds, with the answer."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what C++ writes there would stand among the answers
     session: backends.Session | None = None
     with contextlib.suppress(EOFError):
         while True:
             told = pickle.load(sys.stdin.buffer)  # noqa: S301 - of the parent
-            answer: tuple[bool, Any] = (False, None)
             try:
                 if session is None:
                     name, file, options = told
                     session = backends.engine(name).prepare(file, options)
+                    answer: tuple[bool, Any] = False, session.ran
                 else:
-                    answer = False, session.ran if told is None else session.run(told)
+                    answer = False, session.run(told)
             except EngineError as refusal:
                 answer = True, refusal
             pickle.dump(answer, replies)

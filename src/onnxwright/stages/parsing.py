@@ -81,8 +81,7 @@ def may_end(name: str, file: Path) -> bool:
 
     if name not in _WRITES_BEYOND:
         return False
-    nodes = list(read_model(file).graph.all_nodes())
-    return {"Loop", "SequenceInsert"} <= {node.op_type for node in nodes}
+    return {"Loop", "SequenceInsert"} <= {node.op_type for node in read_model(file).graph.all_nodes()}
 
 
 def _misread(name: str, model: onnx_ir.Model) -> tuple[Refusal, ...]:

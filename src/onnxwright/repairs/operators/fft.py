@@ -57,7 +57,7 @@ def sized(x: Pair, n: Any, dim: int) -> Pair:
     return x if n is None else Pair(resized(x.real, n, dim), resized(x.imag, n, dim))
 
 
-def _fft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002
+def _fft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002 - torch's name
     return transformed(sized(as_pair(input), n, dim), dim, norm)
 
 

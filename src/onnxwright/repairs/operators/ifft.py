@@ -9,7 +9,7 @@ from onnxwright.repairs.operators.fft import is_pair_of_floats, sized, transform
 from onnxwright.repairs.operators.pairs import Pair, as_pair
 
 
-def _ifft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002
+def _ifft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002 - torch's name
     return transformed(sized(as_pair(input), n, dim), dim, norm, is_inverse=True)
 
 

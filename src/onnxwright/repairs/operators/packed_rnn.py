@@ -32,12 +32,12 @@ def _run(self: Any, input: PackedSequence, hx: Any = None) -> tuple[PackedSequen
     return PackedSequence(output, batch_sizes, order, back), tuple(states) if is_lstm else states[0]
 
 
-def _is_ordered(self: Any, input: Any, hx: Any = None) -> bool:  # noqa: A002 - torch's name
-    return isinstance(input, PackedSequence) and input.sorted_indices is not None and not self.training
-
-
 def _is_packed(self: Any, input: Any, hx: Any = None) -> bool:  # noqa: A002 - torch's name
     return isinstance(input, PackedSequence) and not self.training
+
+
+def _is_ordered(self: Any, input: Any, hx: Any = None) -> bool:  # noqa: A002 - torch's name
+    return _is_packed(self, input) and input.sorted_indices is not None
 
 
 _PLACES = tuple(f"torch.nn.{kind}.forward" for kind in ("LSTM", "GRU", "RNN"))

@@ -20,7 +20,7 @@ def half(x: Tensor, dim: int, norm: str | None = None) -> Pair:
     return Pair((moved @ cosines).movedim(-1, dim), (0.0 - moved @ sines).movedim(-1, dim))  # never -0
 
 
-def _rfft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002
+def _rfft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Pair:  # noqa: A002 - torch's name
     return half(input if n is None else resized(input, n, dim), dim, norm)
 
 
