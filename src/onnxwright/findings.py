@@ -237,6 +237,14 @@ KINDS: Final[dict[str, Kind]] = {
         "the elements differ by rounding alone.",
         "Nothing; or break ties in the module, with a small number for each place.",
     ),
+    "toss-ups": Kind(
+        "Decided by rounding",
+        "Something is decided by numbers that are equal but for the last digits of a sum (whether a number is greater "
+        "than the mean of many like it, say). A right graph may round these otherwise. A point tells nothing where "
+        "PyTorch itself gives the graph's answer once it rounds sums and functions otherwise, by a few last digits. "
+        "That is asked of unusual values, and of usual ones where hardly any is wrong.",
+        "Nothing; or leave a margin around what decides.",
+    ),
     "steep-values": Kind(
         "Values at which rounding is amplified",
         "With unusual values (a constant signal that is divided by its own deviation, say) one rounding of the inputs "

@@ -24,7 +24,7 @@ _LONGEST_REASON = 120
 _ROUNDING = 2.0**-24
 _FINER = 64.0
 _ORDERS = 32
-"""In so many orders it goes through equal elements."""
+"""In so many orders it goes through equal elements, and so often it rounds otherwise."""
 _LESS = 8.0
 """What moves by a shift moves by so much less, at least, when the shift is so many times finer, unless it jumps."""
 
@@ -55,6 +55,8 @@ class Reference:
     """The reference with each such number where another computation has put it, all of which are given."""
     turned: Callable[[Tensors, int], dict[str, Array]] | None = None
     """Answers with others taken of equal elements; which, a number says."""
+    jittered: Callable[[Tensors, int], dict[str, Array]] | None = None
+    """Answers with sums and functions rounded otherwise; how, a number says. Nothing where that decides nothing."""
     rest: Callable[[], None] = lambda: None
     """Has it let go of the memory that it can do without until it's asked again."""
 
@@ -89,6 +91,19 @@ class Reference:
         for number in range(_ORDERS):
             with contextlib.suppress(ForwardError):
                 yield self.turned(feeds, number)
+
+    def tossed(self, feeds: Tensors) -> Iterator[Tensors]:
+        """Answers again and again with sums and functions rounded otherwise; never where that decides nothing."""
+        if self.jittered is None:
+            return
+        for number in range(_ORDERS):
+            try:
+                other = self.jittered(feeds, number)
+            except ForwardError:
+                continue
+            if not other:
+                return
+            yield other
 
     def movement(self, feeds: Tensors) -> dict[str, float]:
         """Returns for each output how far the reference moves when each number of its inputs moves by one rounding.
@@ -135,6 +150,7 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
         tipped=_Answering(session.run_tipped),
         led=session.run_led,
         turned=session.run_turned,
+        jittered=session.run_jittered,
     )
     ordered = "float32 on another number of threads and without fused kernels"
     try:

@@ -35,6 +35,30 @@ def centred_otherwise(x, off=0.0):
     return 3 * (x - x.sum(0, keepdims=True, dtype=np.float32) / np.float32(x.shape[0])) + np.float32(off)
 
 
+def above_the_mean(x):
+    return (x > x.mean(1, keepdim=True)).float()
+
+
+def added_one_by_one(x):
+    """Adds in another order than PyTorch, and multiplies where it divides."""
+    rows = np.moveaxis(x, 1, 0)
+    return (np.add.accumulate(rows, dtype=np.float32)[-1] * np.float32(1 / len(rows)))[:, None]
+
+
+def above_the_first(x):
+    return (x > x[:, :1]).float()
+
+
+def likeliest(x):
+    best = (x + 0.5).softmax(1).topk(2, dim=1).indices
+    return (best[..., :1] == 1).float()
+
+
+def likeliest_of_equals(x, places=(0, 1)):
+    order = np.argsort(-x, 1, kind="stable")[:, list(places)]
+    return (order[..., :1] == 1).astype(np.float32)
+
+
 def proof_of(function, answer):
     dims, ranges = {"x": {0: "batch", 1: "points"}}, {"batch": (2, 2, 3), "points": (5, 6, 8)}
     source = load(FunctionModule(function), example_inputs={"x": X}, dims=dims, ranges=ranges)
@@ -43,7 +67,16 @@ def proof_of(function, answer):
     return prove(reference_of(source, threads=1), {"it": candidate}, source.sampler, plan)["it"]
 
 
-@pytest.mark.parametrize(("function", "answer"), [(nearest, nearest_from_the_end), (centred, centred_otherwise)])
+@pytest.mark.parametrize(
+    ("function", "answer"),
+    [
+        (nearest, nearest_from_the_end),
+        (centred, centred_otherwise),
+        (above_the_mean, lambda x: x > added_one_by_one(x)),
+        (above_the_mean, lambda x: x > added_one_by_one(x) + np.float32(1e-7) * np.abs(x).max(1, keepdims=True)),
+        (likeliest, likeliest_of_equals),
+    ],
+)
 def test_another_choice_among_equal_elements_and_rounding_of_what_cancels_are_no_failures(function, answer):
     assert proof_of(function, answer).verdict == "proven"
 
@@ -55,6 +88,10 @@ def test_another_choice_among_equal_elements_and_rounding_of_what_cancels_are_no
         (nearest, lambda x: nearest_from_the_end(x) + (0.5 if (x * 2 == np.round(x * 2)).all() else 0.0)),
         (centred, lambda x: centred_otherwise(x, off=1e-3)),
         (centred, lambda x: centred_otherwise(x, off=0.01 if (x[:1] == x).all() else 0.0)),
+        (above_the_mean, lambda x: x >= added_one_by_one(x)),
+        (above_the_mean, lambda x: x > added_one_by_one(x) + np.float32(0.05)),
+        (above_the_first, lambda x: x >= x[:, :1]),
+        (likeliest, lambda x: likeliest_of_equals(x, places=(1, 0))),
     ],
 )
 def test_what_is_wrong_otherwise_fails(function, answer):

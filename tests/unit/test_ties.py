@@ -100,3 +100,12 @@ def test_equal_elements_change_places_where_pytorch_defines_none(pick, turns):
         places.append(answered[1])
 
     assert any(not torch.equal(one, expected[1]) for one in places) is turns
+
+
+@pytest.mark.parametrize(("number", "expected"), [(0, [0, 1, 2]), (1, [5, 4, 3])])
+@pytest.mark.parametrize("pick", [lambda x: x.topk(3), lambda x: torch.topk(x, 3, 0, False, True), torch.sort])
+def test_the_first_and_the_last_of_equal_elements_are_taken_before_others(pick, number, expected):
+    with Turned(number):
+        _, places = pick(torch.ones(6))
+
+    assert places[:3].tolist() == expected

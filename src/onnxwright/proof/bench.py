@@ -302,23 +302,23 @@ class Bench:
     def _tells_nothing(self, point: _Point, answered: Tensors, tally: Tally, found: Mapping[str, float]) -> bool:
         """Whether unusual values make a difference that may well be rounding, or a choice among equal elements.
 
-        Of usual values, that is said only where rounding chooses among almost equal elements, and hardly ever. Of whole
-        and repeated numbers, where PyTorch itself answers otherwise once it takes others of equal elements.
+        Of usual values, that is said only where rounding chooses or decides, and hardly ever. Of others, where PyTorch
+        itself answers otherwise once it takes others of equal elements, or rounds otherwise.
         """
         where = f"{in_sizes(point.sizes)}, {point.values.name} values"
+        is_choice = functools.partial(self.judge.is_choice, answered, point.feeds, point.expected, tally.held_to, where)
         if not point.values.is_extreme:
             is_lone = _LONE * (len(tally.failed) + 1) <= len(tally.agreed)
             if is_lone and self.judge.is_tie(point.feeds, where, is_close=True):
                 return True
             if point.values.is_alike and is_negligible(point.expected, answered, point.feeds):
                 return True
-            return not point.values.is_usual and self.judge.is_choice(
-                answered, point.feeds, point.expected, tally.held_to, where
-            )
+            return (is_lone or not point.values.is_usual) and is_choice()
         return (
             is_negligible(point.expected, answered, point.feeds)
             or self.judge.is_tie(point.feeds, where)
             or self.judge.is_steep(found, point.feeds, tally.held_to, where)
+            or is_choice()
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from onnxwright.tolerance import SAME_DOUBLE, SAME_PRECISION, ToleranceClass
 
 _NEGLIGIBLE = 1e-6
 _MOST_IDLE = 12
-"""So many other choices among equal elements that account for nothing more say that something else is wrong."""
+"""So many other choices, or roundings, that account for nothing more say that something else is wrong."""
 
 
 class Ruling(NamedTuple):
@@ -152,24 +152,23 @@ class Judge:
         return is_tie
 
     def is_choice(self, answered: Tensors, feeds: Tensors, expected: Tensors, of: ToleranceClass, where: str) -> bool:
-        """Whether each element that is wrong is another one of the reference too, once it takes others of equals."""
-        if any(not is_comparable(array, answered.get(name)) for name, array in expected.items()):
+        """Whether each element that is wrong is another one of the reference too, once it takes others of equals.
+
+        Or what the reference itself answers there, once it rounds otherwise what something is decided by.
+        """
+        if any(not _is_alike(array, answered.get(name)) for name, array in expected.items()):
             return False
-        limits = self._limits(of, self._floors)
-        unlike = functools.partial(_differing, expected, limits)
-        wrong, idle = unlike(answered), 0
-        for other in self._reference.otherwise(feeds):
-            moved = unlike({**expected, **other})
-            left = {name: mask & ~moved[name] for name, mask in wrong.items()}
-            if not any(map(np.any, left.values())):
-                told = "PyTorch picks among equal elements, which it does not define"
-                self._notice("ties", told, where, key=str(False))
-                return True
-            idle = idle + 1 if all(np.array_equal(left[name], wrong[name]) for name in left) else 0
-            if idle == _MOST_IDLE:
-                break
-            wrong = left
-        return False
+        unlike = functools.partial(_differing, self._limits(of, self._floors))
+        left = unlike(expected, answered)
+        moved = (unlike(expected, {**expected, **other}) for other in self._reference.otherwise(feeds))
+        left = _unexplained(left, ({name: ~mask for name, mask in one.items()} for one in moved))
+        if not _is_any(left):
+            self._notice("ties", "PyTorch picks among equal elements, which it does not define", where, key=str(False))
+            return True
+        left = _unexplained(left, (unlike(answered, other) for other in self._reference.tossed(feeds)))
+        if not _is_any(left):
+            self._notice("toss-ups", "PyTorch decides by numbers that are equal but for rounding", where)
+        return not _is_any(left)
 
     def is_steep(self, found: Mapping[str, float], feeds: Tensors, of: ToleranceClass, where: str) -> bool:
         """Whether one rounding of the inputs moves the reference so far that errors may well be nothing else."""
@@ -220,14 +219,38 @@ def is_comparable(expected: Array, answered: Array | None) -> bool:
     return not is_float(expected.dtype.name) or np.isfinite(tolerance.distance(expected, answered))
 
 
-def _differing(expected: Tensors, limits: Mapping[str, float], answered: Tensors) -> dict[str, Array]:
-    """Which elements of each output differ; none of one that can't be compared."""
+def _is_alike(expected: Array, answered: Array | None) -> bool:
+    """Whether elements can be compared one by one."""
+    return answered is not None and answered.shape == expected.shape and answered.dtype == expected.dtype
+
+
+Masks = Mapping[str, Array]
+
+
+def _differing(limits: Mapping[str, float], expected: Tensors, answered: Tensors) -> Masks:
+    """Which elements of each output differ; all of one that can't be compared."""
     return {
         name: tolerance.differing(array, answered[name], limits[name])
-        if is_comparable(array, answered[name])
-        else np.zeros(array.shape, bool)
+        if _is_alike(array, answered.get(name))
+        else np.ones(array.shape, bool)
         for name, array in expected.items()
     }
+
+
+def _unexplained(wrong: Masks, others: Iterable[Masks]) -> Masks:
+    """Which of the elements that are wrong none of several answers explains, each of which says what it doesn't."""
+    left, idle = wrong, 0
+    for unexplained in others:
+        remaining = {name: mask & unexplained[name] for name, mask in left.items()}
+        idle = idle + 1 if all(np.array_equal(remaining[name], left[name]) for name in left) else 0
+        left = remaining
+        if idle == _MOST_IDLE or not _is_any(left):
+            break
+    return left
+
+
+def _is_any(masks: Masks) -> bool:
+    return any(map(np.any, masks.values()))
 
 
 def is_negligible(expected: Tensors, answered: Tensors, feeds: Tensors) -> bool:

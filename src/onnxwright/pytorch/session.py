@@ -15,6 +15,7 @@ from onnxwright.backends import Array, Ran, Tensors
 from onnxwright.dtypes import from_torch, is_known
 from onnxwright.errors import ForwardError
 from onnxwright.pytorch.devices import whole_mantissas
+from onnxwright.pytorch.jittered import Jittered
 from onnxwright.pytorch.lines import user_line_of
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, layers_as_written, setting, tolerated
 from onnxwright.pytorch.reads import ValueReads
@@ -141,13 +142,23 @@ class PyTorchSession:
             self._unguarded.run(feeds)
         return watch.is_close if is_close else watch.is_found
 
-    def run_turned(self, feeds: Tensors, seed: int) -> dict[str, Array]:
-        """Answers with others taken of equal elements, wherever it picks among such: which, the seed says.
+    def run_turned(self, feeds: Tensors, number: int) -> dict[str, Array]:
+        """Answers with others taken of equal elements, wherever it picks among such: which, a number says.
 
         Raises:
             ForwardError: when the module raises.
         """
-        return self._watched(feeds, Turned(seed))
+        return self._watched(feeds, Turned(number))
+
+    def run_jittered(self, feeds: Tensors, seed: int) -> dict[str, Array]:
+        """Answers with sums and functions rounded otherwise: how, the seed says; `{}` where that decides nothing.
+
+        Raises:
+            ForwardError: when the module raises.
+        """
+        watch = Jittered(seed)
+        answered = self._watched(feeds, watch)
+        return answered if watch.is_deciding else {}
 
     def depends_on_chance(self, feeds: Tensors) -> bool:
         """Whether numbers that torch's random generators give reach an output, or are read by Python."""

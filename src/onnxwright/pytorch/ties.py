@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,11 +61,15 @@ class Ties(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves 
 
 
 class Turned(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
-    """Has what picks or orders elements go through them in another order, so that of equal ones it takes others."""
+    """Has what picks or orders elements go through them in another order, so that of equal ones it takes others.
 
-    def __init__(self, seed: int) -> None:
+    It takes the first of them with 0, as ONNX's `TopK` does, the last with 1, and with others whichever are drawn.
+    """
+
+    def __init__(self, number: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
-        self._draw = torch.Generator().manual_seed(seed)
+        self._number = number
+        self._draw = torch.Generator().manual_seed(number)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -75,12 +79,33 @@ class Turned(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         axis = _given(args, kwargs, names, (-1,) * len(names))[-1] if names else None
         if axis is None or not args[0].dim():
             return func(*args, **kwargs)
-        order = torch.randperm(args[0].shape[axis], generator=self._draw).to(args[0].device)
-        values, places = func(args[0].index_select(axis, order), *args[1:], **kwargs)
+        order = self._order(args[0].shape[axis]).to(args[0].device)
+        values, places = _stable(func)(args[0].index_select(axis, order), *args[1:], **kwargs)
         return values, order[places]
+
+    def _order(self, count: int) -> Tensor:
+        if self._number > 1:
+            return torch.randperm(count, generator=self._draw)
+        return torch.arange(count).flip(0) if self._number else torch.arange(count)
 
 
 _TURNED = {torch.ops.aten.topk.default: ("k", "dim"), torch.ops.aten.sort.default: ("dim",), **_PICKING}
+
+
+def _stable(func: Any) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The same operator, but that it takes the first of equal elements, where it takes more than one."""
+
+    def sort(tensor: Tensor, dim: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
+        return torch.sort(tensor, dim=dim, descending=descending, stable=True)
+
+    def topk(
+        tensor: Tensor, k: int, dim: int = -1, largest: bool = True, *_: bool, **__: bool
+    ) -> tuple[Tensor, Tensor]:
+        values, places = sort(tensor, dim, largest)
+        return values.narrow(dim, 0, k), places.narrow(dim, 0, k)
+
+    stable: Mapping[Any, Any] = {torch.ops.aten.topk.default: topk, torch.ops.aten.sort.default: sort}
+    return stable.get(func, func)  # type: ignore[no-any-return]  # torch leaves its operators without annotations
 
 
 def _closest(tensor: Tensor, dim: int, count: int | None, *, is_descending: bool) -> tuple[bool, bool]:
