@@ -55,6 +55,14 @@ class Unused(nn.Module):
         return x + 1
 
 
+class Divided(nn.Module):
+    """Rounds sizes, and what lies below zero, down and up to multiples."""
+
+    def forward(self, x):
+        length = x.shape[1]
+        return x.new_zeros(length // 4), x.new_zeros(-(-length // 4) * 4), x.new_zeros((2 - length) // 3 + 99)
+
+
 class Convolved(nn.Module):
     """A convolution, a norm and a branch on nothing but tensors."""
 
@@ -196,6 +204,16 @@ def test_convolutions_are_in_the_graph(route, tmp_path):
     with torch.no_grad():
         expected = source.module.eval()(torch.from_numpy(feeds["x"])).numpy()
     np.testing.assert_allclose(answered, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("route", ["dynamo", "script"])  # of a traced module, a twin divides
+@pytest.mark.parametrize("length", [5, 7, 8, 9])
+def test_whole_divisions_of_sizes_round_down(route, length, tmp_path):
+    source = sourced(Divided(), x=torch.rand(2, 9))
+
+    answered = answer(export(source, route_name=route).model, {"x": np.zeros((2, length), np.float32)}, tmp_path)
+
+    assert [len(one) for one in answered.values()] == [length // 4, -(-length // 4) * 4, (2 - length) // 3 + 99]
 
 
 @pytest.mark.parametrize("opset", [11, 18])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,26 +85,22 @@ class Reference:
             other = self.tipped.run(feeds) if self.tipped is not None else {}
         return {name: _noise(answered[name], other[name]) if name in other else 0.0 for name in answered}
 
-    def otherwise(self, feeds: Tensors) -> Iterator[Tensors]:
-        """Answers again and again with others taken of equal elements, of which it picks one; never where it can't."""
+    def otherwise(self, feeds: Tensors) -> Iterator[Tensors | None]:
+        """Answers again and again with others taken of equal elements, of which it picks one; never where it can't.
+
+        None stands for a refusal.
+        """
         if self.turned is None or not self.has_ties(feeds):
             return
-        for number in range(_ORDERS):
-            with contextlib.suppress(ForwardError):
-                yield self.turned(feeds, number)
+        yield from _again(self.turned, feeds)
 
-    def tossed(self, feeds: Tensors) -> Iterator[Tensors]:
-        """Answers again and again with sums and functions rounded otherwise; never where that decides nothing."""
-        if self.jittered is None:
-            return
-        for number in range(_ORDERS):
-            try:
-                other = self.jittered(feeds, number)
-            except ForwardError:
-                continue
-            if not other:
-                return
-            yield other
+    def tossed(self, feeds: Tensors) -> Iterator[Tensors | None]:
+        """Answers again and again with sums and functions rounded otherwise; never where that decides nothing.
+
+        None stands for a refusal.
+        """
+        if self.jittered is not None:
+            yield from itertools.takewhile(lambda other: other != {}, _again(self.jittered, feeds))
 
     def movement(self, feeds: Tensors) -> dict[str, float]:
         """Returns for each output how far the reference moves when each number of its inputs moves by one rounding.
@@ -119,6 +116,14 @@ class Reference:
         far = {name: _noise(still[name], moved[name]) for name in still}
         near = {name: _noise(still[name], less[name]) for name in still}
         return {name: far[name] for name in still if near[name] <= far[name] / _LESS}
+
+
+def _again(answer: Callable[[Tensors, int], dict[str, Array]], feeds: Tensors) -> Iterator[dict[str, Array] | None]:
+    for number in range(_ORDERS):
+        try:
+            yield answer(feeds, number)
+        except ForwardError:
+            yield None
 
 
 @dataclass(frozen=True)

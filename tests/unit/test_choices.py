@@ -1,5 +1,6 @@
 """Values at which PyTorch's answer is no more than a choice, or nothing but rounding: they show nothing."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from cases.functions import FunctionModule, FunctionSession
 
+from onnxwright.errors import ForwardError
 from onnxwright.proof.prove import Plan, prove
 from onnxwright.reference import reference_of
 from onnxwright.stages.load import load
@@ -59,12 +61,13 @@ def likeliest_of_equals(x, places=(0, 1)):
     return (order[..., :1] == 1).astype(np.float32)
 
 
-def proof_of(function, answer):
+def proof_of(function, answer, **reference):
     dims, ranges = {"x": {0: "batch", 1: "points"}}, {"batch": (2, 2, 3), "points": (5, 6, 8)}
     source = load(FunctionModule(function), example_inputs={"x": X}, dims=dims, ranges=ranges)
     candidate = FunctionSession(lambda feeds: {"output": answer(feeds["x"]).astype(np.float32)})
     plan = Plan(source.profile, source.traced, seconds=3.0, clock=time.process_time)
-    return prove(reference_of(source, threads=1), {"it": candidate}, source.sampler, plan)["it"]
+    held = dataclasses.replace(reference_of(source, threads=1), **reference)
+    return prove(held, {"it": candidate}, source.sampler, plan)["it"]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,36 @@ def test_another_choice_among_equal_elements_and_rounding_of_what_cancels_are_no
     assert proof_of(function, answer).verdict == "proven"
 
 
+def found(x):
+    """Of which size the answer is, rounding decides."""
+    return x[x > x.mean(1, keepdim=True)].cumsum(0)[-1:]
+
+
+def found_by_adding(x):
+    return np.cumsum(x[x > added_one_by_one(x)], dtype=np.float32)[-1:]
+
+
+def test_an_answer_of_another_size_is_no_failure_where_rounding_decides_on_it():
+    assert proof_of(found, found_by_adding).verdict == "proven"
+
+
+def refuses(*_):
+    raise ForwardError("refused")
+
+
+@pytest.mark.parametrize("way", ["turned", "jittered"])
+@pytest.mark.parametrize(("answer", "verdict"), [(refuses, "proven"), (lambda *_: {"output": np.ones(1)}, "failed")])
+def test_a_refusal_is_no_failure_where_pytorch_refuses_too_once_it_chooses_otherwise(way, answer, verdict):
+    def doubled_unless_constant(x):
+        return refuses() if x.max() == x.min() else x * 2
+
+    ways = {"turned": None, "jittered": None, way: answer}
+
+    proof = proof_of(lambda x: x * 2, doubled_unless_constant, has_ties=lambda _, **__: True, **ways)
+
+    assert proof.verdict == verdict
+
+
 @pytest.mark.parametrize(
     ("function", "answer"),
     [
@@ -92,6 +125,7 @@ def test_another_choice_among_equal_elements_and_rounding_of_what_cancels_are_no
         (above_the_mean, lambda x: x > added_one_by_one(x) + np.float32(0.05)),
         (above_the_first, lambda x: x >= x[:, :1]),
         (likeliest, lambda x: likeliest_of_equals(x, places=(1, 0))),
+        (found, lambda x: found_by_adding(x[:1])),
     ],
 )
 def test_what_is_wrong_otherwise_fails(function, answer):

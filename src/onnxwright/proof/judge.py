@@ -147,8 +147,7 @@ class Judge:
         """Whether the reference picks among equal elements on these feeds, or almost equal ones, as rounding has it."""
         is_tie = self._reference.has_ties(feeds, is_close=is_close)
         if is_tie:
-            told = "elements that differ by rounding alone" if is_close else "equal elements, which it does not define"
-            self._notice("ties", f"PyTorch picks among {told}", where, key=str(is_close))
+            self._notice_ties(where, is_close=is_close)
         return is_tie
 
     def is_choice(self, answered: Tensors, feeds: Tensors, expected: Tensors, of: ToleranceClass, where: str) -> bool:
@@ -156,19 +155,30 @@ class Judge:
 
         Or what the reference itself answers there, once it rounds otherwise what something is decided by.
         """
-        if any(not _is_alike(array, answered.get(name)) for name, array in expected.items()):
+        if expected.keys() - answered.keys():
             return False
         unlike = functools.partial(_differing, self._limits(of, self._floors))
-        left = unlike(expected, answered)
-        moved = (unlike(expected, {**expected, **other}) for other in self._reference.otherwise(feeds))
-        left = _unexplained(left, ({name: ~mask for name, mask in one.items()} for one in moved))
+        left = unlike(answered, expected)
+        left = _unexplained(
+            left, (_but(left, unlike(expected, other)) for other in self._reference.otherwise(feeds) if other)
+        )
         if not _is_any(left):
-            self._notice("ties", "PyTorch picks among equal elements, which it does not define", where, key=str(False))
+            self._notice_ties(where)
             return True
-        left = _unexplained(left, (unlike(answered, other) for other in self._reference.tossed(feeds)))
+        left = _unexplained(left, (unlike(answered, other) for other in self._reference.tossed(feeds) if other))
         if not _is_any(left):
-            self._notice("toss-ups", "PyTorch decides by numbers that are equal but for rounding", where)
+            self._notice_toss_up(where)
         return not _is_any(left)
+
+    def is_refusable(self, feeds: Tensors, where: str) -> bool:
+        """Whether the reference refuses feeds, too, once it takes others of equal elements, or rounds otherwise."""
+        if None in self._reference.otherwise(feeds):
+            self._notice_ties(where)
+            return True
+        is_tossed = None in self._reference.tossed(feeds)
+        if is_tossed:
+            self._notice_toss_up(where)
+        return is_tossed
 
     def is_steep(self, found: Mapping[str, float], feeds: Tensors, of: ToleranceClass, where: str) -> bool:
         """Whether one rounding of the inputs moves the reference so far that errors may well be nothing else."""
@@ -178,6 +188,13 @@ class Judge:
         if is_steep:
             self._notice("steep-values", "One rounding of the inputs moves PyTorch's answer as far as an error", where)
         return is_steep
+
+    def _notice_ties(self, where: str, *, is_close: bool = False) -> None:
+        told = "elements that differ by rounding alone" if is_close else "equal elements, which it does not define"
+        self._notice("ties", f"PyTorch picks among {told}", where, key=str(is_close))
+
+    def _notice_toss_up(self, where: str) -> None:
+        self._notice("toss-ups", "PyTorch decides by numbers that are equal but for rounding", where)
 
     def _is_unsteady(self, feeds: Tensors, expected: Tensors) -> bool:
         again = self._reference.session.run(feeds)
@@ -219,22 +236,22 @@ def is_comparable(expected: Array, answered: Array | None) -> bool:
     return not is_float(expected.dtype.name) or np.isfinite(tolerance.distance(expected, answered))
 
 
-def _is_alike(expected: Array, answered: Array | None) -> bool:
-    """Whether elements can be compared one by one."""
-    return answered is not None and answered.shape == expected.shape and answered.dtype == expected.dtype
-
-
 Masks = Mapping[str, Array]
 
 
-def _differing(limits: Mapping[str, float], expected: Tensors, answered: Tensors) -> Masks:
-    """Which elements of each output differ; all of one that can't be compared."""
+def _differing(limits: Mapping[str, float], one: Tensors, other: Tensors) -> Masks:
+    """Which elements of each output of one answer differ from those of another; all where they can't be compared."""
     return {
-        name: tolerance.differing(array, answered[name], limits[name])
-        if _is_alike(array, answered.get(name))
+        name: tolerance.differing(array, other[name], limits[name])
+        if name in other and (other[name].shape, other[name].dtype) == (array.shape, array.dtype)
         else np.ones(array.shape, bool)
-        for name, array in expected.items()
+        for name, array in one.items()
     }
+
+
+def _but(masks: Masks, others: Masks) -> Masks:
+    """What is in masks and not in others, where these are of the same shape."""
+    return {name: mask & ~others[name] if mask.shape == others[name].shape else mask for name, mask in masks.items()}
 
 
 def _unexplained(wrong: Masks, others: Iterable[Masks]) -> Masks:

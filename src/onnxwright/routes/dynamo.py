@@ -6,6 +6,7 @@ It refuses a branch on a value and keeps `.item()`; what it assumes of sizes sho
 from __future__ import annotations
 
 import functools
+import operator
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -61,7 +62,7 @@ class Dynamo(Route):
                     input_names=list(task.signature.input_names),
                     output_names=list(task.signature.output_names),
                     verbose=False,
-                    custom_translation_table={**translations(), round: _rounded},
+                    custom_translation_table={**translations(), round: _rounded, operator.floordiv: _floored},
                 )
             except Exception as problem:  # torch.export raises types of every layer
                 raise RouteError(told(problem)) from problem
@@ -83,6 +84,13 @@ def _rounded(x: Any, digits: int | None = None) -> Any:
     if digits is not None:
         raise NotImplementedError("rounds to whole numbers only")
     return opset18.Cast(opset18.Round(x), to=ir.DataType.INT64)
+
+
+def _floored(dividend: Any, divisor: Any) -> Any:
+    """`//` of numbers computed from sizes: the exporter's cuts off, so that `-(-length // 4)` is one too few."""
+    from onnxscript import opset18
+
+    return opset18.Div(opset18.Sub(dividend, opset18.Mod(dividend, divisor)), divisor)
 
 
 class _Either(torch.nn.Module):

@@ -27,7 +27,7 @@ from onnxwright.routes import Exported, Route, Task, conformed, noting, silence,
 from onnxwright.routes.fake_quantization import fake_quantization
 from onnxwright.routes.left_out import put_in, weights_left_out
 from onnxwright.routes.plain_attention import plain_attention
-from onnxwright.routes.repeated_lists import repeated_lists
+from onnxwright.routes.python_numbers import as_python_does
 from onnxwright.signature import Signature
 from onnxwright.watching.differences import differences
 
@@ -162,7 +162,7 @@ def traced(function: nn.Module, task: Task) -> ir.Model:
         silence(),
         _attention_for(task.opset),
         fake_quantization(task.opset),
-        repeated_lists(task.opset),
+        as_python_does(task.opset),
         torch.no_grad(),
         weights_left_out(function) as weights,
     ):
