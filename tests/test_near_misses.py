@@ -37,6 +37,14 @@ class Training(nn.Module):
         return x * 2.0 if self.training else x
 
 
+class Differentiable(nn.Module):
+    """Says that it could be asked for a derivative, and isn't."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            return (x.detach().requires_grad_() * 2.0).detach()
+
+
 class Found(nn.Module):
     """Takes what `nonzero` finds as a tensor."""
 
@@ -114,6 +122,7 @@ NEAR = {
     "attention": (OneForm, "trace@18", {"message": "attention is wrong"}),
     "control-flow": (Training, "dynamo@18", {"proof": WRONG}),
     "operators": (Plain, "trace@18", {"proof": WRONG}),
+    "derivatives": (Differentiable, "dynamo@18", {"proof": WRONG}),
     "parametrized": (Plain, "trace@18", {"proof": WRONG}),
     "piecewise": (Lengths, "trace@18", {"proof": failed()}),
     "sample": (Lengths, "dynamo@18", {"proof": ALIKE}),

@@ -316,6 +316,20 @@ class GatedByChannel(nn.Module):
         return torch.vmap(Gate.apply, in_dims=-1, out_dims=-1)(x).cumsum(1)
 
 
+class Attributed(nn.Module):
+    """Weighs its inputs by what they count for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.LayerNorm(8), nn.Linear(8, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            given = x.detach().requires_grad_()
+            (counts,) = torch.autograd.grad(self.layers(given).sum(), given)
+        return x * counts
+
+
 # The module, the way that mends it, and the route that is asked for: the others take their time.
 MENDED = {
     "piecewise on a length": (LengthBranch, "trace@18; piecewise=sequence > 8", "trace"),
@@ -333,6 +347,7 @@ MENDED = {
     "scripting a function": (Halving, "trace@18; scripting=test_repairs.py:", "trace"),
     "scripting": (Mixed, "trace@18; scripting=inner", "trace"),
     "operators, halves of sizes": (Upsampling, "floor_divide, mT", "trace"),
+    "derivatives": (Attributed, "dynamo@18; derivatives", "dynamo"),
     "parametrized": (Orthogonal, "trace@18; parametrized", "trace"),
     "operators, in place": (Fading, "dynamo@18; operators=cumprod", "dynamo"),
     "operators, median": (MedianPool, "dynamo@18; operators=median", "dynamo"),

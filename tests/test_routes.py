@@ -63,6 +63,15 @@ class Divided(nn.Module):
         return x.new_zeros(length // 4), x.new_zeros(-(-length // 4) * 4), x.new_zeros((2 - length) // 3 + 99)
 
 
+class Diagonal(nn.Module):
+    """Puts numbers on diagonals of tables that are higher than wide, or wider than high."""
+
+    def forward(self, x):
+        wide = torch.diagonal_scatter(x, x.new_ones(x.shape[0]), 1)
+        stacked = x.new_zeros(2, x.shape[1], 3, x.shape[0])
+        return wide, torch.diagonal_scatter(stacked, stacked.diagonal(-1, 1, 3) + 2.0, -1, 1, 3)
+
+
 class Convolved(nn.Module):
     """A convolution, a norm and a branch on nothing but tensors."""
 
@@ -216,6 +225,17 @@ def test_whole_divisions_of_sizes_round_down(route, length, tmp_path):
     assert [len(one) for one in answered.values()] == [length // 4, -(-length // 4) * 4, (2 - length) // 3 + 99]
 
 
+@pytest.mark.parametrize("length", [7, 9])
+def test_diagonals_are_where_pytorch_puts_them(length, tmp_path):
+    source = sourced(Diagonal(), x=torch.rand(4, 9))
+    x = np.random.default_rng(0).standard_normal((3, length)).astype(np.float32)
+
+    answered = answer(export(source, route_name="dynamo").model, {"x": x}, tmp_path)
+
+    for one, expected in zip(answered.values(), Diagonal()(torch.from_numpy(x)), strict=True):
+        np.testing.assert_array_equal(one, expected.numpy())
+
+
 @pytest.mark.parametrize("opset", [11, 18])
 def test_a_list_repeated_by_a_size_has_as_many_elements_where_code_is_scripted(opset, tmp_path):
     source = sourced(Repeated(), x=torch.rand(2, 5))
@@ -332,6 +352,13 @@ OF_THE_EXPORT = """Failed to export. \x1b[96mThis is step 1/3\x1b[0m.
 <class 'E'>: Could not guard on Eq(u0, 1)
 
 (Refer to the full stack trace above for more information.)"""
+OF_C = """Cannot call sizes()
+Exception raised from throw at /pytorch/c10/core/TensorImpl.cpp:340 (most recent call first):
+frame #0: c10::Error::Error(c10::SourceLocation) + 0x9d (0x7f10 in libc10.so)
+<omitting python frames>
+frame #62: <unknown function> + 0x74 (0x7fca in libtorch_python.so)
+
+While executing %add"""
 OF_A_GUARD = """Could not guard on Eq(u0, 1).
 Caused by: (_export/utils.py:1)
 For more information, run with TORCH_LOGS="dynamic"
@@ -350,6 +377,7 @@ The following call raised this error:
         ("Export failed on an operator. Please open a bug to request it.", "Export failed on an operator."),
         ("\x1b[1mForty\x1b[0m words on the report of a bug-free line", "Forty words on the report of a bug-free line"),
         ("Please report a bug to PyTorch", "Please report a bug to PyTorch"),
+        (OF_C, "Cannot call sizes() While executing %add"),
     ],
 )
 def test_an_error_of_an_exporter_is_told_without_colours_and_advice_to_developers(problem, words):

@@ -302,6 +302,19 @@ def test_what_float64_can_not_run_is_measured_by_another_order_and_says_so():
     assert reference.noise(feeds, reference.session.run(feeds))["output"] < 1e-5
 
 
+class Forward(nn.Module):
+    """Takes a derivative forward, in which a widened tensor would bring PyTorch down."""
+
+    def forward(self, x):
+        return torch.func.jvp(torch.nn.functional.gelu, (x,), (x + 1.0,))[1]
+
+
+def test_a_derivative_that_is_taken_forward_is_measured_by_another_order():
+    source = load(Forward(), example_inputs={"x": torch.randn(2, 8)}, dims={"x": {0: "batch"}})
+
+    assert "in a derivative that is taken forward" in reference_of(source, threads=1).origin
+
+
 def test_the_noise_is_that_of_the_farthest_twin():
     source = load(Function(lambda m, x: m.linear(x)), example_inputs={"x": ROWS}, dims={"x": {0: "batch"}})
     reference = reference_of(source, threads=1)

@@ -189,15 +189,23 @@ def setting(put: Callable[[Any], object], value: object, before: object) -> Iter
 
 @contextlib.contextmanager
 def as_called(module: nn.Module) -> Iterator[None]:
-    """Puts every submodule into evaluation mode, with its observers off, and back into the mode it came in."""
+    """Puts every submodule into evaluation mode, with its observers off, and back into the mode it came in.
+
+    Gradients that weights hold are put away meanwhile: a module may go backward itself, which adds to them.
+    """
     modes = [(part, part.training) for part in module.modules()]
+    gradients = [(weight, weight.grad) for weight in module.parameters()]
     try:
         module.eval()
+        for weight, _ in gradients:
+            weight.grad = None
         with observers_off(module):
             yield
     finally:
         for part, is_training in modes:
             part.training = is_training
+        for weight, gradient in gradients:
+            weight.grad = gradient
 
 
 class CompiledPart(nn.Module):

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -99,6 +100,8 @@ class Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
         self._settings.close()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        if forward_ad._current_level >= 0:
+            raise NotImplementedError(f"{func}: in a derivative that is taken forward")  # PyTorch itself would crash
         kwargs = dict(kwargs or {})
         given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
         is_plain = not any(isinstance(one, _Wide) for one in given)

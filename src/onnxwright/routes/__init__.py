@@ -30,6 +30,7 @@ _CAUSE: Final = "Caused by: ("
 _ADVICE: Final = re.compile(
     r"""
     For\ (?:more|extended|C\+\+)\ [^\n]*                       # logs that can be switched on
+    | ^(?:Exception\ raised\ from|frame\ \#\d+:|<omitting\ python\ frames>)[^\n]*   # in C++
     | ^(?:If\ you\ suspect|The\ error\ above\ occurred|\(Refer\ to\ the\ full|⬆)[^\n]*
     | [^.!\n]*\b(?:report|open|file|create|submit)\ (?:a|an|this)\ (?:bug|issue|pr|error\ report)\b[^\n]*
     """,

@@ -6,7 +6,6 @@ It refuses a branch on a value and keeps `.item()`; what it assumes of sizes sho
 from __future__ import annotations
 
 import functools
-import operator
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -25,6 +24,7 @@ from onnxwright.pytorch.modules import TensorFunction, paths_of
 from onnxwright.routes import Exported, Route, Task, conformed, noting, silence, told
 from onnxwright.routes.fake_quantization import followed, translations
 from onnxwright.routes.trace import sizes_taken
+from onnxwright.routes.translations import own_translations
 from onnxwright.signature import Signature
 from onnxwright.watching.conditions import Condition
 from onnxwright.watching.walking import translated
@@ -62,7 +62,7 @@ class Dynamo(Route):
                     input_names=list(task.signature.input_names),
                     output_names=list(task.signature.output_names),
                     verbose=False,
-                    custom_translation_table={**translations(), round: _rounded, operator.floordiv: _floored},
+                    custom_translation_table={**translations(), **own_translations()},
                 )
             except Exception as problem:  # torch.export raises types of every layer
                 raise RouteError(told(problem)) from problem
@@ -75,22 +75,6 @@ class Dynamo(Route):
         assumed = tuple(_assumed(program, task))
         exported = conformed(model, task, _one_a_line(_dropped(program)))
         return noting(exported, assumed=assumed, taken=_lost(program, task))
-
-
-def _rounded(x: Any, digits: int | None = None) -> Any:
-    """`round` of a number computed from sizes, of which the exporter has none."""
-    from onnxscript import opset18
-
-    if digits is not None:
-        raise NotImplementedError("rounds to whole numbers only")
-    return opset18.Cast(opset18.Round(x), to=ir.DataType.INT64)
-
-
-def _floored(dividend: Any, divisor: Any) -> Any:
-    """`//` of numbers computed from sizes: the exporter's cuts off, so that `-(-length // 4)` is one too few."""
-    from onnxscript import opset18
-
-    return opset18.Div(opset18.Sub(dividend, opset18.Mod(dividend, divisor)), divisor)
 
 
 class _Either(torch.nn.Module):

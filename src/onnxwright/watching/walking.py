@@ -140,15 +140,12 @@ def conditions_at(
     With readings, Python is told these where fake tensors have no values, and the lines that it comes past are noted.
     """
     from torch._dispatch.python import enable_python_dispatcher
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
     signature = sampler.signature
     function = TensorFunction(module, signature.input_names, signature.output_names)
-    environment = ShapeEnv(specialize_zero_one=False, duck_shape=False)
-    mode = FakeTensorMode(shape_env=environment, allow_non_fake_inputs=True)
-    mode.cache_enabled = False  # keys of symbolic sizes cost more than they save in one run
-    fakes, symbols = _fake(mode, signature, sampler.draw(sizes))
+    mode = symbolic_mode()
+    environment = mode.shape_env
+    fakes, symbols = symbolic_tensors(mode, signature, sampler.draw(sizes))
     whereabouts = Whereabouts(module)
     environment.guards = guards = _Placed(whereabouts)
     taking = Taking(fakes, whereabouts)
@@ -205,7 +202,21 @@ def unlogged() -> Iterator[None]:
         logging.disable(before)
 
 
-def _fake(mode: Any, signature: Signature, feeds: Mapping[str, Any]) -> tuple[list[torch.Tensor], dict[Any, str]]:
+def symbolic_mode() -> Any:
+    """Returns a mode of fake tensors in which every size has a symbol of its own."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    environment = ShapeEnv(specialize_zero_one=False, duck_shape=False)
+    mode = FakeTensorMode(shape_env=environment, allow_non_fake_inputs=True)
+    mode.cache_enabled = False  # keys of symbolic sizes cost more than they save in one run
+    return mode
+
+
+def symbolic_tensors(
+    mode: Any, signature: Signature, feeds: Mapping[str, Any]
+) -> tuple[list[torch.Tensor], dict[Any, str]]:
+    """Returns fake inputs whose named dims are symbols, and which dim each symbol is."""
     from torch.fx.experimental.symbolic_shapes import DimDynamic, StatelessSymbolicContext
 
     fakes, symbols = [], {}
