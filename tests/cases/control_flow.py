@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from dataclasses import dataclass
 from typing import ClassVar
@@ -269,10 +270,21 @@ class Tables(Linear):
         return {"y": y[:, : max(1, whole + self.LESS[rest])] + self.SHIFTS[rest] + self.SHIFTS.get(whole, 9)}
 
 
+class Functions(Linear):
+    """Computes numbers from a size by functions that no operator computes."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> dict[str, Tensor]:
+        length = x.shape[1]
+        kept = max(1, min(int(3 * math.ceil(math.log(length + 1))), length))
+        wide = 2 * np.ceil(np.log1p(length)).astype("int").item() + math.isqrt(3 * length)
+        scale = math.log2(length + 3) / math.exp(length / 40)
+        return {"y": x[:, :kept] * scale + wide + length.bit_length()}
+
+
 MODULES = {
     kind.__name__: kind
     for kind in (
         *(ValueBranch, EarlyReturn, ReturnsDeep, EarlyExit, Rows, Turned, Comprehension, Cells),
-        *(Lengths, Filter, Shrinking, Padded, Counted, Helper, Windows, Backtracking, Counts, Tables),
+        *(Lengths, Filter, Shrinking, Padded, Counted, Helper, Windows, Backtracking, Counts, Tables, Functions),
     )
 }

@@ -28,6 +28,13 @@ SIZES = [(2, 16), (1, 1), (3, 7), (5, 33), (1, 9), (4, 2)]
 SCALES = [1.0, -1.0, 0.01, 5.0]
 
 
+PROFILED = types.SimpleNamespace(
+    traced={"batch": 2, "sequence": 16},
+    profile=Profile({"batch": (1, 2, 5), "sequence": (1, 16, 33)}),
+    is_within=lambda _: True,
+)
+
+
 class Flat(torch.nn.Module):
     def __init__(self, module):
         super().__init__()
@@ -55,6 +62,7 @@ def rewritten(name):
         for function in functions:
             replaced.enter_context(exchanged(function, recompiled(function)))
         replaced.enter_context(dense_answers())
+        replaced.enter_context(over_profile(PROFILED))
         yield
 
 

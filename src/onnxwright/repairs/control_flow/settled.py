@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from torch import SymBool
+    from torch import SymBool, SymInt
 
     from onnxwright.source import Source
 
@@ -70,6 +70,18 @@ def is_settled(question: SymBool) -> bool:
     found = (sizes for sizes in itertools.product(*tried) if part.holds(dict(zip(sampled, sizes, strict=True))))
     answers = {_answer(expression, dict(zip(symbols, sizes, strict=True))) for sizes in found}
     return len(answers) == 1 and None not in answers
+
+
+def values_of(size: SymInt) -> range | None:
+    """Between which numbers what is computed of one dim's size lies, over the profile; None where that isn't known."""
+    expression: Any = size.node.expr
+    hints = size.node.shape_env.backed_var_to_val
+    symbols = list(expression.free_symbols)
+    if not _parts or len(symbols) != 1 or symbols[0] not in hints:
+        return None
+    span = _parts[-1].span(int(hints[symbols[0]]))
+    found = [int(expression.xreplace({symbols[0]: one})) for one in span or ()]
+    return range(min(found), max(found) + 1) if found else None
 
 
 def _thinned(span: range, count: int) -> list[int]:

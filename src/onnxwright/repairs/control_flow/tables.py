@@ -5,11 +5,14 @@ A whole number that is looked up stays one, as a size does; another one is a ten
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import SymInt, Tensor
+
+from onnxwright.repairs.control_flow.settled import values_of
 
 _MOST: Final = 1 << 20
 
@@ -46,6 +49,23 @@ def got(owner: Any, key: Any, *default: Any) -> Any:
     last = torch.full((1,), len(owner), dtype=torch.int64)
     first = torch.where(is_there, torch.arange(len(owner)), last).amin(0)
     return _told(numbers.index_select(0, first.reshape(1)).squeeze(0))
+
+
+def tabulated(function: Callable[[int], Any]) -> Callable[..., Any]:
+    """Returns a function of Python's that, of a size that varies, looks up what it answers over the profile."""
+
+    def stand_in(value: Any, *others: Any) -> Any:
+        span = values_of(value) if isinstance(value, SymInt) and not others else None
+        if span is None or len(span) > _MOST:
+            return function(value, *others)
+        numbers = [function(number) for number in span]
+        found = looked_up([one.item() if isinstance(one, np.generic) else one for one in numbers], value - span.start)
+        if isinstance(found, SymInt):
+            torch._check(found >= min(numbers))
+            torch._check(found <= max(numbers))
+        return found
+
+    return stand_in
 
 
 def _are_numbers(values: Any) -> bool:

@@ -13,6 +13,7 @@ from onnxwright.repairs.control_flow.syntax.known import Known
 from onnxwright.repairs.control_flow.syntax.lasting import is_set_at_once
 from onnxwright.repairs.control_flow.syntax.names import Names, name_changed, names_set
 from onnxwright.repairs.control_flow.syntax.returns import ends_returning
+from onnxwright.repairs.control_flow.syntax.tabulating import tabulated
 from onnxwright.repairs.control_flow.syntax.unsupported import UnsupportedError
 
 _ASKING_KINDS: Final = ("isinstance", "hasattr", "callable", "issubclass")
@@ -148,6 +149,10 @@ class Calls(ast.NodeTransformer):
         if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args and self._first:
             node.args = [writing.name("__class__"), writing.name(self._first)]
             return node
+        table = tabulated(node, self._known.value_of, self._names.fresh("number"))
+        if table is not None:
+            table.args = [self.visit(one) for one in table.args]
+            return table
         self.generic_visit(node)
         if isinstance(node.func, ast.Attribute) and node.func.attr == "tolist" and not (node.args or node.keywords):
             twin = writing.attribute(writing.TWINS, "tolist")

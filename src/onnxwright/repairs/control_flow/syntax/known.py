@@ -51,6 +51,12 @@ class Known:
         is_own = found is own or getattr(found, "__wrapped__", None) is own  # a twin of an operator may stand in for it
         return twin.__name__ if is_own else None
 
+    def value_of(self, function: ast.expr) -> Any:
+        """Returns what a name, or an attribute of one, stands for; None for what isn't known."""
+        if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+            return getattr(self._value(function.value), function.attr, None)
+        return self._value(function) if isinstance(function, ast.Name) else None
+
     def _value(self, name: ast.Name) -> Any:
         """What a name stands for; None for what the function sets itself, and for what isn't known."""
         return None if name.id in self.own else self.found.get(name.id, vars(builtins).get(name.id))
