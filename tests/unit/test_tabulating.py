@@ -18,7 +18,7 @@ def value_of(function):
 
 
 def written(text):
-    table = tabulated(ast.parse(text, mode="eval").body, value_of, "number")
+    table = tabulated(ast.parse(text, mode="eval").body, value_of)
     return None if table is None else ast.unparse(ast.fix_missing_locations(table)).removeprefix("__tables__.")
 
 

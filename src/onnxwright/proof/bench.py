@@ -310,19 +310,21 @@ class Bench:
         itself answers otherwise once it takes others of equal elements, or rounds otherwise.
         """
         where = f"{in_sizes(point.sizes)}, {point.values.name} values"
-        is_choice = functools.partial(self.judge.is_choice, answered, point.feeds, point.expected, tally.held_to, where)
+        shown = answered, point.feeds, point.expected, tally.held_to, where
         if not point.values.is_extreme:
             is_lone = _LONE * (len(tally.failed) + 1) <= len(tally.agreed)
             if is_lone and self.judge.is_tie(point.feeds, where, is_close=True):
                 return True
             if point.values.is_alike and is_negligible(point.expected, answered, point.feeds):
                 return True
-            return (is_lone or not point.values.is_usual) and is_choice()
+            if point.values.is_usual:
+                return is_lone and self.judge.is_toss_up(*shown)
+            return self.judge.is_choice(*shown)
         return (
             is_negligible(point.expected, answered, point.feeds)
             or self.judge.is_tie(point.feeds, where)
             or self.judge.is_steep(found, point.feeds, tally.held_to, where)
-            or is_choice()
+            or self.judge.is_choice(*shown)
         )
 
 

@@ -23,6 +23,10 @@ _MOST_IDLE = 12
 """So many other choices, or roundings, that account for nothing more say that something else is wrong."""
 
 
+Masks = Mapping[str, Array]
+"""Elements of each output, by its name."""
+
+
 class Ruling(NamedTuple):
     """Whether an answer is right, and the limit of each output; `is_right` is None where noise hides the difference."""
 
@@ -158,17 +162,30 @@ class Judge:
         if expected.keys() - answered.keys():
             return False
         unlike = functools.partial(_differing, self._limits(of, self._floors))
-        left = unlike(answered, expected)
+        wrong = unlike(answered, expected)
         left = _unexplained(
-            left, (_but(left, unlike(expected, other)) for other in self._reference.otherwise(feeds) if other)
+            wrong, (_but(wrong, unlike(expected, other)) for other in self._reference.otherwise(feeds) if other)
         )
         if not _is_any(left):
             self._notice_ties(where)
             return True
-        left = _unexplained(left, (unlike(answered, other) for other in self._reference.tossed(feeds) if other))
-        if not _is_any(left):
+        return self._is_tossed(left, answered, feeds, of, where)
+
+    def is_toss_up(self, answered: Tensors, feeds: Tensors, expected: Tensors, of: ToleranceClass, where: str) -> bool:
+        """Whether each element that is wrong is what the reference itself answers there, once it rounds otherwise."""
+        if expected.keys() - answered.keys():
+            return False
+        wrong = _differing(self._limits(of, self._floors), answered, expected)
+        return self._is_tossed(wrong, answered, feeds, of, where)
+
+    def _is_tossed(self, wrong: Masks, answered: Tensors, feeds: Tensors, of: ToleranceClass, where: str) -> bool:
+        unlike = functools.partial(_differing, self._limits(of, self._floors), answered)
+        is_tossed = not _is_any(
+            _unexplained(wrong, (unlike(other) for other in self._reference.tossed(feeds) if other))
+        )
+        if is_tossed:
             self._notice_toss_up(where)
-        return not _is_any(left)
+        return is_tossed
 
     def is_refusable(self, feeds: Tensors, where: str) -> bool:
         """Whether the reference refuses feeds, too, once it takes others of equal elements, or rounds otherwise."""
@@ -234,9 +251,6 @@ def is_comparable(expected: Array, answered: Array | None) -> bool:
     if answered is None or answered.shape != expected.shape or answered.dtype != expected.dtype:
         return False
     return not is_float(expected.dtype.name) or np.isfinite(tolerance.distance(expected, answered))
-
-
-Masks = Mapping[str, Array]
 
 
 def _differing(limits: Mapping[str, float], one: Tensors, other: Tensors) -> Masks:

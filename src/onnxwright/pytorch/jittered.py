@@ -35,6 +35,8 @@ _FUNCTIONS: Final = (
     *("sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "log_sigmoid_forward", "softplus", "gelu", "silu"),
     *("mish", "elu", "erf", "erfc", "erfinv", "pow", "rsqrt", "hypot", "lgamma", "digamma"),
 )
+_WHOLE: Final = {"aten::sum", "aten::mean", "aten::prod"}
+"""Of these, one number alone is what it is."""
 _INEXACT: Final = {f"aten::{name}{form}" for name in (*_SUMS, *_FUNCTIONS) for form in ("", "_")}
 _STEPPING: Final = {
     f"aten::{name}{form}"
@@ -58,7 +60,8 @@ class Jittered(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
         name = func._schema.name
         found = [one for one in tree_leaves(answer) if isinstance(one, Tensor)]
         if name in _INEXACT:
-            for one in found:
+            is_exact = name in _WHOLE and found[0].numel() == args[0].numel()
+            for one in () if is_exact else found:
                 self._jitter(one)
         elif not self.is_deciding:
             is_given = any(isinstance(one, Tensor) and _has_fractions(one) for one in tree_leaves(args))

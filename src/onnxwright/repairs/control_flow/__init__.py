@@ -3,8 +3,8 @@
 The functions that findings point at are rewritten by their syntax, for the time of an export by `torch.export`: each
 `if`, `while`, `for`, early exit and comprehension that depends on an input is one operator. What Python itself knows
 (a setting, whether an argument is given) runs as before, and what it computes of one size by functions that have no
-operator (`math.log2`, numpy's) is looked up in a table over the profile. A side that gives None where the other gives a tensor is left
-out, which the proof has to justify: the samples must take it, and agree.
+operator (`math.log2`, numpy's) is looked up in a table over the profile. A side that gives None where the other gives a
+tensor is left out, which the proof has to justify: the samples must take it, and agree.
 """
 
 from __future__ import annotations

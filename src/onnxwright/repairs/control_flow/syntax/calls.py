@@ -149,7 +149,7 @@ class Calls(ast.NodeTransformer):
         if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args and self._first:
             node.args = [writing.name("__class__"), writing.name(self._first)]
             return node
-        table = tabulated(node, self._known.value_of, self._names.fresh("number"))
+        table = tabulated(node, self._known.value_of)
         if table is not None:
             table.args = [self.visit(one) for one in table.args]
             return table

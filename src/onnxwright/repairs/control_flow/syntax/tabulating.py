@@ -20,10 +20,11 @@ _FORMULAS: Final = (math.sqrt, math.ceil, math.floor)
 """Functions that exporters write."""
 _PYTHONS: Final = (int, float, round, abs, min, max, pow)
 _METHOD: Final = "bit_length"
+_NUMBER: Final = "number"
 
 
-def tabulated(node: ast.Call, value_of: Callable[[ast.expr], Any], name: str) -> ast.Call | None:
-    """Writes a call that looks up what a call computes, if it does so from one number; `name` is one for that number.
+def tabulated(node: ast.Call, value_of: Callable[[ast.expr], Any]) -> ast.Call | None:
+    """Writes a call that looks up what a call computes, if it does so from one number.
 
     `value_of` says what a name or an attribute of one stands for.
     """
@@ -32,8 +33,7 @@ def tabulated(node: ast.Call, value_of: Callable[[ast.expr], Any], name: str) ->
     numbers = list(_numbers(node, value_of))
     if node in numbers or len({ast.dump(one) for one in numbers}) != 1:
         return None
-    written = ast.dump(numbers[0])
-    function = writing.function_of([name], _Replaced(written, name).visit(node))
+    function = writing.function_of([_NUMBER], _Replaced(ast.dump(numbers[0]), _NUMBER).visit(node))
     table = ast.Call(writing.attribute(writing.TABLES, "tabulated"), [function], [])
     return ast.copy_location(ast.Call(table, [numbers[0]], []), node)
 
