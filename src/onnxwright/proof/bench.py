@@ -52,6 +52,11 @@ class _Point:
     expected: Tensors
     seed: int = 0
 
+    @property
+    def where(self) -> str:
+        """The point in words."""
+        return f"{in_sizes(self.sizes)}, {self.values.name} values"
+
 
 class _Hidden(NamedTuple):
     """A point at which the reference's own noise hides what a candidate does; whether rounding made a choice there."""
@@ -265,8 +270,7 @@ class Bench:
         try:
             answered = session.run(point.feeds)
         except Exception as problem:  # noqa: BLE001 - runtimes raise types of their own
-            where = f"{in_sizes(point.sizes)}, {point.values.name} values"
-            if not point.values.is_usual and self.judge.is_refusable(point.feeds, where):
+            if not point.values.is_usual and self.judge.is_refusable(point.feeds, point.where):
                 tally.leave_open(point.sizes, point.values.name)
                 return
             tally.note_failure(fail("raises", f"raises {type(problem).__name__}: {str(problem)[:300]}"))
@@ -276,9 +280,8 @@ class Bench:
         if not ruling.is_right and isinstance(session, SteppingSession):
             ruling = self.judge.following(session.steps, point.feeds, answered, tally.held_to) or ruling
         if ruling.hidden and not (point.values.is_extreme or point.values.is_alike):
-            where = f"{in_sizes(point.sizes)}, {point.values.name} values"
-            is_close = self.judge.is_tie(point.feeds, where, is_close=True)
-            tally.hidden.append(_Hidden(ruling, where, is_close))
+            is_close = self.judge.is_tie(point.feeds, point.where, is_close=True)
+            tally.hidden.append(_Hidden(ruling, point.where, is_close))
         is_beyond = tally.held_to.is_for_usual and _is_beyond(point.values, found)
         is_open = ruling.is_right is None or (
             not ruling.is_right and (is_beyond or self._tells_nothing(point, answered, tally, found))
@@ -309,7 +312,7 @@ class Bench:
         Of usual values, that is said only where rounding chooses or decides, and hardly ever. Of others, where PyTorch
         itself answers otherwise once it takes others of equal elements, or rounds otherwise.
         """
-        where = f"{in_sizes(point.sizes)}, {point.values.name} values"
+        where = point.where
         shown = answered, point.feeds, point.expected, tally.held_to, where
         if not point.values.is_extreme:
             is_lone = _LONE * (len(tally.failed) + 1) <= len(tally.agreed)

@@ -54,10 +54,10 @@ def got(owner: Any, key: Any, *default: Any) -> Any:
 def tabulated(function: Callable[[int], Any]) -> Callable[..., Any]:
     """Returns a function of Python's that, of a size that varies, looks up what it answers over the profile."""
 
-    def stand_in(value: Any, *others: Any) -> Any:
-        span = values_of(value) if isinstance(value, SymInt) and not others else None
+    def stand_in(value: Any) -> Any:
+        span = values_of(value) if isinstance(value, SymInt) else None
         if span is None or len(span) > _MOST:
-            return function(value, *others)
+            return function(value)
         numbers = [function(number) for number in span]
         found = looked_up([one.item() if isinstance(one, np.generic) else one for one in numbers], value - span.start)
         if isinstance(found, SymInt):

@@ -40,14 +40,11 @@ class Known:
 
     def twin(self, function: ast.expr) -> str | None:
         """Returns the name of what stands in for a function of Python or torch, if it is that which is called."""
-        is_owned = isinstance(function, ast.Attribute)
         name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-        owner = function.value if isinstance(function, ast.Attribute) else function
-        if name not in TWINS or not isinstance(owner, ast.Name):
+        if name not in TWINS:
             return None
         own, twin = TWINS[name]
-        found = self._value(owner)
-        found = getattr(found, name, None) if is_owned else found
+        found = self.value_of(function)
         is_own = found is own or getattr(found, "__wrapped__", None) is own  # a twin of an operator may stand in for it
         return twin.__name__ if is_own else None
 
