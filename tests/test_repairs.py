@@ -330,6 +330,19 @@ class Attributed(nn.Module):
         return x * counts
 
 
+class Packed(nn.Module):
+    """Takes a product apart as attention does: by a size of its input, which is a tensor while it is traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.packed = nn.Parameter(torch.randn(8, 16) / 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        keys, values = (x.transpose(0, 1) @ self.packed).unflatten(-1, (2, x.size(-1))).unbind(-2)
+        heads = keys.reshape(keys.shape[0], x.shape[0] * 2, 4).transpose(0, 1)
+        return (heads @ heads.transpose(1, 2)).sum(-1) + values.sum()
+
+
 # The module, the way that mends it, and the route that is asked for: the others take their time.
 MENDED = {
     "piecewise on a length": (LengthBranch, "trace@18; piecewise=sequence > 8", "trace"),
@@ -352,6 +365,7 @@ MENDED = {
     "operators, in place": (Fading, "dynamo@18; operators=cumprod", "dynamo"),
     "operators, median": (MedianPool, "dynamo@18; operators=median", "dynamo"),
     "operators, attention": (Encoder, "dynamo@18; operators=unflatten, scaled_dot_product_attention", "dynamo"),
+    "operators, of sizes": (Packed, "trace@18; operators=unflatten", "trace"),
     "operators, len": (Counted, "trace@18; operators=len", "trace"),
     "operators, sigmoid": (Faint, "trace@18; operators=sigmoid", "trace"),
     "operators, functions under vmap": (GatedByChannel, "trace@18; operators=custom_function", "trace"),

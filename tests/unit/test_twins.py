@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import pytest
 import torch
@@ -199,7 +200,11 @@ CALLS = {
         lambda: functional.scaled_dot_product_attention(X, X, X, MASK),
         lambda: functional.scaled_dot_product_attention(X, X, X, is_causal=True, scale=0.3),
     ],
-    "unflatten": [lambda: X.unflatten(-2, (17, 1)), lambda: torch.unflatten(X[..., :12], 3, (2, -1, 3))],
+    "unflatten": [
+        lambda: X.unflatten(-2, (17, 1)),
+        lambda: torch.unflatten(X[..., :12], 3, (2, -1, 3)),
+        lambda: X.unflatten(2, (torch.tensor(17), 1)),
+    ],
     "repeat_interleave": [
         lambda: X.repeat_interleave(3, 1),
         lambda: torch.repeat_interleave(X, 2, dim=-1),
@@ -642,7 +647,7 @@ PAIRS = {"polar", "complex", "view_as_complex", "view_as_real", "irfft", "irfft2
 
 
 def test_every_twin_is_held_against_its_operator():
-    assert CALLS.keys() | PAIRS | {"round", "tolist", "divmod"} == twins().keys()
+    assert CALLS.keys() | PAIRS | {"round", "ceil", "floor", "tolist", "divmod"} == twins().keys()
 
 
 def rotated(parts, angles):
@@ -772,10 +777,28 @@ def test_a_part_of_a_size_is_rounded_where_float32_holds_it(part):
         assert traced(lambda n: round(part(n))) == round(part(45))
 
 
-@pytest.mark.parametrize("part", [lambda n: n * 0.7, lambda n: n / 0.7, lambda n: n / 2 + 0.1])
+@pytest.mark.parametrize("part", [lambda n: n * 0.7, lambda n: n / 0.7, lambda n: n / 2 + 0.1, lambda n: n * 0.7 / 2])
 def test_a_part_of_a_size_is_not_rounded_where_float32_may_not_hold_it(part):
     with standing_in({"round": twins()["round"]}), pytest.raises(RouteError, match=r"float32.*doubles"):
         traced(lambda n: round(part(n)))
+
+
+@pytest.mark.parametrize("way", [math.ceil, math.floor])
+@pytest.mark.parametrize(
+    "part", [lambda n: n / 2, lambda n: (n - 8) / 6, lambda n: n * 0.75, lambda n: 3 * n, lambda n: n * 0.7]
+)
+def test_parts_of_sizes_are_rounded_up_and_down_as_python_does(way, part):
+    with standing_in({name: twins()[name] for name in ("ceil", "floor")}):
+        assert traced(lambda n: way(part(n))) == way(part(45))
+        assert way(torch.tensor(2.5)) == way(2.5)
+
+
+@pytest.mark.parametrize("way", [math.ceil, math.floor])
+def test_parts_of_sizes_are_followed_where_float32_holds_them(way):
+    with standing_in({name: twins()[name] for name in ("ceil", "floor")}):
+        assert isinstance(traced(lambda n: way(n / 4)), torch.Tensor)
+        assert isinstance(traced(lambda n: way(n * 0.7)), int)
+        assert isinstance(traced(lambda n: way(n * 0.7 / 2)), int)
 
 
 def test_sizes_are_divided_with_a_rest_only_while_the_twin_stands_in():

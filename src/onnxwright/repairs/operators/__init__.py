@@ -35,7 +35,8 @@ _MOST_SECONDS: Final = 60.0
 class Twin:
     """An operator by the places from which it is called (`torch.nn.functional.pad`), and what stands in for it.
 
-    A place may be a computed attribute (`torch.Tensor.mT`), of a twin with `told`: it is right for all tensors.
+    A place may be a computed attribute (`torch.Tensor.mT`), of a twin with `told`, or one that torch lacks
+    (`torch.Tensor.__ceil__`): the twin takes all arguments there.
     """
 
     name: str
@@ -108,6 +109,13 @@ def twins() -> dict[str, Twin]:
     return cast(dict[str, Twin], offered(__name__, "TWIN"))
 
 
+def is_number(value: object) -> bool:
+    """Whether a value is one number: sizes are symbols or tensors without dims while they are exported."""
+    import torch
+
+    return isinstance(value, (int, float, torch.SymInt)) or (isinstance(value, torch.Tensor) and value.dim() == 0)
+
+
 @contextlib.contextmanager
 def standing_in(chosen: Mapping[str, Twin], *, held_by: Iterable[Any] = ()) -> Iterator[None]:
     """Has twins stand in for their operators while entered, in the attributes of some objects too."""
@@ -134,12 +142,12 @@ def _called(module: nn.Module, source: Source) -> list[str]:
 
     called: dict[str, None] = {}
 
-    def noting(twin: Twin, own: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(own)
+    def noting(twin: Twin, own: Callable[..., Any] | None) -> Callable[..., Any]:
+        @functools.wraps(own or twin.compute)
         def note(*args: Any, **kwargs: Any) -> Any:
             if _takes(twin, twin.counts or twin.applies, args, kwargs):
                 called.setdefault(twin.name)
-            return own(*args, **kwargs)
+            return (own or twin.compute)(*args, **kwargs)
 
         return note
 

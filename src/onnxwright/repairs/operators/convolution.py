@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from onnxwright.repairs.operators import Twin
+from onnxwright.repairs.operators import Twin, is_number
 
 Several = int | Sequence[int]
 
@@ -46,8 +46,7 @@ def fixed(weight: Tensor) -> Tensor:
 
 def each(number: Several, rank: int) -> list[int]:
     """Returns a number for each axis; one that was computed from sizes while tracing is a tensor."""
-    is_one = isinstance(number, int) or (isinstance(number, Tensor) and not number.dim())
-    return [int(number)] * rank if is_one else [int(one) for one in number]  # type: ignore[arg-type, union-attr]
+    return [int(number)] * rank if is_number(number) else [int(one) for one in number]  # type: ignore[arg-type, union-attr]
 
 
 _PLACES = tuple(f"{owner}.conv{rank}d" for owner in ("torch.nn.functional", "torch") for rank in (1, 2, 3))

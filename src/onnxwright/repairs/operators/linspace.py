@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import SymInt, Tensor
 
-from onnxwright.repairs.operators import Twin
+from onnxwright.repairs.operators import Twin, is_number
 
 
 def _linspace(start: Any, end: Any, steps: Any, *, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
@@ -28,13 +28,7 @@ def _least_one(count: Any) -> Any:
 def _is_of_floats(
     start: object, end: object, steps: object, *, dtype: torch.dtype | None = None, device: object = None
 ) -> bool:
-    is_plain = all(isinstance(one, (int, float, SymInt)) or _is_number(one) for one in (start, end, steps))
-    return is_plain and (dtype is None or dtype.is_floating_point)
-
-
-def _is_number(value: object) -> bool:
-    """Whether a tensor stands for a number, as sizes do while they are traced."""
-    return isinstance(value, Tensor) and value.dim() == 0
+    return all(map(is_number, (start, end, steps))) and (dtype is None or dtype.is_floating_point)
 
 
 TWIN = Twin("linspace", ("torch.linspace",), _linspace, _is_of_floats, is_taken=True)

@@ -5,6 +5,7 @@ A trace has the size in float32, and Python in doubles. Where they may differ, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import torch
@@ -17,22 +18,42 @@ _STEPS: Final = 1024
 
 
 def _round(x: Tensor, digits: int | None = None) -> Tensor:
-    if not _is_exact(x):
+    if _is_traced() and not is_traced_size(x):
         raise RouteError("`round` of a size that is computed in float32 while it is traced, and in doubles by Python.")
     return x.round(decimals=digits) if digits is not None else x.round().to(torch.int64)
 
 
-def _is_exact(x: Tensor) -> bool:
-    """Whether a number is a size, or one times or by a small whole number, or by a simple fraction."""
-    if not x.is_floating_point() or torch._C._get_tracing_state() is None:
-        return True
-    value: Any = torch._C._get_value_trace(x)  # type: ignore[attr-defined]  # torch's stubs lack it
+def is_traced_size(x: Tensor) -> bool:
+    """Whether a number of a trace is a size, or one times or by a small whole number, or by a simple fraction.
+
+    float32 holds these as well as doubles do, so that they are rounded alike.
+    """
+    return _is_traced() and x.dim() == 0 and (not x.is_floating_point() or _is_exact(torch._C._get_value_trace(x)))  # type: ignore[attr-defined]  # torch's stubs lack it
+
+
+def made_whole(x: Tensor, way: Callable[[Tensor], Tensor], in_python: Callable[[float], int]) -> Any:
+    """Returns a number rounded one way: in the graph where it is a traced size, else by Python, as a number."""
+    if not is_traced_size(x):
+        return in_python(float(x))
+    return way(x).to(torch.int64) if x.is_floating_point() else x
+
+
+def _is_traced() -> bool:
+    return torch._C._get_tracing_state() is not None
+
+
+def _is_exact(value: Any) -> bool:
     node = value.node()
     if node.kind() not in ("aten::div", "aten::mul"):
         return False
-    others = [one.toIValue() for one in node.inputs() if one.node().kind() == "prim::Constant"]
-    numbers = [float(one) for one in others if isinstance(one, (int, float, Tensor))]
-    return bool(numbers) and all((one * _STEPS).is_integer() for one in numbers)
+    operands = list(node.inputs())[:2]
+    others = [one.toIValue() for one in operands if one.node().kind() == "prim::Constant"]
+    sizes = [one for one in operands if one.node().kind() != "prim::Constant"]
+    return (
+        len(sizes) == len(others) == 1
+        and all((float(one) * _STEPS).is_integer() for one in others)
+        and all(one.type().scalarType() == "Long" for one in sizes)
+    )
 
 
 TWIN = Twin("round", ("torch.Tensor.__round__",), _round, told="__round__")

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from onnxwright.repairs.operators import Twin
+from onnxwright.repairs.operators import Twin, is_number
 
 
 def _unflatten(x: Tensor, dim: int, sizes: Any) -> Tensor:
@@ -15,7 +15,7 @@ def _unflatten(x: Tensor, dim: int, sizes: Any) -> Tensor:
 
 
 def _is_counted(x: Tensor, dim: Any, sizes: Any) -> bool:
-    return isinstance(dim, int) and all(isinstance(size, int) for size in sizes)
+    return isinstance(dim, int) and isinstance(sizes, (tuple, list)) and all(is_number(size) for size in sizes)
 
 
 TWIN = Twin("unflatten", ("torch.Tensor.unflatten", "torch.unflatten"), _unflatten, _is_counted, is_taken=True)
