@@ -797,6 +797,7 @@ def test_parts_of_sizes_are_rounded_up_and_down_as_python_does(way, part):
 def test_parts_of_sizes_are_followed_where_float32_holds_them(way):
     with standing_in({name: twins()[name] for name in ("ceil", "floor")}):
         assert isinstance(traced(lambda n: way(n / 4)), torch.Tensor)
+        assert isinstance(traced(lambda n: way(n / (n - 40))), torch.Tensor)
         assert isinstance(traced(lambda n: way(n * 0.7)), int)
         assert isinstance(traced(lambda n: way(n * 0.7 / 2)), int)
 

@@ -24,7 +24,7 @@ def _round(x: Tensor, digits: int | None = None) -> Tensor:
 
 
 def is_traced_size(x: Tensor) -> bool:
-    """Whether a number of a trace is a size, or one times or by a small whole number, or by a simple fraction.
+    """Whether a number of a trace is a size, or one times or by another, a small whole number, or a simple fraction.
 
     float32 holds these as well as doubles do, so that they are rounded alike.
     """
@@ -46,14 +46,13 @@ def _is_exact(value: Any) -> bool:
     node = value.node()
     if node.kind() not in ("aten::div", "aten::mul"):
         return False
-    operands = list(node.inputs())[:2]
-    others = [one.toIValue() for one in operands if one.node().kind() == "prim::Constant"]
-    sizes = [one for one in operands if one.node().kind() != "prim::Constant"]
-    return (
-        len(sizes) == len(others) == 1
-        and all((float(one) * _STEPS).is_integer() for one in others)
-        and all(one.type().scalarType() == "Long" for one in sizes)
-    )
+    return all(_is_simple(one) for one in list(node.inputs())[:2])
+
+
+def _is_simple(operand: Any) -> bool:
+    if operand.node().kind() == "prim::Constant":
+        return (float(operand.toIValue()) * _STEPS).is_integer()
+    return operand.type().scalarType() == "Long"  # type: ignore[no-any-return]  # torch's stubs lack it
 
 
 TWIN = Twin("round", ("torch.Tensor.__round__",), _round, told="__round__")
