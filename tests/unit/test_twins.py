@@ -205,6 +205,14 @@ CALLS = {
         lambda: torch.unflatten(X[..., :12], 3, (2, -1, 3)),
         lambda: X.unflatten(2, (torch.tensor(17), 1)),
     ],
+    "bincount": [
+        lambda: torch.bincount(torch.tensor([1, 1, 4])),
+        lambda: torch.tensor([1, 1, 4], dtype=torch.int32).bincount(minlength=9),
+        lambda: torch.bincount(torch.tensor([1, 1, 4]), torch.tensor([0.5, 1.0, 2.0])),
+        lambda: torch.bincount(torch.tensor([1, 1, 4]), weights=torch.tensor([5, 1, 2]), minlength=2),
+        lambda: torch.bincount(torch.tensor([], dtype=torch.int64), minlength=3),
+        lambda: torch.bincount(torch.tensor([], dtype=torch.int64)),
+    ],
     "repeat_interleave": [
         lambda: X.repeat_interleave(3, 1),
         lambda: torch.repeat_interleave(X, 2, dim=-1),
