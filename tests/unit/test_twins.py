@@ -9,8 +9,10 @@ import torch
 from torch import nn
 from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
 from torch.nn import functional
+from torch.nn.attention import flex_attention as flexible
 
 from onnxwright.errors import RouteError
+from onnxwright.pytorch.uncompiled import parts_as_written
 from onnxwright.repairs.operators import standing_in, twins
 
 DRAW = torch.Generator().manual_seed(0)
@@ -18,6 +20,11 @@ DRAW = torch.Generator().manual_seed(0)
 
 def drawn(*shape):
     return torch.randn(*shape, generator=DRAW)
+
+
+def biased(score, batch, head, query, key):
+    """A rule of FlexAttention that looks up numbers by places."""
+    return score * SLOPES[head] + BIASES[head][query - key + 20] + batch
 
 
 def packed(layer):
@@ -53,6 +60,7 @@ PLACES = torch.randint(0, 13, (2, 3, 17, 13), generator=DRAW)
 TWICE = torch.tensor([3, 0, 3, 11])
 FILTERS = drawn(5, 3, 3, 3)
 MASK = masked(2, 1, 17, 17)
+SLOPES, BIASES = drawn(3), drawn(3, 41)
 ENDLESS = torch.tensor([[-torch.inf, -torch.inf, 1.0], [torch.inf, 2.0, torch.inf]])
 CELLS = {"gru_cell": nn.GRUCell, "lstm_cell": nn.LSTMCell, "rnn_cell": nn.RNNCell}
 
@@ -204,6 +212,10 @@ CALLS = {
         lambda: X.unflatten(-2, (17, 1)),
         lambda: torch.unflatten(X[..., :12], 3, (2, -1, 3)),
         lambda: X.unflatten(2, (torch.tensor(17), 1)),
+    ],
+    "flex_attention": [
+        lambda: flexible.flex_attention(X[..., :8], X[..., :9, :8], X[..., :9, 4:12], scale=0.3),
+        lambda: flexible.flex_attention(X, X[:, :1], X[:, :1], score_mod=biased, enable_gqa=True, return_lse=True),
     ],
     "bincount": [
         lambda: torch.bincount(torch.tensor([1, 1, 4])),
@@ -655,7 +667,7 @@ PAIRS = {"polar", "complex", "view_as_complex", "view_as_real", "irfft", "irfft2
 
 
 def test_every_twin_is_held_against_its_operator():
-    assert CALLS.keys() | PAIRS | {"round", "ceil", "floor", "tolist", "divmod"} == twins().keys()
+    assert CALLS.keys() | PAIRS | {"round", "ceil", "floor", "tolist", "divmod", "block_mask"} == twins().keys()
 
 
 def rotated(parts, angles):
@@ -735,6 +747,28 @@ def test_counts_stay_tensors_only_while_the_twin_stands_in():
         assert [piece.shape[2] for piece in X.split(counts.tolist(), dim=2)] == [3, 0, 10, 4]
         assert torch.tensor([0.5]).tolist() == [0.5]
     assert counts.tolist() == [3, 0, 10, 4]
+
+
+def test_a_block_mask_is_its_rule():
+    keys = torch.tensor([17, 0])
+
+    def attend():
+        mask = flexible.create_block_mask(lambda b, h, i, j: (i >= j) & (j < keys[b]), 2, None, 17, 17, device="cpu")
+        return flexible.flex_attention(X, X, X, block_mask=mask)
+
+    expected = attend()
+    with standing_in({name: twins()[name] for name in ("block_mask", "flex_attention")}):
+        answered = attend()
+
+    assert not expected[1].any(), "who sees no key answers zeros"
+    torch.testing.assert_close(answered, expected)
+
+
+def test_flexible_attention_is_compiled_again_after_a_conversion():
+    before = flexible._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG
+    with parts_as_written(None):
+        assert flexible._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG
+    assert flexible._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG is before
 
 
 def test_tensors_round_only_while_the_twin_stands_in():

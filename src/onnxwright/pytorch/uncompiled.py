@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
+from typing import Any, Final
 
 from torch import nn
+
+_FLEX: Final = "torch.nn.attention.flex_attention"
+_PLAIN: Final = "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
+"""Has FlexAttention, which compiles itself at each call, compute the same as it is written."""
 
 
 def as_written(module: nn.Module) -> nn.Module:
@@ -16,7 +22,7 @@ def as_written(module: nn.Module) -> nn.Module:
 
 @contextlib.contextmanager
 def parts_as_written(module: nn.Module | None) -> Iterator[None]:
-    """Has the parts of a module that are compiled be as they were written while entered."""
+    """Has the parts of a module that are compiled, and FlexAttention, be as they were written while entered."""
     parents = list(module.modules()) if module is not None else []
     compiled = [
         (parent, name, part)
@@ -26,8 +32,14 @@ def parts_as_written(module: nn.Module | None) -> Iterator[None]:
     ]
     for parent, name, part in compiled:
         parent._modules[name] = as_written(part)
+    flex: Any = sys.modules.get(_FLEX)
+    was_plain = getattr(flex, _PLAIN, None)
+    if was_plain is not None:
+        setattr(flex, _PLAIN, True)
     try:
         yield
     finally:
+        if was_plain is not None:
+            setattr(flex, _PLAIN, was_plain)
         for parent, name, part in compiled:
             parent._modules[name] = part
