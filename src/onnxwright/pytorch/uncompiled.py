@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import functools
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from torch import nn
+from torch.nn.attention import flex_attention
 
-_FLEX: Final = "torch.nn.attention.flex_attention"
+from onnxwright.pytorch.modules import setting
+
 _PLAIN: Final = "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
 """Has FlexAttention, which compiles itself at each call, compute the same as it is written."""
 
@@ -32,14 +34,10 @@ def parts_as_written(module: nn.Module | None) -> Iterator[None]:
     ]
     for parent, name, part in compiled:
         parent._modules[name] = as_written(part)
-    flex: Any = sys.modules.get(_FLEX)
-    was_plain = getattr(flex, _PLAIN, None)
-    if was_plain is not None:
-        setattr(flex, _PLAIN, True)
+    plain = setting(functools.partial(setattr, flex_attention, _PLAIN), True, getattr(flex_attention, _PLAIN, False))
     try:
-        yield
+        with plain:
+            yield
     finally:
-        if was_plain is not None:
-            setattr(flex, _PLAIN, was_plain)
         for parent, name, part in compiled:
             parent._modules[name] = part

@@ -48,10 +48,10 @@ def attend(  # noqa: PLR0913, PLR0917 - torch's signature
         weights = (
             weights.masked_fill(~attn_mask, float("-inf")) if attn_mask.dtype == torch.bool else weights + attn_mask
         )
-    return _safe_softmax(weights) @ value
+    return safe_softmax(weights) @ value
 
 
-def _safe_softmax(weights: Tensor) -> Tensor:
+def safe_softmax(weights: Tensor) -> Tensor:
     """Softmax over the last axis that is zero, not NaN, where everything is masked, as torch's own attention has it."""
     is_masked = weights.amax(-1, keepdim=True) == float("-inf")
     return torch.softmax(weights.masked_fill(is_masked, 0.0), dim=-1).masked_fill(is_masked, 0.0)

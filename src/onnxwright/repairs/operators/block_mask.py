@@ -19,7 +19,7 @@ class Mask:
     """Whether a query sees a key, by the places of both, of the batch and of the head."""
 
 
-def _mask(mask_mod: Callable[..., Tensor], B: Any, H: Any, Q_LEN: Any, KV_LEN: Any, *_: Any, **__: Any) -> Mask:  # noqa: N803 - torch's names
+def _mask(mask_mod: Callable[..., Tensor], *_: Any, **__: Any) -> Mask:
     return Mask(mask_mod)
 
 

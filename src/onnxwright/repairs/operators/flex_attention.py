@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from onnxwright.repairs.operators import Twin
+from onnxwright.repairs.operators.repeat_interleave import repeated
+from onnxwright.routes.plain_attention import safe_softmax
 
 
 def _attend(
@@ -24,32 +26,23 @@ def _attend(
 ) -> Tensor | tuple[Tensor, Tensor]:
     from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
 
-    heads, shared = query.shape[1], key.shape[1]
     if enable_gqa:
-        key, value = (each_for(one, heads // shared) for one in (key, value))
+        key, value = (repeated(one, query.shape[1] // key.shape[1], 1) for one in (key, value))
     scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
     places = [torch.arange(size, device=scores.device) for size in scores.shape]
     with TransformGetItemToIndex():
         if score_mod is not None:
-            scores = over_places(score_mod, 0)(scores, *places)
+            scores = _over_places(score_mod, 0)(scores, *places)
         if block_mask is not None:
-            scores = torch.where(over_places(block_mask.mask_mod)(*places), scores, -torch.inf)
+            scores = torch.where(_over_places(block_mask.mask_mod)(*places), scores, -torch.inf)
+    answer = safe_softmax(scores).to(value.dtype) @ value
+    if not return_lse:
+        return answer
     is_seen = (scores > -torch.inf).any(-1, keepdim=True)
-    weights = torch.where(is_seen, scores, 0.0).softmax(-1) * is_seen
-    answer = weights.to(value.dtype) @ value
-    return (
-        (answer, torch.where(is_seen, scores, 0.0).logsumexp(-1).where(is_seen[..., 0], -torch.inf))
-        if return_lse
-        else answer
-    )
+    return answer, torch.where(is_seen, scores, 0.0).logsumexp(-1).where(is_seen[..., 0], -torch.inf)
 
 
-def each_for(heads: Tensor, count: int) -> Tensor:
-    """Returns keys or values of `(batch, heads, sequence, features)`, each for so many heads of queries."""
-    return heads.unsqueeze(2).expand(-1, -1, count, -1, -1).flatten(1, 2)
-
-
-def over_places(rule: Callable[..., Tensor], *scores: int) -> Callable[..., Tensor]:
+def _over_places(rule: Callable[..., Tensor], *scores: int) -> Callable[..., Tensor]:
     """Returns a rule for one batch, head, query and key, for all of them; with a score before, where it has one."""
     for axis in reversed(range(4)):
         rule = torch.vmap(rule, in_dims=(*scores, *(0 if one == axis else None for one in range(4))))

@@ -7,7 +7,8 @@ from torch import Tensor
 from onnxwright.repairs.operators import Twin
 
 
-def _repeat(x: Tensor, repeats: int, dim: int | None = None) -> Tensor:
+def repeated(x: Tensor, repeats: int, dim: int | None = None) -> Tensor:
+    """Returns a tensor with each element along an axis, or of all, so many times in a row."""
     x, axis = (x.reshape(-1), 0) if dim is None else (x, dim % x.dim())
     wide = x.unsqueeze(axis + 1).expand(*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
     return wide.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
@@ -20,7 +21,7 @@ def _is_fixed(x: Tensor, repeats: object, dim: int | None = None, **others: obje
 TWIN = Twin(
     "repeat_interleave",
     ("torch.repeat_interleave", "torch.Tensor.repeat_interleave"),
-    _repeat,
+    repeated,
     _is_fixed,
     is_taken=True,
 )

@@ -28,7 +28,7 @@ def is_traced_size(x: Tensor) -> bool:
 
     float32 holds these as well as doubles do, so that they are rounded alike.
     """
-    return _is_traced() and x.dim() == 0 and (not x.is_floating_point() or _is_exact(torch._C._get_value_trace(x)))  # type: ignore[attr-defined]  # torch's stubs lack it
+    return _is_traced() and x.dim() == 0 and (not x.is_floating_point() or _is_exact(x))
 
 
 def made_whole(x: Tensor, way: Callable[[Tensor], Tensor], in_python: Callable[[float], int]) -> Any:
@@ -42,8 +42,8 @@ def _is_traced() -> bool:
     return torch._C._get_tracing_state() is not None
 
 
-def _is_exact(value: Any) -> bool:
-    node = value.node()
+def _is_exact(x: Tensor) -> bool:
+    node = torch._C._get_value_trace(x).node()  # type: ignore[attr-defined]  # torch's stubs lack it
     if node.kind() not in ("aten::div", "aten::mul"):
         return False
     return all(_is_simple(one) for one in list(node.inputs())[:2])
@@ -52,7 +52,7 @@ def _is_exact(value: Any) -> bool:
 def _is_simple(operand: Any) -> bool:
     if operand.node().kind() == "prim::Constant":
         return (float(operand.toIValue()) * _STEPS).is_integer()
-    return operand.type().scalarType() == "Long"  # type: ignore[no-any-return]  # torch's stubs lack it
+    return bool(operand.type().scalarType() == "Long")
 
 
 TWIN = Twin("round", ("torch.Tensor.__round__",), _round, told="__round__")
