@@ -381,8 +381,8 @@ def made(kind):
 
 
 def convert(module, folder, **options):
-    asked = {"measure": False, "engine": "onnxruntime", "proof": "quick", **options}
-    return ow.convert(module, folder / "out", example_inputs=EXAMPLE, dims=DIMS, profile=RANGES, **asked)
+    asked = {"measure": False, "engine": "onnxruntime", "proof": "quick", "profile": RANGES, **options}
+    return ow.convert(module, folder / "out", example_inputs=EXAMPLE, dims=DIMS, **asked)
 
 
 def is_whole(package):
@@ -584,9 +584,10 @@ class GatedPart(nn.Module):
 
 
 def test_an_operator_inside_of_a_compiled_part_has_its_twin(tmp_path):
-    package = convert(made(GatedPart), tmp_path, replay="trace@18; operators=gru_cell; scripting=loop")
+    few = {"batch": (1, 2, 2), "sequence": (1, 6, 8)}  # each of them is tried, on a slow machine too
+    package = convert(made(GatedPart), tmp_path, replay="trace@18; operators=gru_cell; scripting=loop", profile=few)
 
-    assert is_whole(package)
+    assert (package.proof.verdict, package.proof.range) == ("proven", {"batch": (1, 2), "sequence": (1, 8)})
 
 
 def test_an_attempt_says_its_route_itself(tmp_path):

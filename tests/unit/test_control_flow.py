@@ -18,11 +18,11 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 from onnxwright.approach import Approach
 from onnxwright.profile import Profile
 from onnxwright.repairs import Seen, repair
-from onnxwright.repairs.control_flow.merging import dense_answers
 from onnxwright.repairs.control_flow.recompiling import exchanged, recompiled
 from onnxwright.repairs.control_flow.settled import is_settled, over_profile
 from onnxwright.repairs.control_flow.syntax.unsupported import UnsupportedError
 from onnxwright.routes import silence
+from onnxwright.routes.control_flow import control_flow_taken
 
 SIZES = [(2, 16), (1, 1), (3, 7), (5, 33), (1, 9), (4, 2)]
 SCALES = [1.0, -1.0, 0.01, 5.0]
@@ -61,7 +61,7 @@ def rewritten(name):
     with contextlib.ExitStack() as replaced, torch.no_grad():
         for function in functions:
             replaced.enter_context(exchanged(function, recompiled(function)))
-        replaced.enter_context(dense_answers())
+        replaced.enter_context(control_flow_taken())
         replaced.enter_context(over_profile(PROFILED))
         yield
 

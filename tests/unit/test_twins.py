@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
+from torch._higher_order_ops.associative_scan import associative_scan
 from torch.nn import functional
 from torch.nn.attention import flex_attention as flexible
 
 from onnxwright.errors import RouteError
-from onnxwright.pytorch.uncompiled import parts_as_written
 from onnxwright.repairs.operators import standing_in, twins
 
 DRAW = torch.Generator().manual_seed(0)
@@ -116,6 +116,10 @@ def looked_up(place):
 
 
 # Of each twin: calls of the operator, by what a user writes.
+def decaying(before, after):
+    return before[0] * after[0], after[0] * before[1] + after[1]
+
+
 CALLS = {
     "interpolate": [
         lambda: functional.interpolate(X, (5, 29), mode="bilinear", antialias=True),
@@ -216,6 +220,12 @@ CALLS = {
     "flex_attention": [
         lambda: flexible.flex_attention(X[..., :8], X[..., :9, :8], X[..., :9, 4:12], scale=0.3),
         lambda: flexible.flex_attention(X, X[:, :1], X[:, :1], score_mod=biased, enable_gqa=True, return_lse=True),
+    ],
+    "associative_scan": [
+        lambda: associative_scan(torch.add, X, 1, combine_mode="generic"),
+        lambda: associative_scan(torch.maximum, X, -2, reverse=True, combine_mode="generic"),
+        lambda: associative_scan(torch.mul, X[:, :1], 1, combine_mode="generic"),
+        lambda: associative_scan(decaying, (X.sigmoid(), X), 2, combine_mode="generic")[1],
     ],
     "bincount": [
         lambda: torch.bincount(torch.tensor([1, 1, 4])),
@@ -762,13 +772,6 @@ def test_a_block_mask_is_its_rule():
 
     assert not expected[1].any(), "who sees no key answers zeros"
     torch.testing.assert_close(answered, expected)
-
-
-def test_flexible_attention_is_compiled_again_after_a_conversion():
-    before = flexible._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG
-    with parts_as_written(None):
-        assert flexible._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG
-    assert flexible._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG is before
 
 
 def test_tensors_round_only_while_the_twin_stands_in():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention.flex_attention import flex_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -14,6 +15,7 @@ from onnxwright.errors import ForwardError
 from onnxwright.pytorch import widened
 from onnxwright.pytorch.modules import flatten
 from onnxwright.pytorch.session import PyTorchSession
+from onnxwright.pytorch.uncompiled import functions_as_written
 from onnxwright.pytorch.widened import Widening, unwrapped, widen
 from onnxwright.reference import reference_of
 from onnxwright.stages.load import load
@@ -82,6 +84,12 @@ def attended(module, x):
     return nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
 
 
+def attended_by_distance(module, x):
+    query, key, value = (module.linear(x)[None] * scale for scale in (1, 2, 3))
+    with functions_as_written():
+        return flex_attention(query, key, value, score_mod=lambda score, b, h, i, j: score - 0.125 * (i - j).abs())
+
+
 def written_in_place(module, x):
     hidden = torch.empty_like(x)
     torch.add(module.linear(x), 1, out=hidden)
@@ -99,6 +107,7 @@ DOUBLED = {
     "GRU": lambda: First(nn.GRU),
     "transformer encoder": lambda: nn.TransformerEncoderLayer(8, 2, 32, batch_first=True),
     "attention": lambda: Function(attended),
+    "FlexAttention": lambda: Function(attended_by_distance),
     "Fourier transform": lambda: Function(lambda m, x: torch.fft.irfft(torch.fft.rfft(m.linear(x)), n=8)),
     "in place": lambda: Function(written_in_place),
     "weights joined": lambda: Function(lambda m, x: x @ torch.cat([m.linear.weight, m.linear.weight * 2])[::2].T),

@@ -10,13 +10,14 @@ inputs themselves are compared with a number, nothing turns out otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from onnxwright.pytorch.dispatching import OperatorMode
 
 _ROUNDINGS: Final = 8.0
 """By so many times the distance of 1 from the next number an answer is off, at most, relative to its row's greatest."""
@@ -45,18 +46,16 @@ _STEPPING: Final = {
 }
 
 
-class Jittered(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+class Jittered(OperatorMode):
     """Rounds otherwise while it is entered; `is_deciding` where something is decided by numbers that have fractions."""
 
     def __init__(self, seed: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+        super().__init__()
         self.is_deciding = False
         self._draw = torch.Generator().manual_seed(seed)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        answer = func(*args, **(kwargs or {}))
+    def _operator(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        answer = func(*args, **kwargs)
         name = func._schema.name
         found = [one for one in tree_leaves(answer) if isinstance(one, Tensor)]
         if name in _INEXACT:

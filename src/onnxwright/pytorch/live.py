@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from onnxwright.pytorch.dispatching import OperatorMode
 
-class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+
+class LiveBytes(OperatorMode):
     """Follows the memory of every tensor that an operator answers, while it is entered; `peak` is the most at once.
 
     The weights and buffers of the module don't count, nor does what operators take for themselves.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+        super().__init__()
         self.peak = 0
         # Held, not only named: the id of a tensor that is gone may be that of another one.
         self._own = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        answer = func(*args, **(kwargs or {}))
+    def _operator(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        answer = func(*args, **kwargs)
         if not func.is_view:
             self._take_in(one for one in tree_leaves(answer) if isinstance(one, Tensor) and id(one) not in self._own)
         return answer

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from onnxwright.errors import ForwardError
 from onnxwright.pytorch.fake_quantization import observers_off
 from onnxwright.pytorch.surroundings import Namespace, caches_of, namespaces_of, variables_of
+from onnxwright.pytorch.uncompiled import functions_as_written
 
 
 class TensorFunction(nn.Module):
@@ -160,12 +161,12 @@ def tolerated() -> Iterator[None]:
 
 @contextlib.contextmanager
 def evaluation(module: nn.Module) -> Iterator[None]:
-    """Puts every submodule into evaluation mode and has its layers computed as they are written, then puts both back.
+    """Puts every submodule into evaluation mode and has all computed as it is written, then puts both back.
 
     In evaluation mode PyTorch replaces encoder layers by fused kernels, which answer zeros at padded positions and
     have no form in a graph.
     """
-    with as_called(module), layers_as_written():
+    with as_called(module), layers_as_written(), functions_as_written():
         yield
 
 

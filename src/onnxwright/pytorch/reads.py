@@ -17,9 +17,9 @@ from typing import Any, Final, NamedTuple, Self
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from onnxwright.pytorch.dispatching import OperatorMode
 from onnxwright.pytorch.lines import Place, Whereabouts, user_line
 from onnxwright.pytorch.methods import SCALAR, watched
 from onnxwright.pytorch.modules import CompiledPart
@@ -171,17 +171,17 @@ def _storage(value: Any) -> torch.UntypedStorage | None:
         return torch._C.TensorBase.untyped_storage(value)
 
 
-class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+class _Follow(OperatorMode):
     def __init__(self, reads: ValueReads) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+        super().__init__()
         self._reads = reads
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        answer = func(*args, **(kwargs or {}))
+    def _operator(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        answer = func(*args, **kwargs)
         if self._reads.is_chance_followed and torch.Tag.nondeterministic_seeded in func.tags:
             self._reads.mark(tree_leaves(answer))
         self._note_counted(func, args, answer)
-        given, answered = tree_leaves((args, kwargs or {})), tree_leaves(answer)
+        given, answered = tree_leaves((args, kwargs)), tree_leaves(answer)
         reads = self._reads
         is_shape_only = func._schema.name in SHAPE_ONLY
         if not is_shape_only and reads.carries(given):

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from onnxwright.pytorch.dispatching import OperatorMode
 
 _SORTING = {torch.ops.aten.sort.default, torch.ops.aten.msort.default}
 _PICKING = {
@@ -26,20 +27,17 @@ _MASKING = 1e4
 """Larger numbers are there to mask others."""
 
 
-class Ties(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+class Ties(OperatorMode):
     """Looks at every operator that picks or orders elements while it is entered.
 
     `is_found` says whether two tied, `is_close` whether two differed by no more than rounding.
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+        super().__init__()
         self.is_found = self.is_close = False
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = dict(kwargs or {})
+    def _operator(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         if func is torch.ops.aten.topk.default:
             count, dim, is_largest = _given(args, kwargs, ("k", "dim", "largest"), (1, -1, True))
             self._look(args[0], dim, count + 1, is_descending=is_largest)
@@ -60,21 +58,18 @@ class Ties(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves 
         self.is_close |= is_close
 
 
-class Turned(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+class Turned(OperatorMode):
     """Has what picks or orders elements go through them in another order, so that of equal ones it takes others.
 
     It takes the first of them with 0, as ONNX's `TopK` does, the last with 1, and with others whichever are drawn.
     """
 
     def __init__(self, number: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+        super().__init__()
         self._number = number
         self._draw = torch.Generator().manual_seed(number)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = dict(kwargs or {})
+    def _operator(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         names = _TURNED.get(func)
         axis = _given(args, kwargs, names, (-1,) * len(names))[-1] if names else None
         if axis is None or not args[0].dim():

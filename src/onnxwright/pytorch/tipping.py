@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from onnxwright.pytorch.dispatching import OperatorMode
 
 _CLOSE: Final = 1e-6
 """How near to the middle of two steps a number has to be, relative to the greatest of its tensor."""
@@ -36,7 +37,7 @@ STEPPING: Final = {
 """The operators that put numbers on a grid: where their arguments have scale, zero, and the least and the most step."""
 
 
-class Tipping(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+class Tipping(OperatorMode):
     """Has numbers that are toss-ups become the other step while entered; `is_stepping` where any is put on a grid.
 
     All of them do, or with `put` those that another computation of the module has put there: that is where it has put
@@ -45,13 +46,13 @@ class Tipping(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
     """
 
     def __init__(self, module: nn.Module, put: Sequence[Tensor] | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+        super().__init__()
         self.is_stepping = False
         self._put = None if put is None else deque(put)
         self._fixed = {id(one): one for one in (*module.parameters(), *module.buffers())}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        answer = func(*args, **(kwargs or {}))
+    def _operator(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        answer = func(*args, **kwargs)
         if self._is_fixed(args, kwargs):
             self._fixed.update({id(one): one for one in tree_leaves(answer) if isinstance(one, Tensor)})
             return answer

@@ -1,19 +1,18 @@
-"""Modules that `torch.compile` has wrapped, as they were: the same numbers, and code that exporters can follow."""
+"""What `torch.compile` has wrapped, as it was written: the same numbers, and code that can be followed."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Iterator
-from typing import Final
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
+import torch
 from torch import nn
-from torch.nn.attention import flex_attention
 
-from onnxwright.pytorch.modules import setting
+from onnxwright.pytorch.control_flow import in_python
 
-_PLAIN: Final = "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
-"""Has FlexAttention, which compiles itself at each call, compute the same as it is written."""
+_COMPILE: Final = torch.compile
 
 
 def as_written(module: nn.Module) -> nn.Module:
@@ -24,7 +23,7 @@ def as_written(module: nn.Module) -> nn.Module:
 
 @contextlib.contextmanager
 def parts_as_written(module: nn.Module | None) -> Iterator[None]:
-    """Has the parts of a module that are compiled, and FlexAttention, be as they were written while entered."""
+    """Has the parts of a module that are compiled be as they were written while entered, and functions too."""
     parents = list(module.modules()) if module is not None else []
     compiled = [
         (parent, name, part)
@@ -34,10 +33,32 @@ def parts_as_written(module: nn.Module | None) -> Iterator[None]:
     ]
     for parent, name, part in compiled:
         parent._modules[name] = as_written(part)
-    plain = setting(functools.partial(setattr, flex_attention, _PLAIN), True, getattr(flex_attention, _PLAIN, False))
     try:
-        with plain:
+        with functions_as_written():
             yield
     finally:
         for parent, name, part in compiled:
             parent._modules[name] = part
+
+
+@contextlib.contextmanager
+def functions_as_written(*, is_asked: bool = True) -> Iterator[None]:
+    """Has functions run as they are written that are compiled, or would be while entered; or has them compiled again.
+
+    Operators of control flow (`torch.cond`) and FlexAttention compile what they are given at each call.
+    """
+    before = torch.compile
+    with contextlib.ExitStack() as entered:
+        entered.enter_context(in_python(is_asked=is_asked))
+        if "torch._dynamo" in sys.modules:  # else nothing was compiled; it takes seconds to load
+            entered.enter_context(torch.compiler.set_stance("force_eager" if is_asked else "default"))
+        try:
+            torch.compile = _left if is_asked else _COMPILE
+            yield
+        finally:
+            torch.compile = before
+
+
+def _left(model: Callable[..., Any] | None = None, **_: Any) -> Any:
+    """Takes the place of `torch.compile`, which is a decorator too."""
+    return model if model is not None else lambda function: function

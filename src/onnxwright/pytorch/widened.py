@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._mode_utils import no_dispatch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
+from onnxwright.pytorch.dispatching import OperatorMode
 from onnxwright.pytorch.modules import layers_as_written, setting
 
 _WIDE = {
@@ -82,32 +82,32 @@ class _Wide(Tensor):
         return self.numpy().tolist()
 
 
-class Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+class Widening(OperatorMode):
     """Runs every operator in float64; `narrow` names those that can't, which ran as they are."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+        super().__init__()
         self.narrow: set[str] = set()
         self._settings = contextlib.ExitStack()
 
     def __enter__(self) -> Any:
         # Their kernels for whole layers are there in float32 alone.
         self._settings.enter_context(without_fast_paths())
-        return super().__enter__()  # type: ignore[no-untyped-call]  # likewise
+        return super().__enter__()
 
     def __exit__(self, *problem: object) -> None:
-        super().__exit__(*problem)  # type: ignore[no-untyped-call]  # likewise
+        super().__exit__(*problem)
         self._settings.close()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+    def _operator(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if forward_ad._current_level >= 0:
             raise NotImplementedError(f"{func}: in a derivative that is taken forward")  # PyTorch itself would crash
-        kwargs = dict(kwargs or {})
-        given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        leaves = tree_leaves((args, kwargs))
+        given = [one for one in leaves if isinstance(one, Tensor)]
         is_plain = not any(isinstance(one, _Wide) for one in given)
         if is_plain and func.is_view:
             return func(*args, **kwargs)
-        dtype = _said(given, kwargs)
+        dtype = _said(given, [one for one in leaves if isinstance(one, torch.dtype)])
         if _rolls_dice(func) or (is_plain and given and func._schema.name in _MOVING):
             return _wrapped(func(*_narrowed(args), **_narrowed(kwargs)), dtype)
         if func in _READING_BITS and not is_plain:
@@ -116,7 +116,7 @@ class Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
 
     def _computed(self, func: Any, args: Any, kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
         written, copies = _written(func, args, kwargs), _Copies()
-        wide = {key: _WIDE.get(value, value) if key == "dtype" else copies.of(value) for key, value in kwargs.items()}
+        wide = copies.of(kwargs)
         try:
             with setting(torch.set_default_dtype, torch.float64, torch.get_default_dtype()):
                 answer = (
@@ -163,20 +163,25 @@ def unwrapped(tensor: Tensor) -> Tensor:
 
 
 class _Copies:
-    """The arguments of one call, widened; each tensor once."""
+    """The arguments of one call, widened, types too; each tensor once."""
 
     def __init__(self) -> None:
         self.made: dict[int, Tensor] = {}
         self._owners: dict[int, Tensor] = {}
 
     def of(self, values: Any) -> Any:
-        return tree_map_only(Tensor, self._widened, values)
+        return tree_map(self._widened, values)
 
     def owner(self, tensor: Tensor) -> Tensor | None:
         """The argument that a tensor is the widened form of."""
         return self._owners.get(id(tensor))
 
-    def _widened(self, tensor: Tensor) -> Tensor:
+    def _widened(self, value: Any) -> Any:
+        if isinstance(value, torch.dtype):
+            return _WIDE.get(value, value)
+        return self._tensor(value) if isinstance(value, Tensor) else value
+
+    def _tensor(self, tensor: Tensor) -> Tensor:
         if id(tensor) not in self.made:
             wide = tensor.wide if isinstance(tensor, _Wide) else tensor.to(_WIDE.get(tensor.dtype, tensor.dtype))
             self.made[id(tensor)] = wide
@@ -244,11 +249,11 @@ def _narrowed(values: Any) -> Any:
     return tree_map_only(_Wide, lambda one: one.wide.to(one.dtype), values)
 
 
-def _said(given: Iterable[Tensor], kwargs: Mapping[str, Any]) -> torch.dtype:
+def _said(given: Iterable[Tensor], asked: Iterable[torch.dtype]) -> torch.dtype:
     """The type that an answer would have had: the one asked for, else what the arguments promote to."""
-    asked = kwargs.get("dtype")
-    if isinstance(asked, torch.dtype) and (asked.is_floating_point or asked.is_complex):
-        return asked
+    for dtype in asked:
+        if dtype.is_floating_point or dtype.is_complex:
+            return dtype
     floats = [one for one in given if one.is_floating_point() or one.is_complex()]
     said = [one.dtype for one in floats if one.dim()] or [one.dtype for one in floats]
     return functools.reduce(torch.promote_types, said) if said else torch.get_default_dtype()

@@ -54,20 +54,19 @@ def _quantizes(source: Source) -> bool:
 
 def _calls_quantizing(source: Source) -> bool:
     """Whether a call of the module comes to an operator that quantizes, or pretends to."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-
+    from onnxwright.pytorch.dispatching import OperatorMode
     from onnxwright.pytorch.session import taken_by
     from onnxwright.pytorch.tipping import STEPPING
 
-    class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+    class Watching(OperatorMode):
         is_found: bool = False
 
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def _operator(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             self.is_found = self.is_found or func in STEPPING or "quantize" in func._schema.name
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
 
     assert source.module is not None, "a source is a module or a graph"
-    with Watching() as watch:  # type: ignore[no-untyped-call]  # likewise
+    with Watching() as watch:
         taken_by(source.module, source.sampler, source.traced)
     return bool(watch.is_found)
 

@@ -21,7 +21,9 @@ from onnxwright.graph.provenance import keep_provenance
 from onnxwright.graph.size_numbers import computed_as_python_does
 from onnxwright.pytorch.lines import NOWHERE, Line, Place, found_at, line_of_forward
 from onnxwright.pytorch.modules import TensorFunction, paths_of
+from onnxwright.pytorch.uncompiled import functions_as_written
 from onnxwright.routes import Exported, Route, Task, conformed, noting, silence, told
+from onnxwright.routes.control_flow import control_flow_taken
 from onnxwright.routes.fake_quantization import followed, translations
 from onnxwright.routes.trace import sizes_taken
 from onnxwright.routes.translations import own_translations
@@ -52,7 +54,7 @@ class Dynamo(Route):
             RouteError: when either step refuses the module, or gives another opset.
         """
         function = TensorFunction(task.module, task.signature.input_names, task.signature.output_names)
-        with silence(), torch.no_grad(), followed():
+        with silence(), torch.no_grad(), followed(), control_flow_taken(), functions_as_written(is_asked=False):
             try:
                 program = _program(function, task)
                 converted = torch.onnx.export(

@@ -16,7 +16,15 @@ def own_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         round: _rounded,
         operator.floordiv: _floored,
         torch.ops.aten.diagonal_scatter.default: _diagonal_scattered,
+        torch.ops.higher_order.map_impl: _mapped,
     }
+
+
+def _mapped(body: Any, rows: Any, others: Any) -> Any:
+    """A function of each row, with what it takes besides: a scan that carries nothing on."""
+    from torch.onnx._internal.exporter._torchlib.ops.hop import higher_order_scan
+
+    return higher_order_scan(body, (), rows, others)
 
 
 def _rounded(x: Any, digits: int | None = None) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from onnxwright import tolerance
@@ -16,6 +15,7 @@ from onnxwright.backends import Tensors
 from onnxwright.errors import ForwardError
 from onnxwright.findings import Finding
 from onnxwright.pytorch.calls import Call, Log, Note, departure, noting
+from onnxwright.pytorch.dispatching import OperatorMode
 from onnxwright.pytorch.lines import Place, found_at, line_of_forward
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, layers_as_written, tolerated
 from onnxwright.pytorch.session import PyTorchSession, to_tensor
@@ -104,14 +104,14 @@ class Behaviour:
         """Returns the finite numbers with which a call compares tensors; the first few."""
         numbers: dict[float, None] = {}
 
-        class Comparing(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
-            def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        class Comparing(OperatorMode):
+            def _operator(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
                 if func.overloadpacket in _COMPARING and isinstance(args[1], (int, float)):
                     numbers[float(args[1])] = None
-                return func(*args, **(kwargs or {}))
+                return func(*args, **kwargs)
 
         self._pristine.restore()
-        with tolerated(), evaluation(self._module), torch.no_grad(), Comparing():  # type: ignore[no-untyped-call]  # likewise
+        with tolerated(), evaluation(self._module), torch.no_grad(), Comparing():
             self._function(*map(to_tensor, feeds.values()))
         self._pristine.restore()
         return tuple(number for number in numbers if math.isfinite(number))[:_MOST_NUMBERS]

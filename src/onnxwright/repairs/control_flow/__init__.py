@@ -19,7 +19,6 @@ from onnxwright.pytorch.functions import functions_at
 from onnxwright.pytorch.lines import Line
 from onnxwright.repairs import DECIDED, SEPARATOR, Exporter, Repair, Seen
 from onnxwright.repairs.control_flow.leaving_out import noting_sides, watch
-from onnxwright.repairs.control_flow.merging import dense_answers
 from onnxwright.repairs.control_flow.recompiling import exchanged, recompiled
 from onnxwright.repairs.control_flow.settled import over_profile
 from onnxwright.repairs.control_flow.syntax.unsupported import UnsupportedError
@@ -71,7 +70,6 @@ class ControlFlow(Repair):
                 if len(reasons) == len(functions):
                     raise RepairError(f"nothing can be rewritten ({'; '.join(reasons) or 'no source'})")
                 sides = replaced.enter_context(noting_sides())
-                replaced.enter_context(dense_answers())
                 replaced.enter_context(over_profile(source))
                 exported = export(source)
                 if sides.left_out:

@@ -1,10 +1,13 @@
-"""Answers of two branches whose sizes differ, as `torch.cond` joins them.
+"""Operators of control flow that `torch.export` or the exporter after it refuses for reasons that no graph has.
 
-It follows the strides of each from axis to axis, and stops at `max(size, 1)`, which PyTorch writes where a size might
-be 0. What branches hand on is dense: so is the joint answer, whose sizes are joined axis by axis.
+Joining answers of two branches whose sizes differ, `torch.cond` follows the strides of each from axis to axis, and
+stops at `max(size, 1)`, which PyTorch writes where a size might be 0. A graph has no strides: sizes are joined axis by
+axis, as of dense answers.
 
 It also refuses inputs that share memory, as views of one tensor do, and so do the loops (`weight.T` beside `weight`).
-Branches and rounds write into none of them.
+That matters to what writes into them, which is still refused.
+
+The exporter names two versions of its own domain of functions, one inside of a loop, and refuses to inline them then.
 """
 
 from __future__ import annotations
@@ -15,17 +18,27 @@ from collections.abc import Iterator
 from typing import Any, Final
 from unittest import mock
 
+import onnx_ir as ir
 import torch
+from onnx_ir.passes.common import InlinePass
 from torch import Tensor
 
 _AMONG_INPUTS: Final = "Input-to-input aliasing"
 
 
 @contextlib.contextmanager
-def dense_answers() -> Iterator[None]:
-    """Has `torch.cond` join answers as dense ones, and all operators take inputs that share memory, while entered."""
+def control_flow_taken() -> Iterator[None]:
+    """Has all of these exported while entered."""
     from torch._dynamo.output_graph import AliasingInfo, SubgraphTracer
     from torch._higher_order_ops import utils
+
+    inline = InlinePass.call
+
+    def inlined(inliner: InlinePass, model: ir.Model) -> ir.passes.PassResult:
+        for function in model.functions.values():
+            own_domains = {domain for domain, *_ in model.functions} & function.opset_imports.keys()
+            function.opset_imports.update({domain: model.opset_imports.get(domain, 1) for domain in own_domains})
+        return inline(inliner, model)
 
     conditional: Any = sys.modules["torch._higher_order_ops.cond"]  # the package has a function of that name
     own = conditional._merge_output
@@ -38,7 +51,7 @@ def dense_answers() -> Iterator[None]:
             return torch.empty(sizes, dtype=one.dtype, device=one.device)
 
     def shares_or_writes(*args: Any, **kwargs: Any) -> tuple[bool, bool]:
-        (_, *with_answers), written = utils.potential_input_alias_or_mutation(*args, **kwargs)
+        (_, *with_answers), written = utils.potential_input_alias_or_mutation(*args, **kwargs)  # type: ignore[no-untyped-call]  # torch's
         return any(with_answers), bool(written)
 
     told_apart = SubgraphTracer.has_aliasing
@@ -48,6 +61,7 @@ def dense_answers() -> Iterator[None]:
         return AliasingInfo(has_aliasing=False, msg="") if told.msg.startswith(_AMONG_INPUTS) else told
 
     with (
+        mock.patch.object(InlinePass, "call", inlined),
         mock.patch.object(conditional, "_merge_output", merge),
         mock.patch.object(SubgraphTracer, "has_aliasing", shares),
         mock.patch.object(utils, "has_potential_input_alias_or_mutation", shares_or_writes),

@@ -1,0 +1,62 @@
+"""What our dispatch modes share: each sees every operator, also those that an operator of higher order is made of."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch._ops import HigherOrderOperator
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class OperatorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+    """Has `_operator` called in place of each operator, while it is entered.
+
+    One of higher order (FlexAttention) runs as on any tensors, with the mode on inside.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()  # type: ignore[no-untyped-call]  # likewise
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+
+    def __enter__(self) -> Any:
+        return super().__enter__()  # type: ignore[no-untyped-call]  # likewise
+
+    def __exit__(self, *problem: object) -> None:
+        super().__exit__(*problem)  # type: ignore[no-untyped-call]  # likewise
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        if not isinstance(func, HigherOrderOperator):
+            return self._operator(func, args, dict(kwargs or {}))
+        with self._inside():
+            return _dense(func)(*args, **(kwargs or {}))
+
+    def _operator(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def _inside(self) -> Iterator[None]:
+        """Enters the mode again, and none of what a mode of ours enters with itself."""
+        TorchDispatchMode.__enter__(self)  # type: ignore[no-untyped-call]  # likewise
+        try:
+            yield
+        finally:
+            TorchDispatchMode.__exit__(self, None, None, None)  # type: ignore[no-untyped-call]  # likewise
+
+
+def _dense(func: HigherOrderOperator) -> Callable[..., Any]:
+    """What computes an operator of higher order on dense tensors.
+
+    Raises:
+        NotImplementedError: when nothing does.
+    """
+    made = func.py_kernels.get(torch._C.DispatchKey.CompositeExplicitAutograd)
+    if made is None:
+        raise NotImplementedError(f"{func}: an operator of higher order without an implementation in Python")
+    return made
