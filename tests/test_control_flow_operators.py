@@ -85,7 +85,7 @@ class Flexible(nn.Module):
 @pytest.mark.parametrize(
     ("kind", "approach"),
     [
-        (Recurrence, "dynamo@18; operators=associative_scan"),
+        pytest.param(Recurrence, "dynamo@18; operators=associative_scan", marks=pytest.mark.thorough),
         (Flexible, "dynamo@18; operators=block_mask, flex_attention"),
     ],
 )

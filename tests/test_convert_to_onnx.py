@@ -49,7 +49,7 @@ def axes(tensors):
     return {t.name: [d.dim_param or d.dim_value for d in t.type.tensor_type.shape.dim] for t in tensors}
 
 
-@pytest.mark.parametrize("opset", [12, pytest.param(13, marks=pytest.mark.thorough), 17])
+@pytest.mark.parametrize("opset", [12, *(pytest.param(opset, marks=pytest.mark.thorough) for opset in (13, 17))])
 @pytest.mark.parametrize("make", [bert, pytest.param(distilbert, marks=pytest.mark.thorough), gpt2])
 def test_todays_transformers_models_are_written_and_right(make, opset, tmp_path):
     model = make()

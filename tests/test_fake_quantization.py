@@ -359,7 +359,7 @@ class TestToTheStep:
 
         assert package.manifest.optimizations["onnxruntime"].plans[0].outcome in {"kept", "not measured"}
 
-    @pytest.mark.parametrize("edit", [stretch, shift])
+    @pytest.mark.parametrize("edit", [pytest.param(stretch, marks=pytest.mark.thorough), shift])
     def test_what_is_otherwise_by_a_part_of_a_step_is_not(self, edit, tmp_path):
         assert proven(q.pooled(0), tmp_path, edit).verdict == "failed"
 

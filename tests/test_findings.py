@@ -31,7 +31,10 @@ def test_a_trap_is_found_at_its_line_in_its_module(code, tmp_path):
         assert any(line.startswith(">") for line in finding.excerpt)
 
 
-@pytest.mark.parametrize("code", PAIRS)
+SLOW = {"fast-path-differs", "dtype-narrowed", "axes-merged", "guard-dropped", "unwatched"}
+
+
+@pytest.mark.parametrize("code", thorough.marked(PAIRS, SLOW))
 def test_the_twin_without_the_trap_is_not_accused(code, tmp_path):
     pair = PAIRS[code]
 

@@ -411,9 +411,9 @@ def test_a_side_left_out_is_not_proven_unless_samples_take_it_and_agree(kind, co
 
 LONG = {
     *("operators, attention", "piecewise on one step", "operators, halves of sizes", "operators, cells"),
-    *("operators, median",),
+    *("operators, median", "sample", "control flow, by rows", "control flow, one side left out", "derivatives"),
 }
-"""Twins have tests of their own in `unit/test_twins.py`."""
+"""What they mend with has tests of its own: `unit/test_twins.py`, `test_control_flow.py`, `test_derivatives.py`."""
 
 
 @pytest.mark.parametrize("name", thorough.marked(MENDED, LONG))
@@ -436,6 +436,7 @@ def test_what_no_route_gets_right_alone_is_mended_and_proven(name, tmp_path):
     torch.testing.assert_close(torch.from_numpy(next(iter(answered.values()))), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_what_is_visited_without_having_been_found_must_add_nothing(tmp_path):
     with pytest.raises(ow.ProofError, match="Wrong at "):
         convert(made(CountedExperts), tmp_path, replay="trace@18; visited")

@@ -79,9 +79,11 @@ LIKE_OTHERS = {
     *("list-inside", "growing-cache", "slow-counter", "pair-window", "batch-equality", "equal-lengths", "log-length"),
     *("half-roll", "exact-real", "is-nonzero", "all-zero", "negative-number", "trim-to-longest", "mask-fast-path"),
     *("dlpack-read", "storage-read", "subclass-read", "rare-floor-branch", "rare-floor-where"),
-    *("ratio-branch", "triple-equality", "chunk-threshold"),
+    *("ratio-branch", "triple-equality", "chunk-threshold", "pixels-and-score", "writes-through-views"),
+    *("python-length", "early-exit", "zero-state", "floor-division", "item-inside", "area-branch", "pair-equality"),
+    *("optional-positions", "constant-rows", "value-branch", "export-branch"),
 }
-"""Ten seconds and more each, of kinds that others show."""
+"""Five seconds and more each, of kinds that others show, or tests of findings and of repairs."""
 
 
 @pytest.mark.parametrize("name", thorough.marked(EXPECTED, LIKE_OTHERS))

@@ -80,7 +80,11 @@ def test_python_answers_the_same(name):
 
 
 @pytest.mark.parametrize(
-    "name", thorough.marked(MODULES, {"Counts", "Windows", "ReturnsDeep", "Backtracking", "EarlyReturn"})
+    "name",
+    thorough.marked(
+        MODULES,
+        {"Counts", "Windows", "ReturnsDeep", "Backtracking", "EarlyReturn", "Padded", "Filter", "Turned", "Functions"},
+    ),
 )
 def test_the_graph_answers_the_same_at_every_size_and_side(name, tmp_path):
     module = flat(name)

@@ -1,21 +1,24 @@
-"""How long an export with repairs may take, of the time that is left for them."""
+"""How long an export with repairs may take, of the time that is left for them, and which comes first."""
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from onnxwright.approach import Approach, Fix
+from onnxwright.findings import Finding
 from onnxwright.manifest import Attempt
 from onnxwright.stages.attempt import EXPORT_SECONDS, Outcome
-from onnxwright.stages.repair import most_seconds
+from onnxwright.stages.repair import _Waiting, most_seconds
 
 PLAIN = Approach("trace", 18)
 MENDED = PLAIN.mended(Fix("piecewise", "sequence > 8"))
+IN_OPERATORS = replace(PLAIN, route="dynamo").mended(Fix("control-flow", "model.py:3"))
 
 
-def made(approach, seconds):
-    entry = Attempt(approach.route, approach.opset, verdict="partial", message="")
+def made(approach, seconds, *findings):
+    entry = Attempt(approach.route, approach.opset, verdict="partial", message="", findings=findings)
     return Outcome(approach, entry, Path("model.onnx"), {}, {}, {}, export_seconds=seconds)
 
 
@@ -41,3 +44,12 @@ def test_what_another_export_takes_says_nothing():
 
 def test_without_repairs_the_time_for_them_does_not_matter():
     assert most_seconds(PLAIN, [], -5.0) == EXPORT_SECONDS
+
+
+@pytest.mark.parametrize(("code", "first"), [("shape-branch-frozen", MENDED), ("loop-unrolled", IN_OPERATORS)])
+def test_pieces_of_the_sizes_wait_where_a_loop_asks_for_many(code, first):
+    waiting = _Waiting(SimpleNamespace(asked=None))
+    waiting.add([MENDED, IN_OPERATORS])
+    waiting.learn([made(PLAIN, 1.0, Finding(code, "it was decided once"))])
+
+    assert next(iter(waiting)) == first

@@ -199,7 +199,7 @@ class _Follow(OperatorMode):
 
     def _note_counted(self, func: Any, args: Any, answer: Any) -> None:
         """What an operator answers in Python's own numbers and lists depends on sizes in a way that is not traced."""
-        if func._schema.name in _IN_PIECES and not _is_layers_own(sys._getframe(2)):
+        if func._schema.name in _IN_PIECES and not _is_layers_own(sys._getframe(3)):
             self._reads.note_size(len(answer))
         elif func._schema.name == "aten::is_same_size":
             self._reads.note_sizes(args)

@@ -79,6 +79,8 @@ class Repair(Protocol):
     """The only route on which it works."""
     decides: bool = False
     """Whether a graph made with it decides what Python decides by sizes."""
+    decides_by_pieces: bool = False
+    """Whether it does so by a graph for each piece of the sizes."""
     is_of_graphs: bool = False
     """Whether it mends a graph, wherever that comes from: it suits an engine that refuses one, too."""
 

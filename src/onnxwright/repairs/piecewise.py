@@ -40,7 +40,7 @@ class Piecewise(Repair):
     rank = 25.5
     rank_beside = 0.2
     depth = 3
-    decides = True
+    decides = decides_by_pieces = True
 
     def proposals(self, seen: Seen) -> Iterator[str]:
         """Yields the questions that account for the failures; else where the range that holds ends.

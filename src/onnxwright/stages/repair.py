@@ -21,7 +21,7 @@ from onnxwright.approach import Approach, Fix, parse
 from onnxwright.errors import InterruptedConversion, ProofError
 from onnxwright.findings import KINDS
 from onnxwright.progress import Progress
-from onnxwright.repairs import DECIDED, Seen, rank_of, repair, repairs
+from onnxwright.repairs import DECIDED, Repair, Seen, rank_of, repair, repairs
 from onnxwright.routes import routes
 from onnxwright.source import Source
 from onnxwright.stages.attempt import EXPORT_SECONDS, GIVEN, Outcome, Workbench, attempt
@@ -172,9 +172,13 @@ class _Waiting:
         if approach.route == GIVEN:
             return rank
         route = routes()[approach.route]
-        is_freezing = route.freezes_sizes and not any(repair(fix.repair).decides for fix in approach.fixes)
+        is_freezing = route.freezes_sizes and not any(self._decides(repair(fix.repair)) for fix in approach.fixes)
         rank += route.rank + (self._frozen_rank if is_freezing else 0.0)
         return rank + (_LACKING if self.is_lacking(approach) else 0.0)
+
+    def _decides(self, one: Repair) -> bool:
+        """Whether a repair decides what was found: pieces of the sizes are as many as a loop has rounds."""
+        return one.decides and not (one.decides_by_pieces and self._frozen_rank == _UNROLLING)
 
 
 def _first(bench: Workbench) -> Iterator[Approach]:
