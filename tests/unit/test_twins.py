@@ -221,6 +221,49 @@ CALLS = {
         lambda: flexible.flex_attention(X[..., :8], X[..., :9, :8], X[..., :9, 4:12], scale=0.3),
         lambda: flexible.flex_attention(X, X[:, :1], X[:, :1], score_mod=biased, enable_gqa=True, return_lse=True),
     ],
+    "combinations": [
+        lambda: torch.combinations(X[0, 0, :, 0]),
+        lambda: torch.combinations(X[0, 0, :5, 0], 3, with_replacement=True),
+        lambda: torch.combinations(torch.arange(4), r=1),
+    ],
+    "einsum": [
+        lambda: torch.einsum("b...d,b...e->bde", X, X),
+        lambda: torch.einsum("...ij -> ji", X),
+    ],
+    "fftshift": [
+        lambda: torch.fft.fftshift(X),
+        lambda: torch.fft.fftshift(X, -2),
+        lambda: torch.fft.fftshift(X, [1, 2]),
+    ],
+    "gradient": [
+        lambda: torch.gradient(X, dim=2)[0],
+        lambda: torch.gradient(X, spacing=0.5, dim=(1, -1), edge_order=2)[1],
+        lambda: torch.gradient(X, spacing=[1.0, 2.0], dim=[2, 3])[1],
+        lambda: torch.gradient(X[0, 0])[0],
+    ],
+    "ifftshift": [lambda: torch.fft.ifftshift(X), lambda: torch.fft.ifftshift(X, dim=2)],
+    "kron": [
+        lambda: torch.kron(X[0, 0], torch.eye(3)),
+        lambda: X[0].kron(X[0, 0, 0]),
+        lambda: torch.kron(X[0, 0, 0], X[0, :2]),
+    ],
+    "logspace": [
+        lambda: torch.logspace(-1, 1, 7),
+        lambda: torch.logspace(0.0, 3.0, steps=4, base=2.0, dtype=torch.float64),
+        lambda: torch.logspace(2, 5, 1),
+    ],
+    "multi_dot": [
+        lambda: torch.linalg.multi_dot([X[0, 0], X[0, 0].T, X[0, 0]]),
+        lambda: torch.linalg.multi_dot((X[0, 0, 0], X[0, 0].T, X[0, 0, :, 0])),
+    ],
+    "put": [
+        lambda: X.put(torch.tensor([0, -1, 5]), torch.tensor([1.0, 2.0, 3.0])),
+        lambda: torch.put(X, torch.tensor([[0, 0], [2, -3]]), X[0, 0, :2, :2], accumulate=True),
+    ],
+    "vander": [
+        lambda: torch.linalg.vander(X[0, 0]),
+        lambda: torch.linalg.vander(X[0, 0, :3], N=5),
+    ],
     "associative_scan": [
         lambda: associative_scan(torch.add, X, 1, combine_mode="generic"),
         lambda: associative_scan(torch.maximum, X, -2, reverse=True, combine_mode="generic"),
