@@ -741,6 +741,26 @@ def test_pairs_rotate_as_complex_numbers_do():
         torch.testing.assert_close(one, other)
 
 
+def test_pairs_are_written_multiplied_and_raised_as_complex_numbers_are():
+    draw = torch.Generator().manual_seed(1)
+    parts, weight = (torch.randn(2, 4, 4, 2, generator=draw) for _ in range(2))
+
+    def mixed():
+        one, other = torch.view_as_complex(parts), torch.view_as_complex(weight)
+        kept = torch.zeros_like(one)
+        kept[:, :2] = (1 - one[:, :2]) * other[:, 1:3].conj()
+        product = torch.matmul(parts[..., 0].to(one.dtype), kept @ other) + kept.new_zeros(2, 4, 4)
+        powers = torch.exp(torch.complex(-parts[..., 0].abs(), parts[..., 1]))
+        return torch.view_as_real(product - powers), (product.numel(), product.is_complex(), powers.dtype)
+
+    expected = mixed()
+    with standing_in({name: twins()[name] for name in PAIRS}):
+        answered = mixed()
+
+    torch.testing.assert_close(answered[0], expected[0])
+    assert answered[1] == expected[1]
+
+
 @pytest.mark.parametrize("norm", [None, "ortho", "forward"])
 @pytest.mark.parametrize("length", [12, 13])
 def test_halves_of_a_spectrum_are_those_of_the_operator(length, norm):

@@ -32,8 +32,9 @@ def pieces(x: Tensor, step: Any, dim: int) -> tuple[Tensor, ...]:
     axis, length = dim % x.dim(), int(step)
     count = max(1, -(-int(x.shape[axis]) // length))
     before = (slice(None),) * axis
-    cut = (x[(*before, slice(number * step, (number + 1) * step))] for number in range(count))
-    return Pieces(cut, lambda: len(torch.ops.aten.split.Tensor(x, length, axis)))
+    cut = tuple(x[(*before, slice(number * step, (number + 1) * step))] for number in range(count))
+    is_exported = torch.compiler.is_exporting() or torch.compiler.is_dynamo_compiling()  # which follows counts itself
+    return cut if is_exported else Pieces(cut, lambda: len(torch.ops.aten.split.Tensor(x, length, axis)))
 
 
 def is_countable(x: Tensor, dim: int) -> bool:

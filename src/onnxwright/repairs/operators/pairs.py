@@ -13,7 +13,7 @@ from onnxwright.repairs.operators.atan2 import angle
 _KEPT = (
     *("unsqueeze", "squeeze", "transpose", "permute", "expand", "contiguous", "clone", "cpu"),
     *("repeat", "movedim", "detach", "index_select", "narrow", "repeat_interleave", "unflatten", "select"),
-    *("roll", "flip", "sum", "mean", "swapaxes", "chunk", "split"),
+    *("roll", "flip", "sum", "mean", "swapaxes", "chunk", "split", "swapdims", "unbind", "cumsum", "diff"),
 )
 """Methods of tensors that do to a complex tensor what they do to its parts; `flatten` and `view` alike."""
 
@@ -39,9 +39,22 @@ class Pair:
         """How many axes each part has."""
         return self.real.dim()
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The complex type of the pair."""
+        return torch.complex128 if self.real.dtype == torch.float64 else torch.complex64
+
+    def is_complex(self) -> bool:
+        """Whether it stands for complex numbers: it does."""
+        return True
+
     def dim(self) -> int:
         """How many axes each part has."""
         return self.real.dim()
+
+    def numel(self) -> int:
+        """How many numbers it stands for."""
+        return self.real.numel()
 
     def size(self, *axis: int) -> Any:
         """The shape of each part, or the size of an axis."""
@@ -69,6 +82,21 @@ class Pair:
         return self
 
     type_as = to
+
+    def zeros_like(self, **_: Any) -> Pair:
+        """Zeros, to write parts of a spectrum into."""
+        return self.each(torch.zeros_like)
+
+    empty_like = zeros_like
+
+    def new_zeros(self, *size: Any, **_: Any) -> Pair:
+        """Zeros of another shape."""
+        return self.each(lambda part: part.new_zeros(*size))
+
+    def exp(self) -> Pair:
+        """The exponential, by Euler's formula."""
+        size = self.real.exp()
+        return Pair(size * self.imag.cos(), size * self.imag.sin())
 
     def conj(self) -> Pair:
         """The conjugate."""
@@ -117,6 +145,8 @@ class Pair:
             return getattr(as_pair(args[0]), name)
         if name in ("mul", "multiply", "__mul__", "__rmul__") and not isinstance(args[0], Pair):
             return args[1] * args[0]
+        if name in _OF_REAL and not isinstance(args[0], Pair):
+            return getattr(as_pair(args[0]), _CALLED.get(name, name))(args[1])
         return getattr(args[0], _CALLED.get(name, name))(*args[1:], **(kwargs or {}))
 
     def __mul__(self, other: Any) -> Pair:
@@ -127,6 +157,17 @@ class Pair:
         return Pair(real, self.real * other.imag + self.imag * other.real)
 
     __rmul__ = __mul__
+
+    def __matmul__(self, other: Any) -> Pair:
+        one, another = self, as_pair(other)
+        return Pair(
+            one.real @ another.real - one.imag @ another.imag, one.real @ another.imag + one.imag @ another.real
+        )
+
+    def __rmatmul__(self, other: Any) -> Pair:
+        return as_pair(other).__matmul__(self)
+
+    matmul = bmm = __matmul__
 
     def __add__(self, other: Any) -> Pair:
         other = paired(other)
@@ -139,8 +180,10 @@ class Pair:
         return self.each(torch.neg)
 
     def __sub__(self, other: Any) -> Pair:
-        whole: Pair = self + (-other)
-        return whole
+        return self.__add__(-other)
+
+    def __rsub__(self, other: Any) -> Pair:
+        return (-self).__add__(other)
 
     def __getattr__(self, name: str) -> Any:
         if name not in _KEPT:
@@ -156,6 +199,8 @@ def _each_of(pair: Pair, name: str, args: Sequence[Any], kwargs: Mapping[str, An
 
 _SIDES = ("real", "imag")
 _JOINING = ("cat", "concat", "stack")
+_OF_REAL = ("matmul", "bmm", "__matmul__", "add", "sub", "div")
+"""Functions that take a real tensor first, and a complex one after it."""
 _CALLED = {"mul": "__mul__", "multiply": "__mul__", "add": "__add__", "sub": "__sub__", "div": "__truediv__"}
 
 
