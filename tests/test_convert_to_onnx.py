@@ -50,7 +50,7 @@ def axes(tensors):
 
 
 @pytest.mark.parametrize("opset", [12, *(pytest.param(opset, marks=pytest.mark.thorough) for opset in (13, 17))])
-@pytest.mark.parametrize("make", [bert, pytest.param(distilbert, marks=pytest.mark.thorough), gpt2])
+@pytest.mark.parametrize("make", [bert, *(pytest.param(one, marks=pytest.mark.thorough) for one in (distilbert, gpt2))])
 def test_todays_transformers_models_are_written_and_right(make, opset, tmp_path):
     model = make()
     file = tmp_path / "model.onnx"

@@ -131,6 +131,7 @@ class _Samples:
         return self._left.pop() if self._left else None
 
 
+@pytest.mark.thorough
 def test_engines_are_built_in_each_precision_without_a_gpu(converted, tmp_path):
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static

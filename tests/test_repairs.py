@@ -412,6 +412,7 @@ def test_a_side_left_out_is_not_proven_unless_samples_take_it_and_agree(kind, co
 LONG = {
     *("operators, attention", "piecewise on one step", "operators, halves of sizes", "operators, cells"),
     *("operators, median", "sample", "control flow, by rows", "control flow, one side left out", "derivatives"),
+    *("operators, in place", "operators, of sizes", "scripting"),
 }
 """What they mend with has tests of its own: `unit/test_twins.py`, `test_control_flow.py`, `test_derivatives.py`."""
 

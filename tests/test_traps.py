@@ -80,7 +80,16 @@ LIKE_OTHERS = {
     *("half-roll", "exact-real", "is-nonzero", "all-zero", "negative-number", "trim-to-longest", "mask-fast-path"),
     *("dlpack-read", "storage-read", "subclass-read", "rare-floor-branch", "rare-floor-where"),
     *("ratio-branch", "triple-equality", "chunk-threshold", "pixels-and-score", "writes-through-views"),
-    *("python-length", "early-exit", "zero-state", "floor-division", "item-inside", "area-branch", "pair-equality"),
+    *(
+        "python-length",
+        "early-exit",
+        "zero-state",
+        "frozen-batch",
+        "floor-division",
+        "item-inside",
+        "area-branch",
+        "pair-equality",
+    ),
     *("optional-positions", "constant-rows", "value-branch", "export-branch"),
 }
 """Five seconds and more each, of kinds that others show, or tests of findings and of repairs."""
@@ -143,7 +152,18 @@ def test_the_module_is_handed_back_as_it_came(tmp_path):
     assert module.__dict__.keys() == table.keys()
 
 
-ELSEWHERE = {"counted-rows", "listed-zeros", "counted-bytes", "stride-branch", "common-divisor", "listed-table"}
+ELSEWHERE = {
+    "counted-ones",
+    "shape-name",
+    "counted-pieces",
+    "same-size",
+    "counted-rows",
+    "listed-zeros",
+    "counted-bytes",
+    "stride-branch",
+    "common-divisor",
+    "listed-table",
+}
 """Sizes taken as numbers, which `unit/test_conditions.py` shows of each kind, too."""
 
 
@@ -223,7 +243,7 @@ class Named(torch.nn.Module):
         return x * {"length 5": 2.0}.get(f"length {int(x.shape[1])}", 1.0)
 
 
-@pytest.mark.parametrize(("most", "verdict"), [(12, "proven"), (4000, None)])
+@pytest.mark.parametrize(("most", "verdict"), [(12, "proven"), pytest.param(4000, None, marks=pytest.mark.thorough)])
 def test_a_size_taken_as_a_number_is_shown_by_all_sizes_or_not_at_all(most, verdict, tmp_path):
     def convert():
         return ow.convert(
