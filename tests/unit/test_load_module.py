@@ -378,6 +378,26 @@ class TestModule:
         with pytest.raises(CheckpointError, match=r"no values in .*weight.* Load or initialize them first"):
             load(module, example_inputs=torch.randn(2, 5))
 
+    @pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr", "to_sparse_csc"])
+    def test_a_sparse_buffer_is_put_back(self, layout):
+        class Weighing(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.register_buffer("weight", getattr(torch.eye(5), layout)())
+
+            def forward(self, x):
+                self.weight.values().mul_(2.0) if layout != "to_sparse" else self.weight.mul_(2.0)
+                return x + self.weight.to_dense()[:1]
+
+        module = Weighing()
+        load(module, example_inputs=torch.randn(2, 5))
+        assert torch.equal(module.weight.to_dense(), torch.eye(5))
+
+    def test_an_exported_program_is_told_to_be_no_module_that_takes_names(self):
+        program = torch.export.export(nn.Linear(5, 3), (torch.randn(2, 5),))
+        with pytest.raises(ForwardError, match="keyword mismatch"):
+            load(program.module(), example_inputs=torch.randn(2, 5))
+
     def test_is_handed_back_as_it_came(self):
         class Counting(nn.Module):
             def __init__(self):

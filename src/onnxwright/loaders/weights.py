@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from onnxwright.errors import CheckpointError
+from onnxwright.pytorch.modules import dense_parts
 
 
 def check_weights(module: nn.Module) -> None:
@@ -21,9 +21,13 @@ def check_weights(module: nn.Module) -> None:
     empty = [name for name, weight in weights.items() if weight.is_meta or is_lazy(weight)]
     if empty:
         raise CheckpointError(f"weights: no values in {listed(empty)}. Load or initialize them first.")
-    broken = [name for name, weight in weights.items() if weight.is_floating_point() and torch.isnan(weight).any()]
+    broken = [name for name, weight in weights.items() if weight.is_floating_point() and _has_nan(weight)]
     if broken:
         raise CheckpointError(f"weights: NaN in {listed(broken)}. The checkpoint is damaged, or training has diverged.")
+
+
+def _has_nan(weight: Tensor) -> bool:
+    return any(bool(part.isnan().any()) for part in dense_parts(weight.detach()) if part.is_floating_point())
 
 
 def listed(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import torch
 from torch import Tensor, nn
@@ -197,7 +197,8 @@ def as_called(module: nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
     gradients = [(weight, weight.grad) for weight in module.parameters()]
     try:
-        module.eval()
+        with contextlib.suppress(NotImplementedError):  # what `torch.export` has made stays in the mode that it has
+            module.eval()
         for weight, _ in gradients:
             weight.grad = None
         with observers_off(module):
@@ -279,8 +280,8 @@ class Pristine:
                 kept.restore()
         with torch.no_grad():
             for _, buffer, value in self._buffers:
-                if not torch.equal(buffer, value):
-                    buffer.resize_(value.shape).copy_(value)
+                if not _is_same(buffer, value):
+                    (buffer.resize_(value.shape) if buffer.layout is torch.strided else buffer).copy_(value)
 
     def _restore_surroundings(self) -> None:
         for variable, value in self._variables:
@@ -302,9 +303,29 @@ class Pristine:
         changed += [variable.name for variable, value in self._variables if variable.read() is not value]
         changed += [f"{space.name}.{key}" for space, saved in self._namespaces for key in _rebound(space, saved)]
         changed += [kept.name for kept in self._containers if not kept.is_unchanged()]
-        changed += [name for name, buffer, value in self._buffers if not torch.equal(buffer, value)]
+        changed += [name for name, buffer, value in self._buffers if not _is_same(buffer, value)]
         changed += [name for name, weight, version in self._versions if weight._version != version]
         return list(dict.fromkeys(changed))
+
+
+_PARTS: Final = {
+    torch.sparse_coo: ("_indices", "_values"),
+    torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
+}
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same numbers; sparse ones, as they stand."""
+    return one.shape == other.shape and all(map(torch.equal, dense_parts(one), dense_parts(other)))
+
+
+def dense_parts(tensor: Tensor) -> list[Tensor]:
+    """The dense tensors that a sparse one is made of; a dense one itself."""
+    names = _PARTS.get(tensor.layout)
+    return [tensor] if names is None else [getattr(tensor, name)() for name in names]
 
 
 def _rebound(space: Namespace, saved: Mapping[str, Any]) -> list[str]:
