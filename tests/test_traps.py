@@ -80,17 +80,8 @@ LIKE_OTHERS = {
     *("half-roll", "exact-real", "is-nonzero", "all-zero", "negative-number", "trim-to-longest", "mask-fast-path"),
     *("dlpack-read", "storage-read", "subclass-read", "rare-floor-branch", "rare-floor-where"),
     *("ratio-branch", "triple-equality", "chunk-threshold", "pixels-and-score", "writes-through-views"),
-    *(
-        "python-length",
-        "early-exit",
-        "zero-state",
-        "frozen-batch",
-        "floor-division",
-        "item-inside",
-        "area-branch",
-        "pair-equality",
-    ),
-    *("optional-positions", "constant-rows", "value-branch", "export-branch"),
+    *("python-length", "early-exit", "zero-state", "frozen-batch", "floor-division", "item-inside", "area-branch"),
+    *("pair-equality", "optional-positions", "constant-rows", "value-branch", "export-branch"),
 }
 """Five seconds and more each, of kinds that others show, or tests of findings and of repairs."""
 
@@ -153,16 +144,8 @@ def test_the_module_is_handed_back_as_it_came(tmp_path):
 
 
 ELSEWHERE = {
-    "counted-ones",
-    "shape-name",
-    "counted-pieces",
-    "same-size",
-    "counted-rows",
-    "listed-zeros",
-    "counted-bytes",
-    "stride-branch",
-    "common-divisor",
-    "listed-table",
+    *("counted-ones", "counted-rows", "counted-bytes", "counted-pieces", "shape-name", "same-size", "stride-branch"),
+    *("listed-zeros", "listed-table", "common-divisor"),
 }
 """Sizes taken as numbers, which `unit/test_conditions.py` shows of each kind, too."""
 

@@ -21,7 +21,7 @@ def check_weights(module: nn.Module) -> None:
     empty = [name for name, weight in weights.items() if weight.is_meta or is_lazy(weight)]
     if empty:
         raise CheckpointError(f"weights: no values in {listed(empty)}. Load or initialize them first.")
-    broken = [name for name, weight in weights.items() if weight.is_floating_point() and _has_nan(weight)]
+    broken = [name for name, weight in weights.items() if _has_nan(weight)]
     if broken:
         raise CheckpointError(f"weights: NaN in {listed(broken)}. The checkpoint is damaged, or training has diverged.")
 

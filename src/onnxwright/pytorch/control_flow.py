@@ -25,14 +25,12 @@ from onnxwright.pytorch.replacing import in_class
 def in_python(*, is_asked: bool = True) -> Iterator[None]:
     """Has them run so while entered, where values are known; or as they are again."""
     with contextlib.ExitStack() as entered:
-        for kind, plain in _PLAIN.items():
-            entered.enter_context(in_class(kind, "__call__", _instead(kind, plain) if is_asked else _OWN[kind]))
+        for kind, (own, instead) in _CALLS.items():
+            entered.enter_context(in_class(kind, "__call__", instead if is_asked else own))
         yield
 
 
-def _instead(kind: type, plain: Callable[..., Any]) -> Callable[..., Any]:
-    own = _OWN[kind]
-
+def _instead(own: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(own)
     def call(operator: Any, *args: Any, **kwargs: Any) -> Any:
         is_known = not torch.jit.is_tracing() and detect_fake_mode(args) is None  # type: ignore[attr-defined, no-untyped-call]  # torch's
@@ -68,4 +66,5 @@ def _scan(
 
 
 _PLAIN: Final[Mapping[type, Callable[..., Any]]] = {CondOp: _branch, WhileLoopOp: _loop, ScanOp: _scan}
-_OWN: Final = {kind: kind.__call__ for kind in _PLAIN}
+_CALLS: Final = {kind: (kind.__call__, _instead(kind.__call__, plain)) for kind, plain in _PLAIN.items()}
+"""How each is called by itself, and in Python."""

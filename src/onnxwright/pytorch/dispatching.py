@@ -10,26 +10,16 @@ import torch
 from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 
+_Mode: Any = TorchDispatchMode
 
-class OperatorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+
+class OperatorMode(_Mode):  # type: ignore[misc]  # torch leaves it without annotations
     """Has `_operator` called in place of each operator, while it is entered.
 
     One of higher order (FlexAttention) runs as on any tensors, with the mode on inside.
     """
 
     supports_higher_order_operators = True
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()  # type: ignore[no-untyped-call]  # likewise
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # likewise
-
-    def __enter__(self) -> Any:
-        return super().__enter__()  # type: ignore[no-untyped-call]  # likewise
-
-    def __exit__(self, *problem: object) -> None:
-        super().__exit__(*problem)  # type: ignore[no-untyped-call]  # likewise
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         if not isinstance(func, HigherOrderOperator):
@@ -43,11 +33,11 @@ class OperatorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
     @contextlib.contextmanager
     def _inside(self) -> Iterator[None]:
         """Enters the mode again, and none of what a mode of ours enters with itself."""
-        TorchDispatchMode.__enter__(self)  # type: ignore[no-untyped-call]  # likewise
+        _Mode.__enter__(self)
         try:
             yield
         finally:
-            TorchDispatchMode.__exit__(self, None, None, None)  # type: ignore[no-untyped-call]  # likewise
+            _Mode.__exit__(self, None, None, None)
 
 
 def _dense(func: HigherOrderOperator) -> Callable[..., Any]:

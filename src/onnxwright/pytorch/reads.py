@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
 
+from onnxwright.pytorch import dispatching
 from onnxwright.pytorch.dispatching import OperatorMode
 from onnxwright.pytorch.lines import Place, Whereabouts, user_line
 from onnxwright.pytorch.methods import SCALAR, watched
@@ -47,8 +48,10 @@ _IN_PIECES = {"aten::split", "aten::split_with_sizes", "aten::unbind"}
 """Operators that answer with as many tensors as a size asks for; rows taken one by one come from the last of them."""
 
 _TORCH: Final = Path(torch.__file__).parent
-_DISPATCHING: Final = frozenset(str(_TORCH / one) for one in ("_compile.py", "_dynamo/eval_frame.py"))
-"""Files of torch whose frames lie between an operator and what follows it."""
+_DISPATCHING: Final = frozenset(
+    [dispatching.__file__, *(str(_TORCH / one) for one in ("_compile.py", "_dynamo/eval_frame.py"))]
+)
+"""Files whose frames lie between an operator and what follows it."""
 _RECURRENT: Final = str(_TORCH / "nn/modules/rnn.py")
 
 
@@ -199,7 +202,7 @@ class _Follow(OperatorMode):
 
     def _note_counted(self, func: Any, args: Any, answer: Any) -> None:
         """What an operator answers in Python's own numbers and lists depends on sizes in a way that is not traced."""
-        if func._schema.name in _IN_PIECES and not _is_layers_own(sys._getframe(3)):
+        if func._schema.name in _IN_PIECES and not _is_layers_own(sys._getframe(2)):
             self._reads.note_size(len(answer))
         elif func._schema.name == "aten::is_same_size":
             self._reads.note_sizes(args)

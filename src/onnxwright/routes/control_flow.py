@@ -35,9 +35,11 @@ def control_flow_taken() -> Iterator[None]:
     inline = InlinePass.call
 
     def inlined(inliner: InlinePass, model: ir.Model) -> ir.passes.PassResult:
+        versions = {domain: model.opset_imports.get(domain, 1) for domain, *_ in model.functions}
         for function in model.functions.values():
-            own_domains = {domain for domain, *_ in model.functions} & function.opset_imports.keys()
-            function.opset_imports.update({domain: model.opset_imports.get(domain, 1) for domain in own_domains})
+            function.opset_imports.update(
+                {domain: versions[domain] for domain in versions.keys() & function.opset_imports.keys()}
+            )
         return inline(inliner, model)
 
     conditional: Any = sys.modules["torch._higher_order_ops.cond"]  # the package has a function of that name

@@ -132,6 +132,7 @@ class _Waiting:
 
     def __init__(self, bench: Workbench):
         self._frozen_rank = _FREEZING if bench.asked is not None and bench.asked.sizes else 0.0
+        self._is_unrolled = False
         self._known: set[tuple[str, int, frozenset[Fix]]] = set()
         self._waiting: list[Approach] = []
         self._needed: set[str] = set()
@@ -148,7 +149,7 @@ class _Waiting:
         """Has ways wait that would unroll a loop again, and others with a repair without which no graph was shown."""
         *before, last = outcomes
         if any(found.code == "loop-unrolled" for found in last.journal.findings):
-            self._frozen_rank = _UNROLLING
+            self._is_unrolled = True
         for fix in last.approach.fixes if last.journal.verdict != "error" else ():
             without = replace(last.approach, fixes=tuple(one for one in last.approach.fixes if one != fix))
             if any(one.approach == without and one.journal.verdict == "error" for one in before):
@@ -173,12 +174,13 @@ class _Waiting:
             return rank
         route = routes()[approach.route]
         is_freezing = route.freezes_sizes and not any(self._decides(repair(fix.repair)) for fix in approach.fixes)
-        rank += route.rank + (self._frozen_rank if is_freezing else 0.0)
+        frozen_rank = _UNROLLING if self._is_unrolled else self._frozen_rank
+        rank += route.rank + (frozen_rank if is_freezing else 0.0)
         return rank + (_LACKING if self.is_lacking(approach) else 0.0)
 
     def _decides(self, one: Repair) -> bool:
         """Whether a repair decides what was found: pieces of the sizes are as many as a loop has rounds."""
-        return one.decides and not (one.decides_by_pieces and self._frozen_rank == _UNROLLING)
+        return one.decides and not (one.decides_by_pieces and self._is_unrolled)
 
 
 def _first(bench: Workbench) -> Iterator[Approach]:

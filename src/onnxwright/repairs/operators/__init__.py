@@ -116,6 +116,16 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float, torch.SymInt)) or (isinstance(value, torch.Tensor) and value.dim() == 0)
 
 
+def axes_of(x: Any, dim: int | Iterable[int] | None) -> list[int]:
+    """The axes that are named by one number or several; all, where none is."""
+    return list(range(x.dim())) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+
+
+def sliced(x: Any, axis: int, start: Any, end: Any) -> Any:
+    """Returns a stretch of an axis; both ends may be sizes that are traced."""
+    return x[(slice(None),) * (axis % x.dim()) + (slice(start, end),)]
+
+
 @contextlib.contextmanager
 def standing_in(chosen: Mapping[str, Twin], *, held_by: Iterable[Any] = ()) -> Iterator[None]:
     """Has twins stand in for their operators while entered, in the attributes of some objects too."""

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from onnxwright.repairs.operators import Twin
+from onnxwright.repairs.operators import Twin, sliced
 
 
 class Pieces(tuple[Tensor, ...]):  # noqa: SLOT001 - a tuple has no room for slots
@@ -31,8 +31,7 @@ def pieces(x: Tensor, step: Any, dim: int) -> tuple[Tensor, ...]:
     """Cuts an axis into stretches of `step`, the last one shorter; as many as there are for the size at hand."""
     axis, length = dim % x.dim(), int(step)
     count = max(1, -(-int(x.shape[axis]) // length))
-    before = (slice(None),) * axis
-    cut = tuple(x[(*before, slice(number * step, (number + 1) * step))] for number in range(count))
+    cut = tuple(sliced(x, axis, number * step, (number + 1) * step) for number in range(count))
     is_exported = torch.compiler.is_exporting() or torch.compiler.is_dynamo_compiling()  # which follows counts itself
     return cut if is_exported else Pieces(cut, lambda: len(torch.ops.aten.split.Tensor(x, length, axis)))
 

@@ -6,14 +6,13 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from onnxwright.repairs.operators import Twin
+from onnxwright.repairs.operators import Twin, axes_of
 from onnxwright.repairs.operators.fft import is_pair_of_floats, transformed
 from onnxwright.repairs.operators.pairs import Pair, as_pair
 
 
 def _fftn(input: Any, *, dim: Sequence[int] | None = None) -> Pair:  # noqa: A002
-    axes = range(input.dim()) if dim is None else dim
-    return functools.reduce(transformed, axes, as_pair(input))
+    return functools.reduce(transformed, axes_of(input, dim), as_pair(input))
 
 
 TWIN = Twin("fftn", ("torch.fft.fftn",), _fftn, is_pair_of_floats)

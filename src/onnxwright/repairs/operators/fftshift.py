@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onnxwright.repairs.operators import Twin
+from onnxwright.repairs.operators import Twin, axes_of, sliced
 
 
 def _shifted(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:  # noqa: A002 - torch's name
@@ -17,11 +17,9 @@ def _shifted(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:  
 
 def turned(values: Tensor, dim: int | Sequence[int] | None, more: int) -> Tensor:
     """Begins some axes, or all, after their first half, of which `more` is one element more where they are odd."""
-    axes = range(values.dim()) if dim is None else [dim] if isinstance(dim, int) else dim
-    for axis in axes:
+    for axis in axes_of(values, dim):
         half: Any = (values.shape[axis] + more) // 2
-        before = (slice(None),) * (axis % values.dim())
-        values = torch.cat([values[(*before, slice(half, None))], values[(*before, slice(None, half))]], axis)
+        values = torch.cat([sliced(values, axis, half, None), sliced(values, axis, None, half)], axis)
     return values
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from onnxwright.repairs.operators import Twin
+from onnxwright.repairs.operators import Twin, axes_of, sliced
 
 
 def _gradient(
@@ -18,17 +19,14 @@ def _gradient(
     dim: int | Sequence[int] | None = None,
     edge_order: int = 1,
 ) -> tuple[Tensor, ...]:
-    axes = [dim] if isinstance(dim, int) else list(range(input.dim())) if dim is None else list(dim)
+    axes = axes_of(input, dim)
     steps = [spacing] * len(axes) if isinstance(spacing, (int, float)) else list(spacing)
     return tuple(_along(input, axis, step, edge_order) for axis, step in zip(axes, steps, strict=True))
 
 
 def _along(values: Tensor, axis: int, step: float, edge_order: int) -> Tensor:
     """Central differences, and at the ends those of first or second order to one side."""
-
-    def piece(start: int, end: int | None) -> Tensor:
-        return values[(slice(None),) * (axis % values.dim()) + (slice(start, end),)]
-
+    piece: Callable[[int, int | None], Tensor] = functools.partial(sliced, values, axis)
     if edge_order == 1:
         first, last = piece(1, 2) - piece(0, 1), piece(-1, None) - piece(-2, -1)
     else:

@@ -10,7 +10,7 @@ from onnxwright.repairs.operators import Twin
 def _put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:  # noqa: A002 - torch's name
     flat, places, values = input.reshape(-1), index.reshape(-1), source.reshape(-1)
     places = places.where(places >= 0, places + flat.shape[0])
-    put = flat.index_add(0, places, values) if accumulate else flat.scatter(0, places, values)
+    put = flat.scatter_add(0, places, values) if accumulate else flat.scatter(0, places, values)
     return put.reshape(input.shape)
 
 
