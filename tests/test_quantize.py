@@ -241,7 +241,7 @@ def test_what_loses_far_too_much_on_what_judges_is_not_made_anew(graph, tmp_path
 
 
 def test_however_many_lose_too_much_on_what_judges_another_one_is_kept(graph, tmp_path, monkeypatch):
-    judge, refused = quantizing._judged, []
+    judge, refused = quantizing.judged, []
 
     def judged(search, one, session):
         if len(refused) < 2:
@@ -249,7 +249,7 @@ def test_however_many_lose_too_much_on_what_judges_another_one_is_kept(graph, tm
             return replace(one, came="over budget", message="it loses too much.", judged=one.calibrated)
         return judge(search, one, session)
 
-    monkeypatch.setattr(quantizing, "_judged", judged)
+    monkeypatch.setattr(quantizing, "judged", judged)
     monkeypatch.setattr(quantizing, "_LEAST_PROOFS", 1)
     package = quantized(graph(), tmp_path / "out", precision="int8", max_accuracy_loss=1.0)
 
@@ -259,13 +259,13 @@ def test_however_many_lose_too_much_on_what_judges_another_one_is_kept(graph, tm
 
 
 def test_what_is_not_shown_right_for_lack_of_time_is_not_made_anew(tmp_path, monkeypatch):
-    prove, tried = quantizing._proven, []
+    prove, tried = quantizing.held, []
 
     def proven(search, one, session):
         tried.append(one.anew)
         return changed(prove(search, one, session), range={"batch": (1, 1)}, failures=())
 
-    monkeypatch.setattr(quantizing, "_proven", proven)
+    monkeypatch.setattr(quantizing, "held", proven)
     with pytest.raises(ProofError, match="shown for batch 1 at most"):
         quantized(Layered(layers=8), tmp_path / "out", precision="int8-static", max_accuracy_loss=1.0)
 
@@ -374,7 +374,7 @@ def test_weights_that_an_older_file_lists_as_inputs_are_lowered(graph, tmp_path)
 
 
 def test_what_is_not_shown_right_is_made_anew_with_more_in_float32(tmp_path, monkeypatch):
-    prove, proofs = quantizing._proven, []
+    prove, proofs = quantizing.held, []
 
     def proven(search, one, session):
         proofs.append(len(one.lowered.kept))
@@ -382,7 +382,7 @@ def test_what_is_not_shown_right_is_made_anew_with_more_in_float32(tmp_path, mon
         wrong = (Failure({"batch": 2}, "values", "it is off", values="given"),)
         return changed(proof, verdict="failed", failures=wrong) if len(proofs) == 1 else proof
 
-    monkeypatch.setattr(quantizing, "_proven", proven)
+    monkeypatch.setattr(quantizing, "held", proven)
     package = quantized(Layered(layers=8), tmp_path / "out", precision="int8-static", max_accuracy_loss=1.0)
 
     assert package.manifest.quantizations["onnxruntime"].candidates[0].outcome == "kept"

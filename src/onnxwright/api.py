@@ -55,10 +55,11 @@ def convert(
     usual and most for named dims; the others get their defaults. `proof` is quick, normal or thorough. Where outputs
     differ, the folder `save_repro` gets the first node that answers otherwise, its inputs, and a script that shows it.
     Attempts are made until one is proven on the whole profile, for about `repair_seconds`; `replay` makes one of a
-    journal alone (`"trace@18; piecewise=sequence > 8"`). With `optimize`, the graph is rewritten for each engine, too.
-    `precision` and what belongs to it are as for `quantize`, but that `auto` lowers it only where `max_accuracy_loss`
-    is given. With `allow_fallback`, an engine for GPUs may compute on the CPU what it has no kernel for; else it
-    refuses such a graph. Weights of more than 256 MiB lie beside their graph; with `single_file`, in it, up to 2 GiB.
+    journal alone (`"trace@18; piecewise=sequence > 8"`). With `optimize`, the graph is rewritten for each engine, and
+    so is what is kept in a lower precision. `precision` and what belongs to it are as for `quantize`, but that
+    `auto` lowers it only where `max_accuracy_loss` is given. With `allow_fallback`, an engine for GPUs may compute
+    on the CPU what it has no kernel for; else it refuses such a graph. Weights of more than 256 MiB lie beside
+    their graph; with `single_file`, in it, up to 2 GiB.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.
@@ -159,6 +160,7 @@ def quantize(
     seed: int = 0,
     proof: str = "normal",
     measure: bool = True,
+    optimize: bool = False,
     single_file: bool = False,
     trust_remote_code: bool = False,
     force: bool = False,
@@ -171,7 +173,9 @@ def quantize(
     `max_accuracy_loss` bounds the loss on `samples`, of which one half calibrates and the other judges; what it is
     depends on the task (`docs/losses.md`), and with `labels` it is the task's own metric. After `search_seconds` no
     more recipe is tried for an engine. With `lower_io`, a graph in float16 takes and answers float16 in its file, too,
-    for programs that hand such tensors on; sessions of the package cast. `single_file` is as for `convert`.
+    for programs that hand such tensors on; sessions of the package cast. With `optimize`, what is kept is
+    rewritten for its engine where that is faster still, and judged once more; so is the graph as it was. `single_file`
+    is as for `convert`.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.
@@ -196,6 +200,7 @@ def quantize(
         seed=seed,
         proof=proof,
         is_measured=measure,
+        is_optimized=optimize,
         is_single_file=single_file,
         is_code_trusted=trust_remote_code,
         is_forced=force,

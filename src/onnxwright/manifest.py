@@ -294,6 +294,8 @@ class Quantization(msgspec.Struct, frozen=True):
     candidates: tuple[Candidate, ...]
     instructions: tuple[str, ...] = ()
     """What the processor has that the speed of whole numbers and short floats hangs on."""
+    rewriting: Optimization | None = None
+    """What was rewritten in what is kept, measured beside it as it was before; None where that wasn't asked for."""
 
 
 class Variant(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Attention, norms and Gelu of ordinary architectures, as either exporter writes them, are found and mean the same."""
 
 import functools
+import re
 
 import numpy as np
 import onnx_ir as ir
@@ -11,12 +12,14 @@ from cases.graphs import LIMIT, error
 
 from onnxwright.graph.comparing import structure
 from onnxwright.graph.optimizing import Plan, apply, plans
+from onnxwright.graph.precision.floats import lowered
 from onnxwright.graph.sizes import sizes_of
 from onnxwright.graph.targets import target
 from onnxwright.routes import Task, route
 from onnxwright.signature import Signature, TensorSpec
 
 LAYERS, HEADS = 2, 4
+FUSED = re.compile("Norm|microsoft")
 SIZES = {
     "hidden_size": 32,
     "num_hidden_layers": LAYERS,
@@ -116,6 +119,23 @@ def test_the_last_layer_of_a_classifier_computes_its_queries_and_what_follows_at
     assert len(narrow) >= 4, "queries, what attention answers, and the two of the perceptron"
     for batch, sequence, padded in ((2, 7, True), (3, 12, True), (1, 1, False)):
         assert error(before, after, drawn(name, batch, sequence, padded=padded)) <= LIMIT
+
+
+@pytest.mark.parametrize(("name", "way", "form"), TRACED)
+def test_in_float16_it_is_fused_like_in_float32(name, way, form):
+    whole, engine = exported(name, way, form), target("onnxruntime")
+    half = lowered(whole, "float16", None).model
+
+    after, trace = apply(half, best(half), engine)
+    _, other = apply(whole, best(whole), engine)
+
+    assert trace.counts["attention"] == LAYERS
+    assert not trace.setbacks
+    assert {name: count for name, count in trace.after.items() if FUSED.search(name)} == {
+        name: count for name, count in other.after.items() if FUSED.search(name)
+    }
+    given = drawn(name, 2, 7, padded=True)
+    assert error(whole, after, given) <= 1.5 * max(error(whole, half, given), 2**-10)
 
 
 @pytest.mark.parametrize(("name", "way", "form"), [TRACED[0], TRACED[-1], EXPORTED[0]])

@@ -20,6 +20,7 @@ from onnxwright.cli.words import (
     Labels,
     LowerIo,
     MostLoss,
+    Optimizing,
     Precision,
     Proving,
     Repro,
@@ -68,9 +69,7 @@ def convert(
     seed: Seed = 0,
     proof: Proving = "normal",
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="Measure the engines side by side.")] = True,
-    optimize: Annotated[
-        bool, typer.Option("--optimize/--no-optimize", help="Rewrite the graph for each engine, as optimize does.")
-    ] = False,
+    optimize: Optimizing = False,
     save_repro: Repro = None,
     replay: Annotated[
         str | None,
@@ -194,6 +193,7 @@ def quantize(
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Keep the fastest; else the first within the budget.")
     ] = True,
+    optimize: Optimizing = False,
     single_file: SingleFile = False,
     trust_remote_code: Trust = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the package that lies at DIR.")] = False,
@@ -221,6 +221,7 @@ def quantize(
         seed=seed,
         proof=proof,
         measure=measure,
+        optimize=optimize,
         single_file=single_file,
         trust_remote_code=trust_remote_code,
         force=force,

@@ -53,6 +53,13 @@ LowerIo = Annotated[
     bool,
     typer.Option("--lower-io/--keep-io", help="Have a graph in float16 take and answer float16; else float32."),
 ]
+Optimizing = Annotated[
+    bool,
+    typer.Option(
+        "--optimize/--no-optimize",
+        help="Rewrite the graph for each engine, as optimize does, and what is lowered, too.",
+    ),
+]
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the samples; the same seed gives the same proof.")]
 Proving = Annotated[
     str, typer.Option(metavar="BUDGET", help="How much time the proof may take: quick, normal or thorough.")

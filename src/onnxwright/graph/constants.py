@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnx_ir as ir
+
+_ROUNDED: Final = 1e-5
+"""How far a number may be from what was meant, beside it, where it is in float32."""
+_ROUNDED_TO_HALF: Final = 2e-3
+"""Where it is in float16, and a product of two such numbers at most: each is rounded by 2**-11."""
+_HALVES: Final = {ir.DataType.FLOAT16}
 
 
 def array(value: ir.Value | None) -> np.ndarray[Any, np.dtype[Any]] | None:
@@ -28,7 +35,12 @@ def number(value: ir.Value | None) -> float | None:
 def is_close(value: ir.Value | None, expected: float) -> bool:
     """Whether a value is that number, as far as float32 can tell."""
     given = number(value)
-    return given is not None and bool(np.isclose(given, expected, rtol=1e-5, atol=0.0))
+    return given is not None and math.isclose(given, expected, rel_tol=_ROUNDED)
+
+
+def is_near(given: float, expected: float, beside: ir.Value) -> bool:
+    """Whether a number that a graph multiplies a value by is what was meant, as far as the type of that can tell."""
+    return math.isclose(given, expected, rel_tol=_ROUNDED_TO_HALF if beside.dtype in _HALVES else _ROUNDED)
 
 
 def weight(value: ir.Value | None) -> ir.TensorProtocol | None:

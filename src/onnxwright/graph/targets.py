@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import onnx_ir as ir
+
 from onnxwright.errors import UsageError, accepted
 
 CONTRIB: Final = "com.microsoft"
@@ -48,6 +50,8 @@ class Target:
         return is_known and (not self.domains or _is_in_runtime(operator))
 
 
+FUSED_TYPES: Final = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16})
+"""What ONNX Runtime's own operators take; on a CPU, it casts where it lacks a kernel for float16."""
 _LATE: Final = frozenset({"Attention", "RotaryEmbedding", "RMSNormalization", RMS_NORM})
 """What only ONNX Runtime is known to run."""
 _TRIED: Final = range(18, 21)

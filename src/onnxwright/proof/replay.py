@@ -12,6 +12,7 @@ from onnxwright.profile import Profile
 from onnxwright.proof.bench import Bench, Limit, telling
 from onnxwright.reference import Reference
 from onnxwright.samples import Sampler
+from onnxwright.tolerance import SAME_PRECISION, ToleranceClass
 
 _NAME: Final = "candidate"
 
@@ -19,8 +20,16 @@ _NAME: Final = "candidate"
 class Replay:
     """A few points at which a candidate was wrong, of each kind of values the first; drawn again for others."""
 
-    def __init__(self, reference: Reference, sampler: Sampler, profile: Profile, failures: Sequence[Failure]):
-        self._reference, self._sampler, self._profile = reference, sampler, profile
+    def __init__(
+        self,
+        reference: Reference,
+        sampler: Sampler,
+        profile: Profile,
+        failures: Sequence[Failure],
+        *,
+        held_to: ToleranceClass = SAME_PRECISION,
+    ):
+        self._reference, self._sampler, self._profile, self._held_to = reference, sampler, profile, held_to
         self._points = telling(sampler, failures)
 
     @property
@@ -33,6 +42,7 @@ class Replay:
         limit = Limit(math.inf, lambda: 0.0)
         bench = Bench(self._reference, {_NAME: session}, self._sampler, self._profile, limit)
         tally = bench.tallies[_NAME]
+        tally.held_to = self._held_to
         for failure, values in self._points:
             bench.try_point(failure.sizes, values, seed=failure.seed)
             if tally.failed:

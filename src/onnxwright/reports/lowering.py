@@ -10,6 +10,7 @@ from onnxwright.artifact import Package
 from onnxwright.errors import UsageError
 from onnxwright.manifest import Accuracy, Candidate, Quantization
 from onnxwright.reports.drawing import check_suffix, save_figure
+from onnxwright.reports.rewriting import optimization_rows
 from onnxwright.stages.measure import in_words, mean_speedup
 from onnxwright.words import in_sizes
 
@@ -31,6 +32,8 @@ def quantization_rows(engine: str, record: Quantization) -> Iterator[Sequence[st
     for one in record.candidates:
         if one.outcome == "kept":
             yield from _kept_rows(engine, one)
+    if record.rewriting is not None:
+        yield from optimization_rows(engine, record.rewriting, "rewritten")
 
 
 def frontier(record: Quantization) -> list[Candidate]:

@@ -10,17 +10,17 @@ from onnxwright.stages.measure import in_words
 from onnxwright.words import in_sizes
 
 
-def optimization_rows(engine: str, record: Optimization) -> Iterator[Sequence[str]]:
+def optimization_rows(engine: str, record: Optimization, kind: str = "optimized") -> Iterator[Sequence[str]]:
     """Yields what was tried for one engine: a kind of row first, the engine second."""
-    yield "optimized", engine, record.told
+    yield kind, engine, record.told
     for plan in record.plans:
         yield "plan", engine, plan.plan, f"{plan.nodes} nodes", plan.outcome, _came_of(plan)
     controls = [plan.control for plan in record.plans if plan.control]
     for place, control in enumerate(controls):
         if control not in controls[:place]:
-            yield "control", engine, "as exported", f"against itself: {_gains(control)}"
-    for kind, what, told in _trace_rows(record.trace):
-        yield kind, engine, what, told
+            yield "control", engine, "as it was", f"against itself: {_gains(control)}"
+    for came, what, told in _trace_rows(record.trace):
+        yield came, engine, what, told
 
 
 def _came_of(plan: Rewritten) -> str:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,17 +21,18 @@ from onnxwright.corpus import Corpus
 from onnxwright.errors import ProofError
 from onnxwright.findings import Finding
 from onnxwright.losses import loss_of
-from onnxwright.manifest import Came, Candidate, Latency, Neighbours, Proof, Quantization
+from onnxwright.manifest import Came, Candidate, Latency, Optimization, Proof, Quantization
 from onnxwright.progress import Progress
 from onnxwright.recipes import AUTO, Material, recipes_for
 from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.lowering.anew import anew
 from onnxwright.stages.lowering.candidates import mended, of_recipe
-from onnxwright.stages.lowering.scoring import Scoring, batch_of
+from onnxwright.stages.lowering.judging import held, judged
+from onnxwright.stages.lowering.rewriting import faster
+from onnxwright.stages.lowering.scoring import Scoring
 from onnxwright.stages.lowering.search import Search
-from onnxwright.stages.lowering.tried import Tried, foremost, lost_of, nearly_foremost, told_of, unmet
-from onnxwright.stages.trials import AT_ONCE, CONTROL, Trials, proven, shortfall, shows_as_much, told_speed
-from onnxwright.tolerance import quantized
+from onnxwright.stages.lowering.tried import Tried, foremost, nearly_foremost, told_of, unmet
+from onnxwright.stages.trials import AT_ONCE, CONTROL, Trials, shortfall, shows_as_much, told_speed
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -130,12 +131,12 @@ def _for_engine(search: Search, progress: Progress) -> Quantized:
         is_last = proofs >= _LEAST_PROOFS and time.monotonic() > search.deadline
         one = min(ready, key=lambda one: one.lost) if is_last else foremost(ready)
         session = search.loaded(one)
-        verdict, proof = _judged(search, one, session), None
+        verdict, proof = judged(search, one, session), None
         if not verdict.message:
-            proof, proofs = _proven(search, verdict, session), proofs + 1
+            proof, proofs = held(search, verdict, session), proofs + 1
             if shows_as_much(proof, search.shown):
-                found[one.name] = verdict
-                return _concluded(search, [*found.values()], verdict, proof)
+                del session  # for what is made of it
+                return _rewritten(search, found, verdict, proof)
             verdict = replace(verdict, came="not shown right", message=shortfall(proof))
             search = search.having_seen(proof)
         found[one.name] = verdict
@@ -147,6 +148,13 @@ def _for_engine(search: Search, progress: Progress) -> Quantized:
         if other is not None:
             found[one.name] = _measured(search, [other])[0]
     return _concluded(search, [*found.values()], None, None)
+
+
+def _rewritten(search: Search, tried: Mapping[str, Tried], kept: Tried, proof: Proof) -> Quantized:
+    """Concludes with what is kept, rewritten for the engine where that is faster still."""
+    found = faster(search, kept, proof)
+    last = found.kept if found.kept is kept else _measured(search, [found.kept])[0]
+    return _concluded(search, [*{**tried, kept.name: last}.values()], last, found.proof, found.record)
 
 
 def _measured(search: Search, tried: Sequence[Tried]) -> list[Tried]:
@@ -184,44 +192,13 @@ def _timed(search: Search, one: Tried, latencies: tuple[Latency, ...], control: 
     return replace(one, latencies=latencies, came=came if one.is_within else one.came)
 
 
-def _judged(search: Search, one: Tried, session: Session) -> Tried:
-    """A candidate with what it loses on the samples that it wasn't made with, and to its neighbours."""
-    assert one.lowered is not None, "chosen among those that were made"
-    sessions = (session, *search.witnesses(one.recipe, one.lowered.model))
-    accuracy = max(map(search.scoring.judge, sessions), key=lambda found: found.amount)
-    near = _beside_others(search, session)
-    found = replace(one, judged=accuracy, neighbours=near)
-    if accuracy.amount > search.budget:
-        told = f"{lost_of(accuracy, search.budget)} on the samples that judge it."
-        return replace(found, came="over budget", message=accuracy.message or told)
-    if near is not None and (near.loss is None or near.loss > search.budget):
-        told = "answers NaN or infinity" if near.loss is None else f"loses {near.loss:.2g}"
-        return replace(found, came="over budget", message=f"a row {told}, depending on what else is in its batch.")
-    return found
-
-
-def _beside_others(search: Search, session: Session) -> Neighbours | None:
-    source, request = search.bench.source, search.bench.request
-    batch = batch_of(source, source.profile.within(search.shown.range), seed=request.seed)
-    if batch is None:
-        return None
-    return search.scoring.neighbours(session, search.bench.reference.session, batch, search.budget)
-
-
-def _proven(search: Search, one: Tried, session: Session) -> Proof:
-    """The proof of a candidate, or of what shows on every processor what its type does, where that shows less."""
-    assert one.lowered is not None, "chosen among those that were made"
-    held_to = quantized(one.errors, search.material.decided)
-    proof = proven(search.bench, search.chosen, search.engine, session, held_to)
-    if shows_as_much(proof, search.shown):
-        for witness in search.witnesses(one.recipe, one.lowered.model):
-            other = proven(search.bench, search.chosen, search.engine, witness, held_to)
-            if not shows_as_much(other, search.shown):
-                return other
-    return proof
-
-
-def _concluded(search: Search, tried: Sequence[Tried], kept: Tried | None, proof: Proof | None) -> Quantized:
+def _concluded(
+    search: Search,
+    tried: Sequence[Tried],
+    kept: Tried | None,
+    proof: Proof | None,
+    rewriting: Optimization | None = None,
+) -> Quantized:
     rows = [one.concluded(kept, is_measured=search.is_measured) for one in tried]
     told = told_of(tried, kept, search.budget)
     scoring = search.scoring
@@ -237,6 +214,7 @@ def _concluded(search: Search, tried: Sequence[Tried], kept: Tried | None, proof
         is_measured=search.is_measured,
         candidates=tuple(rows),
         instructions=environment.instructions(),
+        rewriting=rewriting,
     )
     if kept is None or kept.lowered is None:
         made = [one for one in tried if one.came != "refused" or one.is_futile]

@@ -6,7 +6,7 @@ faster, or slower, only where the interval of its speed-up lies beyond that of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -19,7 +19,6 @@ from onnxwright.proof.prove import prove
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.examine import plan_of
-from onnxwright.stages.stepping import Stepping
 from onnxwright.tolerance import SAME_PRECISION, ToleranceClass
 from onnxwright.words import in_sizes
 
@@ -124,9 +123,14 @@ def shortfall(proof: Proof) -> str:
     return f"shown for {most} at most{', for lack of time' if is_late else ''}."
 
 
+def as_it_is(session: Session) -> Session:
+    """Returns a session that callers know as it is."""
+    return session
+
+
 @dataclass
 class Trials:
-    """An engine, and the graph as exported in it, loaded when it is first needed and once only."""
+    """An engine, and a graph in it, loaded when it is first needed and once only."""
 
     engine: str
     file: Path
@@ -136,14 +140,27 @@ class Trials:
     """What is measured."""
     seed: int = 0
     allows_fallback: bool = False
+    execution: str = "float32"
+    """The type in which the engine executes what is in float32."""
+    fit: Callable[[Session], Session] = as_it_is
+    """What makes of a session one that callers know."""
     _given: dict[str, Session] = field(default_factory=dict)
 
     @classmethod
     def of(cls, bench: Workbench, chosen: Outcome, engine: str, file: Path) -> Trials:
         """Measures over the range that the graph as exported was shown right for, as the request asks."""
-        seed = bench.request.seed
-        feeds = measuring.drawn(bench.source, chosen.proofs[engine].range, seed=seed)
-        return cls(engine, file, bench.folder, feeds, seed, allows_fallback=bench.request.allows_fallback)
+        request = bench.request
+        feeds = measuring.drawn(bench.source, chosen.proofs[engine].range, seed=request.seed)
+        return cls(engine, file, bench.folder, feeds, request.seed, allows_fallback=request.allows_fallback)
+
+    def prepared(self, file: Path) -> Session:
+        """Loads a file into the engine; what is to be float32 in and out is so for callers.
+
+        Raises:
+            EngineError: when the engine refuses it.
+        """
+        options = Options(environment.cores(), self.execution, allows_fallback=self.allows_fallback)
+        return self.fit(backends.engine(self.engine).prepare(file, options))
 
     def loaded(self, one: Candidate) -> tuple[Candidate, Session | None]:
         """Loads a candidate into the engine; where that refuses it, or lacks the memory, the candidate says so."""
@@ -153,8 +170,7 @@ class Trials:
 
         with saved(one.model, self.file.name, self.folder) as file:
             try:
-                session = Stepping(self._prepared(file), one.model, self._prepared, self.folder)
-                return replace(one, has_room=True), session
+                return replace(one, has_room=True), self.prepared(file)
             except EngineError as refusal:
                 return replace(one, refusal=str(refusal)), None
 
@@ -187,15 +203,10 @@ class Trials:
         """Measures sessions by name beside the graph as exported, and that beside itself, which is called `CONTROL`."""
         for name in (_GIVEN, CONTROL):
             if name not in self._given:
-                self._given[name] = self._prepared(self.file)
+                self._given[name] = self.prepared(self.file)
         plan = measuring.Plan(seconds=seconds, seed=self.seed)
         found = measuring.measure({**self._given, **sessions}, self.feeds, baseline=_GIVEN, plan=plan)
         return {name: one.latencies for name, one in found.items()}
-
-    def _prepared(self, file: Path) -> Session:
-        return backends.engine(self.engine).prepare(
-            file, Options(environment.cores(), allows_fallback=self.allows_fallback)
-        )
 
     def _has_room(self) -> bool:
         """Whether one more copy of the weights fits into memory, and what an engine makes of them."""

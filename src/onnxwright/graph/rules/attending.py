@@ -1,7 +1,8 @@
 """Attention as a graph writes it: `Softmax(query @ key.T * scale + mask) @ value`, in any of its spellings.
 
 The scale may stand at the product, or its root at the query and the key; masks may be added one after the other, or
-chosen by `Where`. `found_attention` says what is attended to, or why it is none that one operator could stand for.
+chosen by `Where`. In float16, scores may be masked and normalized in float32 on the way. `found_attention` says what is
+attended to, or why it is none that one operator could stand for.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxwright.graph.constants import commuted, number
-from onnxwright.graph.rules.products import produced_by, taken_outside
+from onnxwright.graph.rules.products import nodes_between, produced_by, taken_outside, uncast
 from onnxwright.graph.sizes import ONE_SIZE_OPSET, Size, Sizes, sizes_of
+from onnxwright.graph.targets import FUSED_TYPES
 
 _MASKING: Final = -1e4
 """A number that is added to mask is at most this."""
@@ -46,7 +49,6 @@ class Attention:
     value: ir.Value
     scale: float
     masks: list[Mask] = field(default_factory=list)
-    nodes: list[ir.Node] = field(default_factory=list)
 
     @property
     def heads(self) -> int:
@@ -70,13 +72,13 @@ def found_attention(attended: ir.Value) -> Attention | None:
     if root is None or softmax is None or root.inputs[1] is None:
         return None
     masks: list[Mask] = []
-    nodes = [softmax]
-    product, scale = _scores(softmax.inputs[0], masks, nodes)
-    query, by_query = _scaled(product.inputs[0], nodes)
-    key, by_key = _scaled(product.inputs[1], nodes)
-    found = Attention(query, key, root.inputs[1], scale * by_query * by_key, masks, [*nodes, product])
+    product, scale = _scores(softmax.inputs[0], masks)
+    query, by_query = _scaled(product.inputs[0])
+    key, by_key = _scaled(product.inputs[1])
+    found = Attention(query, key, root.inputs[1], scale * by_query * by_key, masks)
     _hold_to_kind(found)
-    taken = taken_outside(found.nodes, root)
+    given = {found.query, found.key, found.value, *(mask.value for mask in masks)}
+    taken = taken_outside(nodes_between(attended, given), root)
     if taken is not None:
         raise Declined("Something else takes a value inside of the pattern.", taken)
     return found
@@ -84,6 +86,7 @@ def found_attention(attended: ir.Value) -> Attention | None:
 
 def _softmax(value: ir.Value | None) -> ir.Node | None:
     """The softmax over the last axis that gives a value."""
+    value = uncast(value)
     guard = produced_by(value, "Where")
     if guard is not None and produced_by(guard.inputs[0], "IsNaN") is not None:
         if produced_by(guard.inputs[2], "Softmax") is not None:
@@ -94,19 +97,16 @@ def _softmax(value: ir.Value | None) -> ir.Node | None:
     return node if node is not None and node.attributes.get_int("axis", -1) in {-1, rank - 1} else None
 
 
-def _scores(value: ir.Value | None, masks: list[Mask], nodes: list[ir.Node]) -> tuple[ir.Node, float]:
+def _scores(value: ir.Value | None, masks: list[Mask]) -> tuple[ir.Node, float]:
     """The product of query and key, and the number that it is multiplied by; collects what is added to it."""
     scale = 1.0
-    while value is not None:
+    while (value := uncast(value)) is not None:
         product = produced_by(value, "MatMul")
         if product is not None:
             return product, scale
         inner, factor, mask = _step(value)
         if mask is not None and scale != 1.0:
             raise Declined("The scores are scaled after they are masked.", value)
-        node = value.producer()
-        assert node is not None, "a step has a node"
-        nodes.append(node)
         scale *= factor
         masks += [mask] if mask is not None else []
         value = inner
@@ -144,19 +144,18 @@ def _times(node: ir.Node) -> tuple[ir.Value, float, None]:
 
 def _leads_to_product(value: ir.Value | None, depth: int = _RANK) -> bool:
     """Whether a value is a product of matrices, scaled or masked."""
-    node = produced_by(value, "MatMul", "Mul", "Div", "Add", "Where")
+    node = produced_by(uncast(value), "MatMul", "Mul", "Div", "Add", "Where")
     if node is None or node.op_type == "MatMul":
         return node is not None
     sides = {"Where": node.inputs[1:], "Div": node.inputs[:1]}.get(node.op_type, node.inputs)
     return depth > 0 and any(_leads_to_product(side, depth - 1) for side in sides)
 
 
-def _scaled(value: ir.Value | None, nodes: list[ir.Node]) -> tuple[ir.Value, float]:
+def _scaled(value: ir.Value | None) -> tuple[ir.Value, float]:
     """A query or a key without the number that it is multiplied by, unless something else takes it with that."""
     scale = 1.0
     node = _scaling(value)
     while node is not None:
-        nodes.append(node)
         value, factor, _ = _times(node)
         scale *= factor
         node = _scaling(value)
@@ -181,10 +180,12 @@ def _hold_to_kind(found: Attention) -> None:
         sizes = sizes_of(value)
         if sizes is None or len(sizes) != _RANK:
             raise Declined(f"The {name} isn't known to have four axes.", value)
-        if value.dtype != ir.DataType.FLOAT:
-            raise Declined(f"The {name} isn't known to be float32.", value)
+        if value.dtype not in FUSED_TYPES:
+            raise Declined(f"The {name} isn't known to be float32 or float16.", value)
         if not isinstance(sizes[1], int) or not isinstance(sizes[2 if name == "key" else 3], int):
             raise Declined(f"The heads of the {name}, or how wide they are, aren't known.", value)
+        if value.dtype != found.query.dtype:
+            raise Declined(f"The {name} is of another type than the query.", value)
     heads = {(sizes_of(value) or (0, 0))[1] for value in (found.query, found.key, found.value)}
     if len(heads) > 1:
         raise Declined("Query, key and value differ in their heads.", found.key)
@@ -197,7 +198,7 @@ def fitted_mask(op: Any, found: Attention, query: tuple[Any, int], key: tuple[An
     """
     total = None
     for mask in found.masks:
-        value = mask.value if mask.fill is None else _chosen(op, mask)
+        value = _in_type(op, mask.value, found.query) if mask.fill is None else _chosen(op, mask, found.query)
         value = _with_four_axes(op, value, len(sizes_of(mask.value) or ()))
         total = value if total is None else op.Add(total, value)
     if total is None or not _is_short(found):
@@ -240,9 +241,26 @@ def _is_short(found: Attention) -> bool:
     return bool(found.masks) and not all(whole)
 
 
-def _chosen(op: Any, mask: Mask) -> Any:
-    zero, fill = (op.Constant(value=ir.tensor(number, dtype=ir.DataType.FLOAT)) for number in (0.0, mask.fill or 0.0))
+def _chosen(op: Any, mask: Mask, query: ir.Value) -> Any:
+    lowest, filled = _lowest(query), mask.fill or 0.0
+    numbers = np.array([0.0, filled if np.isinf(filled) else max(filled, lowest)], lowest.dtype)
+    zero, fill = (op.Constant(value=ir.tensor(one)) for one in numbers)
     return op.Where(mask.value, fill, zero) if mask.hidden_by else op.Where(mask.value, zero, fill)
+
+
+def _in_type(op: Any, mask: ir.Value, query: ir.Value) -> Any:
+    """What is added, in the type of the query; what float32 masks by lies below all numbers of float16."""
+    if mask.dtype in {None, query.dtype}:
+        return mask
+    lowest = op.Constant(value=ir.tensor(_lowest(query).astype(np.float32)))
+    return op.Cast(op.Max(mask, lowest), to=int(query.dtype or ir.DataType.FLOAT))
+
+
+def _lowest(query: ir.Value) -> np.floating[Any]:
+    """The lowest number of the query's type."""
+    assert query.dtype is not None, "it has been checked"
+    lowest: np.floating[Any] = np.finfo(query.dtype.numpy()).min
+    return lowest
 
 
 def _with_four_axes(op: Any, value: Any, rank: int) -> Any:

@@ -16,10 +16,10 @@ import onnx_ir as ir
 from onnxscript.rewriter import MatchResult
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
-from onnxwright.graph.constants import commuted, is_close, number
+from onnxwright.graph.constants import commuted, is_close, is_near, number
 from onnxwright.graph.rules import Rule
 from onnxwright.graph.rules.products import Product, produced_by, taken_apart, taken_outside
-from onnxwright.graph.targets import CONTRIB, Operator
+from onnxwright.graph.targets import CONTRIB, FUSED_TYPES, Operator
 
 _EXACT, _TANH, _QUICK = "Gelu", "FastGelu", "QuickGelu"
 _CUBIC: Final = 0.044715
@@ -49,8 +49,8 @@ class _Gelu(RewriteRuleClassBase):
         taken = taken_outside(found.nodes, context.root)
         if taken is not None:
             return result.fail("Something else takes a value inside of the pattern.", taken)
-        if found.x.dtype != ir.DataType.FLOAT:
-            return result.fail("The input isn't known to be float32.", found.x)
+        if found.x.dtype not in FUSED_TYPES:
+            return result.fail("The input isn't known to be float32 or float16.", found.x)
         return result
 
     def rewrite(self, op: Any, product: ir.Value, **_: Any) -> Any:
@@ -78,7 +78,7 @@ def _gelu(value: ir.Value) -> _Found | None:
 def _by_sum(x: ir.Value, gate: ir.Value, product: Product) -> _Found | None:
     """Half of `x * (1 + f(...))`."""
     added = produced_by(gate, "Add")
-    if added is None or not math.isclose(product.number, 0.5, rel_tol=1e-5):
+    if added is None or not is_near(product.number, 0.5, x):
         return None
     for one, curve in commuted(*added.inputs):
         bent = produced_by(curve, "Erf", "Tanh")
@@ -94,14 +94,14 @@ def _by_sigmoid(x: ir.Value, gate: ir.Value, product: Product) -> _Found | None:
     if bent is None or not math.isclose(product.number, 1.0):
         return None
     inner = taken_apart(bent.inputs[0])
-    if inner.values != [x] or not math.isclose(inner.number, _QUICK_ALPHA, rel_tol=1e-5):
+    if inner.values != [x] or not is_near(inner.number, _QUICK_ALPHA, x):
         return None
     return _Found(x, _QUICK, [*product.nodes, bent, *inner.nodes])
 
 
 def _inside_erf(x: ir.Value, node: ir.Node) -> list[ir.Node] | None:
     inner = taken_apart(node.inputs[0])
-    is_root = math.isclose(inner.number, math.sqrt(0.5), rel_tol=1e-5)
+    is_root = is_near(inner.number, math.sqrt(0.5), x)
     return inner.nodes if inner.values == [x] and is_root else None
 
 
@@ -109,7 +109,7 @@ def _inside_tanh(x: ir.Value, node: ir.Node) -> list[ir.Node] | None:
     """`sqrt(2 / pi) * (x + 0.044715 * x**3)`."""
     inner = taken_apart(node.inputs[0])
     added = produced_by(inner.values[0], "Add") if len(inner.values) == 1 else None
-    if added is None or not math.isclose(inner.number, math.sqrt(2 / math.pi), rel_tol=1e-5):
+    if added is None or not is_near(inner.number, math.sqrt(2 / math.pi), x):
         return None
     for linear, cubic in commuted(*added.inputs):
         nodes = _cubed(x, cubic) if linear is x else None
@@ -121,7 +121,7 @@ def _inside_tanh(x: ir.Value, node: ir.Node) -> list[ir.Node] | None:
 def _cubed(x: ir.Value, value: ir.Value) -> list[ir.Node] | None:
     """`0.044715 * x**3`, as a power or as a product."""
     product = taken_apart(value)
-    if not math.isclose(product.number, _CUBIC, rel_tol=1e-5):
+    if not is_near(product.number, _CUBIC, x):
         return None
     if product.values == [x, x, x]:
         return product.nodes

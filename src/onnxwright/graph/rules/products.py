@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from onnxwright.graph.constants import number
+from onnxwright.graph.targets import FUSED_TYPES
 
 _MOST_DEPTH = 4
 
@@ -53,6 +54,29 @@ def taken_outside(nodes: Iterable[ir.Node], root: ir.Node) -> ir.Value | None:
             if value.is_graph_output() or any(user not in inside for user, _ in value.uses()):
                 return value
     return None
+
+
+def nodes_between(value: ir.Value | None, sources: Collection[ir.Value]) -> list[ir.Node]:
+    """Returns the nodes that compute a value of others, without what computes these, or nothing but constants."""
+    found: dict[ir.Node, None] = {}
+    ahead = [value]
+    while ahead:
+        one = ahead.pop()
+        node = None if one is None or one in sources or uncast(one) in sources else one.producer()
+        if node is not None and node not in found and node.inputs:
+            found[node] = None
+            ahead += node.inputs
+    return list(found)
+
+
+def uncast(value: ir.Value | None) -> ir.Value | None:
+    """Returns a value as it was before it was cast from float16 to float32, or back."""
+    while (node := produced_by(value, "Cast")) is not None:
+        given, output = node.inputs[0], node.outputs[0]
+        if given is None or not {given.dtype, output.dtype} <= FUSED_TYPES:
+            break
+        value = given
+    return value
 
 
 def produced_by(value: ir.Value | None, *operators: str) -> ir.Node | None:

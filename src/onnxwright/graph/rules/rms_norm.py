@@ -1,7 +1,7 @@
 """Normalization by the root mean square, written out.
 
-`LlamaRMSNorm` and its kin compute `x * rsqrt((x ** 2).mean(-1, keepdim=True) + epsilon) * weight`, in float32. It
-becomes ONNX Runtime's `SimplifiedLayerNormalization`, or ONNX's `RMSNormalization` (opset 23).
+`LlamaRMSNorm` and its kin compute `x * rsqrt((x ** 2).mean(-1, keepdim=True) + epsilon) * weight`, in float32 also
+where `x` is float16. It becomes ONNX Runtime's `SimplifiedLayerNormalization`, or ONNX's `RMSNormalization` (opset 23).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from onnxwright.graph.constants import commuted
 from onnxwright.graph.rules import Rule
-from onnxwright.graph.rules.layer_norm import Normed, declined, normalized
+from onnxwright.graph.rules.layer_norm import Normed, declined, normalized, typed_like
 from onnxwright.graph.rules.products import produced_by
 from onnxwright.graph.sizes import sizes_of
 from onnxwright.graph.targets import RMS_NORM, Operator
@@ -30,7 +30,7 @@ class _RmsNorm(RewriteRuleClassBase):
         return op.Mul(one, other, _outputs=["scaled"])
 
     def check(self, context: Any, scaled: ir.Value, **_: Any) -> MatchResult:
-        """Declines other types than float32 and float64, and what something else takes a part of."""
+        """Declines other types than floats, and what something else takes a part of."""
         result, found = MatchResult(), _scaled(scaled)
         return result.fail() if found is None else declined(result, *found, context.root)
 
@@ -49,7 +49,7 @@ def _scaled(value: ir.Value) -> tuple[Normed, ir.Value] | None:
     for scale, inner in commuted(*root.inputs) if root is not None else ():
         normed = normalized(inner)
         if normed is not None and len(sizes_of(scale) or ()) == 1 and produced_by(normed.x, "Sub") is None:
-            return normed, scale
+            return Normed(typed_like(normed.x, value), normed.epsilon), scale
     return None
 
 

@@ -21,7 +21,7 @@ from onnxwright.graph.rules import Rule
 from onnxwright.graph.rules.attending import Declined
 from onnxwright.graph.rules.products import produced_by, taken_outside
 from onnxwright.graph.sizes import sizes_of
-from onnxwright.graph.targets import CONTRIB, Operator
+from onnxwright.graph.targets import CONTRIB, FUSED_TYPES, Operator
 
 _RANK: Final = 4
 _MOST_STEPS: Final = 12
@@ -117,8 +117,8 @@ def _hold_to_kind(found: _Turned, root: ir.Node) -> None:
     sizes = sizes_of(found.x) or ()
     if len(sizes) != _RANK or not isinstance(sizes[1], int) or sizes[2] is None:
         raise Declined("What is turned isn't known to have heads, positions and a width.", found.x)
-    if found.x.dtype != ir.DataType.FLOAT:
-        raise Declined("What is turned isn't known to be float32.", found.x)
+    if found.x.dtype not in FUSED_TYPES:
+        raise Declined("What is turned isn't known to be float32 or float16.", found.x)
     for value in (found.cos, found.sin):
         shape = sizes_of(value) or ()
         if shape[-2:] != sizes[-2:] or any(size != 1 for size in shape[:-2]):

@@ -16,7 +16,7 @@ from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from onnxwright.graph.rules import Rule
 from onnxwright.graph.sizes import sizes_of
-from onnxwright.graph.targets import CONTRIB, Operator
+from onnxwright.graph.targets import CONTRIB, FUSED_TYPES, Operator
 
 
 class _Skip(RewriteRuleClassBase):
@@ -38,8 +38,8 @@ class _Skip(RewriteRuleClassBase):
         node, sides = normed.producer(), _sides(one, other)
         if node is None or node.attributes.get_int("axis", -1) not in {-1, 2}:
             return result.fail("It is normalized over more than the last axis.", normed)
-        if one.dtype != ir.DataType.FLOAT:
-            return result.fail("The sum isn't known to be of float32.", one)
+        if one.dtype not in FUSED_TYPES:
+            return result.fail("The sum isn't known to be of float32 or float16.", one)
         if sides is None:
             return result.fail("The two that are added aren't known to have the same three axes.", other)
         return result

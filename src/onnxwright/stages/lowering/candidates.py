@@ -73,10 +73,15 @@ def _with_more_kept(search: Search, over: Tried) -> Tried:
 
 
 def _loaded(search: Search, start: Tried, kept: Mapping[str, str]) -> Tried:
-    return _calibrated(search, start, search.material.lowered_by(start.recipe, kept))
+    return calibrated(search, start, search.material.lowered_by(start.recipe, kept))
 
 
-def _calibrated(search: Search, start: Tried, lowered: Lowered) -> Tried:
+def calibrated(search: Search, start: Tried, lowered: Lowered) -> Tried:
+    """What was lowered, with what it loses on the samples that calibrate.
+
+    Raises:
+        EngineError: when the engine refuses it.
+    """
     session, size = search.prepared(lowered.model, start.execution)
     scores = [search.scoring.calibrate(one) for one in (session, *search.witnesses(start.recipe, lowered.model))]
     accuracy, _ = max(scores, key=lambda score: score[0].amount)
@@ -114,4 +119,4 @@ def _with_islands(search: Search, found: Tried) -> Iterator[Tried]:
 
     mixed_types = grown(lambda kept: found.recipe.make(search.material, kept), is_right, most_trials=_MOST_ISLANDS)
     if mixed_types.is_right:
-        yield _calibrated(search, Tried(found.recipe, found.execution), mixed_types.lowered)
+        yield calibrated(search, Tried(found.recipe, found.execution), mixed_types.lowered)

@@ -74,7 +74,7 @@ class Search:
             size = sum(one.stat().st_size for one in file.parent.iterdir())
             options = Options(environment.cores(), execution, allows_fallback=self.bench.request.allows_fallback)
             session = backends.engine(self.engine).prepare(file, options)
-            return self._fitted(_refuse_another(session, execution), model), size
+            return self.fitted(_refuse_another(session, execution), model), size
 
     def loaded(self, one: Tried) -> Session:
         """Loads once more what a recipe has made."""
@@ -85,9 +85,10 @@ class Search:
         """Yields what shows on every processor what a recipe's type does, where the engine doesn't."""
         seen = recipe.witness(model)
         if seen is not None:
-            yield self._fitted(self.material.load(seen, is_optimized=False), seen)
+            yield self.fitted(self.material.load(seen, is_optimized=False), seen)
 
-    def _fitted(self, session: Session, model: onnx_ir.Model) -> Session:
+    def fitted(self, session: Session, model: onnx_ir.Model) -> Session:
+        """The session of a graph as callers know it, whatever type the graph has in and out."""
         from onnxwright.graph.boundary import float_type
 
         signature = self.bench.source.signature
