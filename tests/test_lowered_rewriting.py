@@ -104,6 +104,8 @@ def test_a_rewrite_that_is_wrong_in_a_lower_precision_is_rolled_back(measured, t
 
     wrong = Rule("wrong", "simplify", "Makes differences of sums.", change=turned_round)
     monkeypatch.setattr(optimizing, "_PARTS", {**optimizing._PARTS, "norms": (wrong.name,)})
+    monkeypatch.setattr(optimizing, "_PLANS", (("norms", "attention"),))
+    monkeypatch.setattr(optimizing, "borrowed", dict)
     monkeypatch.setattr(optimizing, "rules", lambda: {**rules(), wrong.name: wrong})
 
     package = quantized(tmp_path / "out", precision="int8-dynamic", max_accuracy_loss=0.05)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxwright.manifest import Failure, Optimization, Proof
+from onnxwright.manifest import Optimization, Proof
 from onnxwright.progress import Progress
 from onnxwright.proof.replay import Replay
 from onnxwright.stages.attempt import Outcome, Workbench
-from onnxwright.stages.rewriting import Verdict, rewritten
+from onnxwright.stages.rewriting import Refuted, rewritten
 from onnxwright.stages.stepping import Stepping
 from onnxwright.stages.trials import Candidate, Trials, proven, shortfall, shows_as_much
 
@@ -61,14 +60,13 @@ class _AsExported:
     def is_measured(self) -> bool:
         return self.bench.request.is_measured
 
-    def judge(self, _: Candidate, session: Session) -> Verdict:
+    def judge(self, _: Candidate, session: Session) -> Proof | Refuted:
         proof = proven(self.bench, self.chosen, self.trials.engine, session)
-        is_enough = shows_as_much(proof, self.chosen.proofs[self.trials.engine])
-        return Verdict(proof) if is_enough else Verdict(None, shortfall(proof), proof.failures)
-
-    def replay(self, failures: Sequence[Failure]) -> Replay:
+        if shows_as_much(proof, self.chosen.proofs[self.trials.engine]):
+            return proof
         source = self.chosen.source or self.bench.source
-        return Replay(self.bench.reference, source.sampler, source.profile, failures)
+        replay = Replay(self.bench.reference, source.sampler, source.profile, proof.failures)
+        return Refuted(shortfall(proof), replay)
 
     def telling(self, session: Session, model: onnx_ir.Model) -> Session:
         return Stepping(session, model, self.trials.prepared, self.trials.folder)

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from msgspec import structs
 
-from onnxwright.manifest import Failure, Optimization, Proof, Rewritten
-from onnxwright.proof.replay import Replay
+from onnxwright.manifest import Optimization, Proof, Rewritten
 from onnxwright.rewrites import Trace
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.trials import Candidate, Trials, told_speed
@@ -37,12 +36,22 @@ _MOST_NODES: Final = 2
 """Where a rule is wrong at more nodes than these, it is left out whole."""
 
 
-class Verdict(NamedTuple):
-    """What was shown of what a plan makes; `wrong` says why it isn't kept, with the points where it was wrong."""
+class Refutation(Protocol):
+    """What showed one plan to be wrong, as a question to others."""
 
-    proof: Proof | None
-    wrong: str = ""
-    failures: Sequence[Failure] = ()
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing can be asked."""
+
+    def fails(self, session: Session) -> bool:
+        """Whether another one is wrong there."""
+
+
+class Refuted(NamedTuple):
+    """Why what a plan makes isn't kept, and how to see whether others are wrong in the same way."""
+
+    wrong: str
+    refutation: Refutation
 
 
 class Subject(Protocol):
@@ -64,11 +73,8 @@ class Subject(Protocol):
     def is_measured(self) -> bool:
         """Whether plans are measured; else a graph is only made simpler."""
 
-    def judge(self, one: Candidate, session: Session) -> Verdict:
+    def judge(self, one: Candidate, session: Session) -> Proof | Refuted:
         """Holds what a plan makes to what is asked of it."""
-
-    def replay(self, failures: Sequence[Failure]) -> Replay:
-        """Points at which a plan was wrong, to try others at."""
 
     def telling(self, session: Session, model: onnx_ir.Model) -> Session:
         """The session of a graph as judgements take it."""
@@ -82,8 +88,8 @@ class _Search:
     candidates: dict[str, Candidate] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
     """The plans of which it is known by now whether they are right."""
-    wrong: dict[str, Replay] = field(default_factory=dict)
-    """Where plans answered wrong."""
+    wrong: dict[str, Refutation] = field(default_factory=dict)
+    """What showed plans to be wrong."""
 
     def take_in(self, *candidates: Candidate) -> None:
         """Notes candidates, and what has become known of them."""
@@ -108,7 +114,7 @@ class _Search:
 
     def refuting(self, session: Session) -> str | None:
         """Names a plan that was wrong at points where a session is wrong, too."""
-        return next((name for name, replay in self.wrong.items() if replay.fails(session)), None)
+        return next((name for name, told in self.wrong.items() if told.fails(session)), None)
 
     def measured(self, made: Sequence[Candidate]) -> Sequence[Candidate]:
         """Candidates with how fast they are, where that is measured."""
@@ -165,16 +171,16 @@ def _shown(search: _Search, one: Candidate) -> tuple[Candidate, Proof | None]:
         search.take_in(replace(tried, wrong=f"It is wrong where '{other}' is."))
         return tried, None
     verdict = search.subject.judge(tried, session)
-    if not verdict.wrong:
-        return tried, verdict.proof
-    _roll_back(search, replace(tried, wrong=verdict.wrong), search.subject.replay(verdict.failures))
+    if isinstance(verdict, Proof):
+        return tried, verdict
+    _roll_back(search, replace(tried, wrong=verdict.wrong), verdict.refutation)
     return tried, None
 
 
-def _roll_back(search: _Search, one: Candidate, replay: Replay) -> None:
+def _roll_back(search: _Search, one: Candidate, refutation: Refutation) -> None:
     """Notes that a plan isn't right, and takes in what it makes without what is to blame, unless another makes that."""
-    search.wrong[one.plan.name] = replay
-    guilty = _guilty(search, one, replay)
+    search.wrong[one.plan.name] = refutation
+    guilty = _guilty(search, one, refutation)
     told = tuple(map(str, guilty))
     search.take_in(replace(one, rolled_back=told))
     if not guilty:
@@ -184,17 +190,17 @@ def _roll_back(search: _Search, one: Candidate, replay: Replay) -> None:
         search.take_in(*search.measured([made]))
 
 
-def _guilty(search: _Search, one: Candidate, replay: Replay) -> tuple[Step, ...]:
+def _guilty(search: _Search, one: Candidate, refutation: Refutation) -> tuple[Step, ...]:
     """The rules of a plan, or what they rewrite at a node, without which the others are right at the wrong points."""
     from onnxwright.graph.blaming import to_blame
     from onnxwright.graph.optimizing import Step
 
-    if replay.is_empty:
+    if refutation.is_empty:
         return tuple(Step(name) for name in one.plan.doubtful if name in one.trace.counts)
 
     def fails(plan: Plan) -> bool:
         _, session = search.loaded(search.made(plan))
-        return session is None or replay.fails(session)
+        return session is None or refutation.fails(session)
 
     taken = [name for name in one.plan.rules if name in one.trace.counts]
     guilty = to_blame(taken, lambda names: fails(replace(one.plan, rules=tuple(names)))) or ()

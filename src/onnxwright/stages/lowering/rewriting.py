@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from onnxwright.errors import EngineError
-from onnxwright.manifest import Failure, Optimization, Proof
+from onnxwright.manifest import Optimization, Proof
 from onnxwright.proof.replay import Replay
 from onnxwright.rewrites import Lowered
 from onnxwright.stages.lowering.candidates import calibrated
 from onnxwright.stages.lowering.judging import class_of, held, judged
 from onnxwright.stages.lowering.search import Search
 from onnxwright.stages.lowering.tried import Tried, lost_of
-from onnxwright.stages.rewriting import Verdict, rewritten
+from onnxwright.stages.rewriting import Refuted, rewritten
 from onnxwright.stages.trials import Candidate, Trials, shortfall, shows_as_much
 
 if TYPE_CHECKING:
@@ -69,33 +68,45 @@ class _Lower:
     def is_measured(self) -> bool:
         return self.search.is_measured
 
-    def judge(self, one: Candidate, session: Session) -> Verdict:
+    def judge(self, one: Candidate, session: Session) -> Proof | Refuted:
         try:
             return self._judge(one, session)
         except EngineError as refusal:  # of what shows the type on every processor
-            return Verdict(None, str(refusal))
+            return Refuted(str(refusal), _OverBudget(self.search))
 
-    def _judge(self, one: Candidate, session: Session) -> Verdict:
+    def _judge(self, one: Candidate, session: Session) -> Proof | Refuted:
         search = self.search
         assert self.tried.lowered is not None, "it was made"
         found = calibrated(search, self.tried, Lowered(one.model, self.tried.lowered.kept))
         assert found.calibrated is not None, "it was loaded"
         if found.calibrated.amount > search.budget:
-            return Verdict(None, f"{lost_of(found.calibrated, search.budget)} on the samples that it is made with.")
+            told = f"{lost_of(found.calibrated, search.budget)} on the samples that it is made with."
+            return Refuted(told, _OverBudget(search))
         found = judged(search, found, session)
         if found.message:
-            return Verdict(None, found.message)
+            return Refuted(found.message, _OverBudget(search))
         found = replace(found, errors=self.tried.errors)  # it is held to what the graph was held to
         proof = held(search, found, session)
         if not shows_as_much(proof, search.shown):
-            return Verdict(None, shortfall(proof), proof.failures)
+            return Refuted(shortfall(proof), self._replay(found, proof))
         self.judged[one.plan.name] = replace(found, latencies=())
-        return Verdict(proof)
+        return proof
 
-    def replay(self, failures: Sequence[Failure]) -> Replay:
+    def _replay(self, found: Tried, proof: Proof) -> Replay:
         bench, source = self.search.bench, self.search.chosen.source or self.search.bench.source
-        held_to = class_of(self.search, self.tried)
-        return Replay(bench.reference, source.sampler, source.profile, failures, held_to=held_to)
+        held_to = class_of(self.search, found)
+        return Replay(bench.reference, source.sampler, source.profile, proof.failures, held_to=held_to)
 
     def telling(self, session: Session, _: onnx_ir.Model) -> Session:
         return session
+
+
+@dataclass(frozen=True)
+class _OverBudget:
+    """That more is lost than may be, as a question to others: on the samples that calibrate."""
+
+    search: Search
+    is_empty: bool = False
+
+    def fails(self, session: Session) -> bool:
+        return self.search.loss(session) > self.search.budget
