@@ -141,6 +141,20 @@ def test_an_optimized_graph_is_proven_there(tmp_path):
     assert all(one.proof.verdict == "proven" for one in package.manifest.variants.values())
 
 
+@pytest.mark.parametrize("name", ["bert", "llama"])
+def test_what_is_lowered_to_float16_is_fused_there(name, tmp_path):
+    module, example, dims = architectures.ORDINARY[name]()
+    options = {"example_inputs": example, "dims": dims, "engine": CUDA, "proof": "quick"}
+
+    package = ow.quantize(module, tmp_path / "out", precision="fp16", max_accuracy_loss=0.05, optimize=True, **options)
+
+    record = package.manifest.quantizations[CUDA].rewriting
+    fused = [plan for plan in record.plans if "attention" in plan.plan or "grouped" in plan.plan]
+    assert fused
+    assert all(plan.outcome != "refused" for plan in fused), [plan.message for plan in fused]
+    assert package.manifest.variants["fp16"].proof.verdict == "proven"
+
+
 @pytest.mark.parametrize("route", ["trace", "dynamo"])
 def test_a_module_on_the_gpu_is_converted_from_a_copy(route, tmp_path):
     module = Pictures().eval().cuda()
