@@ -152,6 +152,20 @@ def test_engines_without_contrib_operators_get_standard_ones(name, way, form):
     assert error(before, after, drawn(name, 2, 9, padded=True)) <= LIMIT
 
 
+def test_positions_are_turned_in_one_node_also_where_attention_stays_apart():
+    before = exported("llama", "trace", "sdpa")
+    turned = [plan for plan in plans(before, target("onnxruntime")) if "turned" in plan.name]
+
+    assert [plan.name for plan in turned] == [
+        "simplified+apart+turned+merged",
+        "simplified+unguarded+apart+turned+merged",
+    ]
+    for plan in turned:
+        after, trace = apply(before, plan, target("onnxruntime"))
+        assert (trace.counts["rotary"], trace.after["Softmax"]) == (2 * LAYERS, LAYERS)
+        assert error(before, after, drawn("llama", 3, 12, padded=True)) <= LIMIT
+
+
 @pytest.mark.parametrize("name", ["bert", "llama"])
 def test_optimizing_twice_is_optimizing_once(name):
     before = exported(name, "trace", "sdpa")

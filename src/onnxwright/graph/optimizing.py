@@ -30,6 +30,7 @@ _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "attention": ("batched-products", "rotary", "attention"),
     "grouped": ("rotary", "grouped-attention", "attention"),
     "native-attention": ("rotary", "native-attention"),
+    "turned": ("rotary",),
     "merged": ("merged-products", "indexed-parts"),
     "packed": ("packed-attention",),
 }
@@ -39,6 +40,7 @@ _AIMS: Final = {"attention": "attention", "grouped": "grouped-attention", "nativ
 _SEEN_BY: Final = {
     **dict.fromkeys(("guarded-later", "unguarded"), "IsNaN"),
     **dict.fromkeys(("attention", "grouped", "native-attention", "packed"), "Softmax"),
+    "turned": "Neg",
 }
 """An operator without which the rules of a part find nothing."""
 _PLANS: Final[tuple[tuple[str, ...], ...]] = (
@@ -48,11 +50,13 @@ _PLANS: Final[tuple[tuple[str, ...], ...]] = (
     ("guarded-later", "norms", "attention", "merged"),
     ("guarded-later", "norms", "attention", "merged", "packed"),
     ("apart",),
+    ("apart", "turned", "merged"),
     ("guarded-later", "apart", "attention", "merged"),
     ("guarded-later", "apart", "attention", "merged", "packed"),
     ("unguarded", "norms"),
     ("unguarded", "merged"),
     ("unguarded", "apart", "merged"),
+    ("unguarded", "apart", "turned", "merged"),
     ("unguarded", "norms", "attention"),
     ("unguarded", "norms", "attention", "merged"),
     ("unguarded", "norms", "attention", "merged", "packed"),
