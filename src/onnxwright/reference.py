@@ -202,14 +202,15 @@ def _graph_reference(source: Source, threads: int) -> Reference:
 
 
 def _precise(graph: Path, threads: int, shelf: Shelf | None) -> Twin | None:
-    """The graph with what adds up numbers in float64; none where nothing does, or it can't be written or run so."""
+    """The graph with float16 as float32, and what adds up in float64; none where it has neither, or can't be run so."""
     from onnxwright.graph.element_types import sum_in_float64
     from onnxwright.graph.reading import read_model
     from onnxwright.graph.saving import saved
     from onnxwright.graph.sharing import save_variant
+    from onnxwright.graph.widening import without_halves
 
     model = read_model(graph)
-    if not sum_in_float64(model):
+    if not any([without_halves(model), sum_in_float64(model)]):
         return None
     with contextlib.suppress(ForwardError, OSError):
         if shelf is None:

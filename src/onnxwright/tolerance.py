@@ -61,6 +61,15 @@ class ToleranceClass:
     shares: Mapping[str, float] = field(default_factory=dict)
     """Of outputs in whole numbers that may differ in some elements: in what share of them."""
 
+    beyond: float = FLOOR_MULTIPLE
+    """So many times as much, where more times would be above `MOST_LIMIT`."""
+    telling: float = MOST_LIMIT
+    """An output whose noise asks for more than this can't be told from a wrong one."""
+
+    def hides(self, noise: float) -> bool:
+        """Whether float noise is so great that a wrong answer would look the same."""
+        return not math.isfinite(noise) or self.beyond * noise > self.telling
+
     def of_whole_numbers(self, output: str) -> ToleranceClass:
         """Returns the class that an output in whole numbers or booleans is held to: equal, unless floats decide it."""
         share = self.shares.get(output)
@@ -68,7 +77,10 @@ class ToleranceClass:
 
     def limit(self, noise: float) -> float:
         """Returns how far an answer may lie from the reference where float32 shows so much noise."""
-        return min(self.most, max(self.least, self.multiple * noise))
+        wanted = self.multiple * noise
+        if wanted > MOST_LIMIT:
+            wanted = max(MOST_LIMIT, min(self.beyond, self.multiple) * noise)
+        return min(self.most, max(self.least, wanted))
 
 
 EXACT: Final = ToleranceClass("exact", multiple=1.0, least=0.0, most=math.inf)
@@ -78,6 +90,10 @@ SAME_PRECISION: Final = ToleranceClass("same-precision", FLOOR_MULTIPLE, LEAST_L
 
 SAME_DOUBLE: Final = ToleranceClass("same-precision", FLOOR_MULTIPLE, LEAST_DOUBLE_LIMIT, math.inf)
 """Outputs in float64, of which a candidate that computes them in float32 has lost half of the digits."""
+
+SAME_HALF: Final = ToleranceClass("same-precision", FLOOR_MULTIPLE, LEAST_LIMIT, math.inf, beyond=8.0, telling=0.15)
+"""Candidates for a reference that computes in float16 or bfloat16. Its noise is not the order of a sum, but what it
+rounds at each step, and of that as much at one point as at another."""
 
 
 def quantized(errors: Mapping[str, float], decided: Collection[str] = ()) -> ToleranceClass:

@@ -19,7 +19,7 @@ from onnxwright.proof.judge import Judge, Ruling, difference, errors, is_negligi
 from onnxwright.proof.lattice import Sizes, volume
 from onnxwright.reference import Reference
 from onnxwright.samples import TYPICAL, Sampler, Values
-from onnxwright.tolerance import MOST_LIMIT, SAME_PRECISION, ToleranceClass
+from onnxwright.tolerance import SAME_PRECISION, ToleranceClass
 from onnxwright.words import in_sizes
 
 Key = tuple[int, ...]
@@ -296,7 +296,8 @@ class Bench:
         tally.note(point.sizes, point.values.name)
         counted = found if ruling.errors is None else ruling.errors
         output = max(counted, key=lambda name: counted[name])
-        is_telling = ruling.limits[output] <= max(MOST_LIMIT, tally.held_to.least)
+        telling = self.judge.class_of(output, tally.held_to).telling
+        is_telling = ruling.limits[output] <= max(telling, tally.held_to.least)
         if is_telling and (key not in tally.worst or counted[output] > tally.worst[key].error):
             tally.worst[key] = Worst(counted[output], ruling.limits[output], output, point.sizes, point.values.name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from onnxwright.errors import EngineError, ForwardError
 from onnxwright.findings import Finding
 from onnxwright.manifest import Tolerance, Wrong
 from onnxwright.reference import Reference
-from onnxwright.tolerance import SAME_DOUBLE, SAME_PRECISION, ToleranceClass
+from onnxwright.tolerance import SAME_DOUBLE, SAME_HALF, SAME_PRECISION, ToleranceClass
 
 _NEGLIGIBLE = 1e-6
 _MOST_IDLE = 12
@@ -25,6 +25,10 @@ _MOST_IDLE = 12
 
 Masks = Mapping[str, Array]
 """Elements of each output, by its name."""
+
+
+_HALVES: Final = {"float16", "bfloat16"}
+"""What a reference computes in, of which each step rounds as much as a float32 sum doesn't in all."""
 
 
 class Ruling(NamedTuple):
@@ -63,7 +67,7 @@ class Judge:
 
     def tolerance(self, of: ToleranceClass = SAME_PRECISION) -> Tolerance:
         """Returns the limit of each output for candidates of a class, and where it comes from."""
-        classes = {name: self._class_of(name, of) for name in self._floors}
+        classes = {name: self.class_of(name, of) for name in self._floors}
         return Tolerance(
             name=of.name,
             limits=self._limits(of, self._floors),
@@ -117,7 +121,12 @@ class Judge:
             }
         if any(errors[name] > raised[name] for name in beyond):
             return Ruling(is_right=False, limits=raised)
-        hidden = [name for name in over if _is_hidden(noise[name], expected[name], answered[name])]
+        hidden = [
+            name
+            for name in over
+            if self.class_of(name, SAME_PRECISION).hides(noise[name])
+            and _is_coarse(noise[name], expected[name], answered[name])
+        ]
         told = (
             f"Output '{hidden[0]}': {self._reference.label} lies {noise[hidden[0]]:.1e} from its own noise reference"
             if hidden
@@ -220,30 +229,32 @@ class Judge:
             self._notice("nondeterministic-forward", "Two runs of PyTorch on the same inputs differ", "some sizes")
         return differs
 
-    def _class_of(self, name: str, of: ToleranceClass) -> ToleranceClass:
+    def class_of(self, name: str, of: ToleranceClass) -> ToleranceClass:
+        """What an output is held to, by its type and by that in which the reference computes."""
         if name in self._exact:
             return of.of_whole_numbers(name)
-        return SAME_DOUBLE if name in self._double and of is SAME_PRECISION else of
+        if of is not SAME_PRECISION:
+            return of
+        if name in self._double:
+            return SAME_DOUBLE
+        return SAME_HALF if self._reference.session.ran.precision in _HALVES else of
 
     def _limits(self, of: ToleranceClass, noise: Mapping[str, float]) -> dict[str, float]:
-        return {name: self._class_of(name, of).limit(floor) for name, floor in noise.items()}
+        return {name: self.class_of(name, of).limit(floor) for name, floor in noise.items()}
 
     def _learn_floors(self, feeds: Tensors, expected: Tensors) -> None:
         self._double = {name for name, array in expected.items() if array.dtype == np.float64}
         self._exact = {name for name, array in expected.items() if not is_float(array.dtype.name)}
         for name, noise in self._reference.noise(feeds, expected).items():
-            is_usable = np.isfinite(noise) and noise * tolerance.FLOOR_MULTIPLE <= tolerance.MOST_LIMIT
-            self._floors[name] = noise if is_usable else 0.0
+            self._floors[name] = 0.0 if self.class_of(name, SAME_PRECISION).hides(noise) else noise
 
     def _notice(self, code: str, message: str, where: str, *, key: str = "") -> None:
         self._noticed.setdefault((code, key), Finding(code, f"{message}, for example at {where}."))
 
 
-def _is_hidden(noise: float, expected: Array, answered: Array) -> bool:
-    """Whether the noise is so great that a wrong answer would look the same, unless it is small beside the greatest."""
-    is_noisy = tolerance.FLOOR_MULTIPLE * noise > tolerance.MOST_LIMIT
-    is_coarse = tolerance.coarse_distance(expected, answered) > tolerance.COARSE_LIMIT
-    return is_noisy and (is_coarse or not np.isfinite(noise))
+def _is_coarse(noise: float, expected: Array, answered: Array) -> bool:
+    """Whether an error isn't small beside the greatest number, or nothing is known of noise."""
+    return not np.isfinite(noise) or tolerance.coarse_distance(expected, answered) > tolerance.COARSE_LIMIT
 
 
 def is_comparable(expected: Array, answered: Array | None) -> bool:
