@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from onnxwright.files import size_of
 from onnxwright.given import FEW_BYTES, MOST_BYTES, GivenSession, Shelf
 from onnxwright.samples import TYPICAL
 from onnxwright.source import Source
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 _LONGEST_REASON = 120
 _ROUNDING = 2.0**-24
@@ -58,6 +61,8 @@ class Reference:
     """Answers with others taken of equal elements; which, a number says."""
     jittered: Callable[[Tensors, int], dict[str, Array]] | None = None
     """Answers with sums and functions rounded otherwise; how, a number says. Nothing where that decides nothing."""
+    rounded: Twin | None = None
+    """The reference with each number rounded where it says so, where its engine leaves that out."""
     rest: Callable[[], None] = lambda: None
     """Has it let go of the memory that it can do without until it's asked again."""
 
@@ -72,7 +77,7 @@ class Reference:
         Where a twin can't answer, the others count; where none can, there is no noise that could excuse anything.
         """
         noise = dict.fromkeys(answered, 0.0)
-        for twin in (self.twin, self.order):
+        for twin in (self.twin, self.order, self.rounded):
             with contextlib.suppress(ForwardError):
                 other = twin.run(feeds) if twin is not None else {}
                 noise.update({name: max(noise[name], _noise(answered[name], other[name])) for name in other})
@@ -193,30 +198,51 @@ def _graph_reference(source: Source, threads: int) -> Reference:
     place = graph if shelf is None else shelf.graph
     session = GivenSession(graph, threads=threads, place=place)
     order = GivenSession(graph, threads=other) if size <= FEW_BYTES else _OnCall(place, other, shelf)
-    precise = _precise(place, threads, shelf) if size <= MOST_BYTES else None
+    write = functools.partial(_changed, place, threads, shelf) if size <= MOST_BYTES else lambda _: None
+    precise, rounded = write(_in_float64), write(_rounding)
+    chosen = functools.partial(Reference, session, rounded=rounded, rest=session.rest)
     ordered = f"the graph on {threads} against {other} threads"
+    if rounded is not None:
+        ordered = f"rounded to float16 wherever it says so, or {ordered}"
     if precise is None:
-        return Reference(session, order, f"{ordered}, since it has no twin that adds in float64", rest=session.rest)
-    told = f"the graph as it is against adding in float64, or {ordered}"
-    return Reference(session, precise, told, order, rest=session.rest)
+        return chosen(order, f"{ordered}, since it has no twin that adds in float64")
+    return chosen(precise, f"the graph as it is against adding in float64, or {ordered}", order)
 
 
-def _precise(graph: Path, threads: int, shelf: Shelf | None) -> Twin | None:
-    """The graph with float16 as float32, and what adds up in float64; none where it has neither, or can't be run so."""
+def _in_float64(model: onnx_ir.Model) -> onnx_ir.Model | None:
+    """The graph with float16 as float32, and what adds up in float64; None where it has neither."""
     from onnxwright.graph.element_types import sum_in_float64
+    from onnxwright.graph.widening import without_halves
+
+    return model if any([without_halves(model), sum_in_float64(model)]) else None
+
+
+def _rounding(model: onnx_ir.Model) -> onnx_ir.Model | None:
+    """The graph with each float16 value rounded to that, which engines leave out on a CPU; None where it has none."""
+    from onnxwright.graph.precision.witnessing import witness
+    from onnxwright.graph.typed import infer_types
+
+    infer_types(model)
+    seen = witness(model)
+    return seen if seen.graph.num_nodes() > model.graph.num_nodes() else None
+
+
+def _changed(
+    graph: Path, threads: int, shelf: Shelf | None, change: Callable[[onnx_ir.Model], onnx_ir.Model | None]
+) -> Twin | None:
+    """The graph once it was changed; none where nothing is to be changed, or it can't be written or run so."""
     from onnxwright.graph.reading import read_model
     from onnxwright.graph.saving import saved
     from onnxwright.graph.sharing import save_variant
-    from onnxwright.graph.widening import without_halves
 
-    model = read_model(graph)
-    if not any([without_halves(model), sum_in_float64(model)]):
+    model = change(read_model(graph))
+    if model is None:
         return None
     with contextlib.suppress(ForwardError, OSError):
         if shelf is None:
             with saved(model, graph.name) as file:
                 return GivenSession(file, threads=threads)
-        file = graph.with_name("precise.onnx")
+        file = graph.with_name(f"{change.__name__}.onnx")
         save_variant(model, file, graph)
         GivenSession(file, threads=threads, place=file)
         return _OnCall(file, threads, shelf)

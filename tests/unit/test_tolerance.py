@@ -13,6 +13,8 @@ from onnxwright.tolerance import (
     EXACT,
     FLOOR_MULTIPLE,
     LEAST_LIMIT,
+    MOST_LIMIT,
+    SAME_HALF,
     SAME_PRECISION,
     coarse_distance,
     distance,
@@ -103,6 +105,17 @@ def test_an_empty_answer_equals_an_empty_answer():
 def test_the_limit_follows_the_noise_and_has_a_least():
     assert SAME_PRECISION.limit(0.0) == LEAST_LIMIT
     assert SAME_PRECISION.limit(1e-4) == pytest.approx(FLOOR_MULTIPLE * 1e-4)
+
+
+def test_what_computes_in_float16_is_held_to_less_of_much_noise_and_told_from_wrong_answers_for_longer():
+    assert SAME_HALF.limit(1e-7) == LEAST_LIMIT
+    assert SAME_HALF.limit(1e-4) == SAME_PRECISION.limit(1e-4)
+    assert SAME_HALF.limit(1e-3) == MOST_LIMIT
+    assert SAME_HALF.limit(5e-3) == pytest.approx(8 * 5e-3)
+    assert not SAME_HALF.hides(5e-3)
+    assert SAME_HALF.hides(2e-2)
+    assert SAME_PRECISION.hides(1e-3)
+    assert all(one.hides(noise) for one in (SAME_HALF, SAME_PRECISION) for noise in (np.inf, np.nan))
 
 
 def plain_distance(reference, candidate):
