@@ -58,6 +58,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/quantize_cost.py
 	$(BIN)/python benchmarks/optimize.py
+	$(BIN)/python benchmarks/rewritten.py
 	$(BIN)/python benchmarks/fusion.py
 
 clean:

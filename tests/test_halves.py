@@ -126,6 +126,20 @@ def test_a_graph_in_float16_is_widened_whole():
     assert {value.dtype for node in before.graph.all_nodes() for value in node.outputs} <= {ir.DataType.FLOAT, None}
 
 
+def test_functions_are_widened_too():
+    text = """<ir_version: 8, opset_import: ["" : 18, "own" : 1]>
+        g (float16[n] x) => (float16[n] y) { y = own.twice (x) }
+        <opset_import: ["" : 18], domain: "own">
+        twice (a) => (b) { f = Cast <to = 1> (a) h = Cast <to = 10> (f) b = Add (h, h) }"""
+    before = ir.from_proto(onnx.parser.parse_model(text))
+    feeds = {"x": np.array([1.5, -2, 0.1], np.float16)}
+    expected = answers(before, feeds)["y"]
+
+    assert without_halves(before)
+
+    np.testing.assert_array_equal(answers(before, feeds)["y"], expected.astype(np.float32))
+
+
 def test_a_graph_in_float32_stays_as_it_is():
     before = model("g (float[n, 4] x) => (float[n, 4] y) { a = Mul (x, x) y = Cast <to = 1> (a) }")
 

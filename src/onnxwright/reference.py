@@ -214,17 +214,20 @@ def _in_float64(model: onnx_ir.Model) -> onnx_ir.Model | None:
     from onnxwright.graph.element_types import sum_in_float64
     from onnxwright.graph.widening import without_halves
 
-    return model if any([without_halves(model), sum_in_float64(model)]) else None
+    has_halves = without_halves(model)
+    return model if sum_in_float64(model) or has_halves else None
 
 
 def _rounding(model: onnx_ir.Model) -> onnx_ir.Model | None:
     """The graph with each float16 value rounded to that, which engines leave out on a CPU; None where it has none."""
     from onnxwright.graph.precision.witnessing import witness
     from onnxwright.graph.typed import infer_types
+    from onnxwright.graph.widening import has_halves
 
+    if not has_halves(model):
+        return None
     infer_types(model)
-    seen = witness(model)
-    return seen if seen.graph.num_nodes() > model.graph.num_nodes() else None
+    return witness(model)
 
 
 def _changed(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass
 
 from onnxwright.graph.adding import Names
 
@@ -16,47 +16,64 @@ _TYPING: Final = ("to", "dtype", "output_dtype")
 """Attributes that name the type of what a node gives."""
 
 
+def has_halves(model: ir.Model) -> bool:
+    """Whether anything in a graph, or in its functions, is float16 or bfloat16."""
+    held = (value for graph in _graphs(model) for value in (*graph.inputs, *graph.initializers.values()))
+    return any(value.dtype in _HALVES for value in held) or any(map(_wider, _nodes(model)))
+
+
 def without_halves(model: ir.Model) -> bool:
     """Has a graph compute and answer in float32 what it does in float16 or bfloat16; returns whether there is such.
 
     Its inputs keep their types. The numbers of weights and constants stay what they are.
     """
-    InlinePass()(model)
+    if not has_halves(model):
+        return False
     given = [value for value in model.graph.inputs if value.dtype in _HALVES and value.const_value is None]
-    values = [value for graph in model.graphs() for value in _values(graph)]
-    nodes = list(model.graph.all_nodes())
-    changed = [_retyped(value) for value in values if value not in given] + [
-        _retyped_attributes(node) for node in nodes
-    ]
+    for value in {value for graph in _graphs(model) for value in _values(graph)}.difference(given):
+        _retype(value)
+    for node in _nodes(model):
+        node.attributes.update(_wider(node))
     names = Names.of_values(model)
     for value in given:
         _cast_at_first(model.graph, value, names.free(f"{value.name}_float32"))
-    return bool(given) or any(changed)
-
-
-def _values(graph: ir.Graph) -> list[ir.Value]:
-    computed = [value for node in graph for value in node.outputs]
-    return list(dict.fromkeys((*graph.inputs, *graph.initializers.values(), *computed)))
-
-
-def _retyped(value: ir.Value) -> bool:
-    if value.const_value is not None and value.const_value.dtype in _HALVES:
-        value.const_value = _widened(value.const_value)
-    if value.dtype not in _HALVES:
-        return False
-    value.dtype = _WIDE
     return True
 
 
-def _retyped_attributes(node: ir.Node) -> bool:
-    changed = {}
+def _graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    yield from model.graphs()
+    for function in model.functions.values():
+        yield function.graph
+        yield from function.subgraphs()
+
+
+def _nodes(model: ir.Model) -> Iterator[ir.Node]:
+    return (node for graph in _graphs(model) for node in graph)
+
+
+def _values(graph: ir.Graph) -> Iterator[ir.Value]:
+    yield from (*graph.inputs, *graph.initializers.values())
+    yield from (value for node in graph for value in node.outputs)
+
+
+def _retype(value: ir.Value) -> None:
+    if value.const_value is not None and value.const_value.dtype in _HALVES:
+        value.const_value = _widened(value.const_value)
+    if value.dtype in _HALVES:
+        value.dtype = _WIDE
+
+
+def _wider(node: ir.Node) -> dict[str, ir.Attr]:
+    """The attributes of a node that hold a half, or name it, in float32."""
+    found: dict[str, ir.Attr] = {}
     for name, given in node.attributes.items():
+        if given.is_ref():
+            continue
         if given.type == ir.AttributeType.TENSOR and given.as_tensor().dtype in _HALVES:
-            changed[name] = ir.AttrTensor(name, _widened(given.as_tensor()))
+            found[name] = ir.AttrTensor(name, _widened(given.as_tensor()))
         elif name in _TYPING and given.type == ir.AttributeType.INT and given.as_int() in _HALVES:
-            changed[name] = ir.AttrInt64(name, int(_WIDE))
-    node.attributes.update(changed)
-    return bool(changed)
+            found[name] = ir.AttrInt64(name, int(_WIDE))
+    return found
 
 
 def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:

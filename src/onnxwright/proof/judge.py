@@ -28,7 +28,7 @@ Masks = Mapping[str, Array]
 
 
 _HALVES: Final = {"float16", "bfloat16"}
-"""What a reference computes in, of which each step rounds as much as a float32 sum doesn't in all."""
+"""Types of which a single rounding is more than all the noise of a sum in float32."""
 
 
 class Ruling(NamedTuple):
