@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from cases.graphs import turned_round
 from torch import nn
 from torch.nn import functional
 from typer.testing import CliRunner
@@ -95,13 +96,6 @@ def test_what_is_lowered_is_fused(precision, variant, product, measured, tmp_pat
 
 
 def test_a_rewrite_that_is_wrong_in_a_lower_precision_is_rolled_back(measured, tmp_path, monkeypatch):
-    def turned_round(graph, log):
-        sums = [node for node in graph.graph if node.op_type == "Add"]
-        for node in sums:
-            log.hit("wrong", node)
-            node.op_type = "Sub"
-        return len(sums)
-
     wrong = Rule("wrong", "simplify", "Makes differences of sums.", change=turned_round)
     monkeypatch.setattr(optimizing, "_PARTS", {**optimizing._PARTS, "norms": (wrong.name,)})
     monkeypatch.setattr(optimizing, "_PLANS", (("norms", "attention"),))

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from cases.graphs import turned_round
 from msgspec.structs import replace
 from onnxscript.rewriter import RewriteRuleClassBase
 from typer.testing import CliRunner
@@ -182,15 +183,6 @@ def test_a_plan_that_is_not_kept_is_called_what_it_was_measured_to_be(speedups, 
 def test_measurements_of_other_sizes_than_the_control_are_a_bug():
     with pytest.raises(ValueError, match="zip"):
         is_worth_it([latency(1.5, 1.4, 1.6)], [])
-
-
-def turned_round(graph, log):
-    """A rewrite that is wrong: of a sum it makes a difference."""
-    sums = [node for node in graph.graph if node.op_type == "Add"]
-    for node in sums:
-        log.hit("wrong", node)
-        node.op_type = "Sub"
-    return len(sums)
 
 
 def with_rule(monkeypatch, rule):

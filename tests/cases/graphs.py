@@ -77,3 +77,12 @@ def rewritten(graph, *names, engine="onnxruntime"):
 def kinds(graph):
     """Returns the operators of a graph, in order."""
     return [node.op_type for node in graph.graph]
+
+
+def turned_round(graph, log):
+    """A rewrite that is wrong: of a sum it makes a difference."""
+    sums = [node for node in graph.graph if node.op_type == "Add"]
+    for node in sums:
+        log.hit("wrong", node)
+        node.op_type = "Sub"
+    return len(sums)
