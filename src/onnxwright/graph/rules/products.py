@@ -59,10 +59,10 @@ def taken_outside(nodes: Iterable[ir.Node], root: ir.Node) -> ir.Value | None:
 def nodes_between(value: ir.Value | None, sources: Collection[ir.Value]) -> list[ir.Node]:
     """Returns the nodes that compute a value of others, without what computes these, or nothing but constants."""
     found: dict[ir.Node, None] = {}
-    ahead = [value]
+    known, ahead = {uncast(source) for source in sources}, [value]
     while ahead:
         one = ahead.pop()
-        node = None if one is None or one in sources or uncast(one) in sources else one.producer()
+        node = None if one is None or uncast(one) in known else one.producer()
         if node is not None and node not in found and node.inputs:
             found[node] = None
             ahead += node.inputs
