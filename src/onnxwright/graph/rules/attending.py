@@ -251,7 +251,7 @@ def _chosen(op: Any, mask: Mask, query: ir.Value) -> Any:
 def _in_type(op: Any, mask: ir.Value, query: ir.Value) -> Any:
     """What is added, in the type of the query; what float32 masks by lies below all numbers of float16.
 
-    The lowest of these doesn't hide scores from each other where it is added to all of a row: that is for a proof to see.
+    The lowest of these doesn't hide scores from each other where it is added to a whole row: that is for proofs to see.
     """
     if mask.dtype in {None, query.dtype}:
         return mask
