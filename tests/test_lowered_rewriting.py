@@ -62,24 +62,30 @@ def measured(monkeypatch):
     monkeypatch.setattr(variants, "_TIMED_SECONDS", 0.1)
 
 
-def quantized(folder, **options):
-    x = torch.randn(2, 8, WIDTH, generator=torch.Generator().manual_seed(1))
-    dims = {"x": {0: "batch", 1: "sequence"}}
-    return ow.quantize(Block().eval(), folder, example_inputs={"x": x}, dims=dims, **{**ASKED, **options})
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    """The graph of a layer."""
+    file, axes = tmp_path_factory.mktemp("graph") / "model.onnx", {0: "batch", 1: "sequence"}
+    names = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": {"x": axes, "y": axes}}
+    torch.onnx.export(Block().eval(), (torch.randn(2, 8, WIDTH),), file, dynamo=False, opset_version=18, **names)
+    return file
+
+
+def quantized(graph, folder, **options):
+    return ow.quantize(graph, folder, **{**ASKED, "max_accuracy_loss": 0.05, **options})
 
 
 def operators(package, variant):
     return [node.op_type for node in onnx.load(package.file(variant)).graph.node]
 
 
-@pytest.mark.parametrize(
-    ("precision", "variant", "product"), [("int8-dynamic", "int8", "MatMulInteger"), ("fp16", "fp16", "MatMul")]
-)
-def test_what_is_lowered_is_fused(precision, variant, product, measured, tmp_path):
-    package = quantized(tmp_path / "out", precision=precision, max_accuracy_loss=0.05)
+@pytest.mark.parametrize(("precision", "product"), [("int8-dynamic", "MatMulInteger"), ("fp16", "MatMul")])
+def test_what_is_lowered_is_fused(precision, product, graph, measured, tmp_path):
+    package = quantized(graph, tmp_path / "out", precision=precision)
 
     record = package.manifest.quantizations["onnxruntime"]
-    made = package.manifest.variants[variant if variant in package.manifest.variants else "fp16"]
+    variant = record.variant
+    made = package.manifest.variants[variant]
     kept = next(one for one in record.candidates if one.outcome == "kept")
     assert record.rewriting.plans[0].outcome == "kept"
     assert {*operators(package, variant)} >= {product, "MultiHeadAttention", "SkipLayerNormalization"}
@@ -95,31 +101,29 @@ def test_what_is_lowered_is_fused(precision, variant, product, measured, tmp_pat
     )
 
 
-def test_a_rewrite_that_is_wrong_in_a_lower_precision_is_rolled_back(measured, tmp_path, monkeypatch):
+def test_a_rewrite_that_is_wrong_in_a_lower_precision_is_rolled_back(graph, measured, tmp_path, monkeypatch):
     wrong = Rule("wrong", "simplify", "Makes differences of sums.", change=turned_round)
     monkeypatch.setattr(optimizing, "_PARTS", {**optimizing._PARTS, "norms": (wrong.name,)})
     monkeypatch.setattr(optimizing, "_PLANS", (("norms", "attention"),))
     monkeypatch.setattr(optimizing, "borrowed", dict)
     monkeypatch.setattr(optimizing, "rules", lambda: {**rules(), wrong.name: wrong})
 
-    package = quantized(tmp_path / "out", precision="int8-dynamic", max_accuracy_loss=0.05)
+    package = quantized(graph, tmp_path / "out", precision="int8-dynamic")
 
     record = package.manifest.quantizations["onnxruntime"].rewriting
     assert (record.plans[0].outcome, record.plans[0].rolled_back) == ("kept", ("wrong",))
     assert any("may be lost" in one.message for one in record.plans if one.outcome == "not shown right")
 
 
-def test_it_is_done_only_where_it_is_asked_for(tmp_path):
-    package = quantized(
-        tmp_path / "out", precision="int8-dynamic", max_accuracy_loss=0.05, optimize=False, measure=False
-    )
+def test_it_is_done_only_where_it_is_asked_for(graph, tmp_path):
+    package = quantized(graph, tmp_path / "out", precision="int8-dynamic", optimize=False, measure=False)
 
     assert package.manifest.quantizations["onnxruntime"].rewriting is None
     assert "MultiHeadAttention" not in operators(package, "int8")
 
 
-def test_what_is_not_measured_is_only_made_simpler(tmp_path):
-    package = quantized(tmp_path / "out", precision="int8-dynamic", max_accuracy_loss=0.05, measure=False)
+def test_what_is_not_measured_is_only_made_simpler(graph, tmp_path):
+    package = quantized(graph, tmp_path / "out", precision="int8-dynamic", measure=False)
 
     record = package.manifest.quantizations["onnxruntime"].rewriting
     assert not record.is_measured
@@ -127,12 +131,11 @@ def test_what_is_not_measured_is_only_made_simpler(tmp_path):
     assert "MultiHeadAttention" not in operators(package, "int8")
 
 
-def test_the_command_line_has_it(tmp_path):
-    exported = tmp_path / "model.onnx"
-    ow.convert_to_onnx(Block().eval(), exported, {"x": torch.randn(2, 8, WIDTH)}, opset=18)
-    words = ["quantize", str(exported), "-o", str(tmp_path / "out"), "--precision", "int8-dynamic", "--optimize"]
+def test_the_command_line_has_it(graph, tmp_path):
+    words = ["quantize", str(graph), "-o", str(tmp_path / "out"), "--precision", "int8-dynamic", "--optimize"]
+    options = ["--max-accuracy-loss", "0.05", "--no-measure", "--engine", "onnxruntime", "--proof", "quick"]
 
-    done = CliRunner().invoke(app, [*words, "--max-accuracy-loss", "0.05", "--no-measure", "--engine", "onnxruntime"])
+    done = CliRunner().invoke(app, [*words, *options, "--batch", "1", "2", "4", "--sequence", "1", "8", "16"])
 
     assert done.exit_code == 0, done.output
     assert ow.Package.open(tmp_path / "out").manifest.quantizations["onnxruntime"].rewriting is not None
