@@ -28,10 +28,15 @@ from onnxwright import backends, environment
 from onnxwright.artifact import Package
 from onnxwright.backends import Array, DeviceSession, Options
 from onnxwright.errors import EngineError
+from onnxwright.graph.optimizing import apply
+from onnxwright.graph.reading import read_model
+from onnxwright.graph.saving import save_model
+from onnxwright.graph.targets import target
 from onnxwright.nvidia.orders import Shaped, Shapes
 from onnxwright.nvidia.placed import Placed
 from onnxwright.nvidia.providers import CPU, ProviderSession
 from onnxwright.tolerance import distance
+from optimize import ours
 from record import ONNXWRIGHT, keep, minilm, seconds
 
 SHAPES: Final = ("1x128", "8x128", "32x512")
@@ -106,24 +111,32 @@ def _without_gradients(module: Callable[..., Any]) -> Call:
     return call
 
 
+def rewritten(file: Path, out: Path, engine: str) -> dict[str, Path]:
+    """Returns what our plans for an engine that rewrite the most make of a graph, by their names."""
+    found = {}
+    for name, plan in ours(read_model(file), engine):
+        if plan.doubtful or "attention" in plan.name:
+            found[name] = out / f"{len(found)}.onnx"
+            save_model(apply(read_model(file), plan, target(engine))[0], found[name])
+    return found
+
+
 def engine_calls(
-    file: Path, rewritten: Path, machine: Machine, shaped: Shaped
+    file: Path, plans: Mapping[str, Path], machine: Machine, shaped: Shaped
 ) -> tuple[dict[str, Call], dict[str, str]]:
     """Returns the engines that can run a graph on the device, and why the others can't.
 
-    What was rewritten for ONNX Runtime runs in that alone.
+    What was rewritten for ONNX Runtime, by plan, runs in that alone.
     """
     if machine.device == "cpu":
-        return {
-            "onnxruntime by its CPU provider": ProviderSession(file, CPU, Options(1)).run_on_device,
-            "the same, rewritten": ProviderSession(rewritten, CPU, Options(1)).run_on_device,
-        }, {}
+        graphs = {"onnxruntime by its CPU provider": file, **plans}
+        return {name: ProviderSession(graph, CPU, Options(1)).run_on_device for name, graph in graphs.items()}, {}
     calls: dict[str, Call] = {}
     reasons: dict[str, str] = {}
-    graphs = {**dict.fromkeys(ENGINES, file), f"{REWRITTEN_FOR}, rewritten": rewritten}
-    for name, graph in graphs.items():
+    for name, graph in {**dict.fromkeys(ENGINES, file), **plans}.items():
+        engine = REWRITTEN_FOR if name in plans else name
         try:
-            session = backends.engine(name.split(",")[0]).prepare(graph, Options(environment.cores(), shapes=shaped))
+            session = backends.engine(engine).prepare(graph, Options(environment.cores(), shapes=shaped))
         except EngineError as reason:
             reasons[name] = str(reason)
             continue
@@ -198,20 +211,13 @@ def told(found: Sequence[Timed]) -> list[str]:
     ]
 
 
-def lowered(folder: Path, out: Path, *options: str) -> Path:
+def lowered(folder: Path, out: Path) -> Path:
     """Converts a model to float16 with the command, as a user would, and returns the graph."""
-    command = [ONNXWRIGHT, "quantize", str(folder), "-o", str(out), "--precision", "fp16", "--proof", "quick"]
-    subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
+    command = [ONNXWRIGHT, "quantize", str(folder), "-o", str(out), "--precision", "fp16", "--no-measure"]
+    subprocess.run([*command, "--engine", "onnxruntime"], check=True, stdout=subprocess.DEVNULL)
     package = Package.open(out)
     variants = package.manifest.variants
     return package.proven_file(next(name for name, one in variants.items() if one.precision == "float16"))
-
-
-def _ranges(shapes: Sequence[str]) -> list[str]:
-    """The options for a range in which these shapes are, the usual of them and the most."""
-    sizes = shaped_for(shapes, ["input"])["input"]
-    ends = zip(("--batch", "--sequence"), zip(sizes.usual, sizes.most, strict=True), strict=True)
-    return [word for option, numbers in ends for word in (option, "1", *map(str, numbers))]
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -228,14 +234,13 @@ def main(words: Sequence[str] | None = None) -> int:
     machine = Machine(asked.device, torch.float16 if asked.device == "cuda" else torch.float32)
     folder = minilm()
     with tempfile.TemporaryDirectory() as out:
-        file = lowered(folder, Path(out) / "package", "--engine", "onnxruntime", "--no-measure")
-        engine = "onnxruntime" if asked.device == "cpu" else REWRITTEN_FOR
-        rewritten = lowered(folder, Path(out) / "rewritten", "--engine", engine, "--optimize", *_ranges(asked.shapes))
+        file = lowered(folder, Path(out) / "package")
+        plans = rewritten(file, Path(out), "onnxruntime" if asked.device == "cpu" else REWRITTEN_FOR)
         exact, module = Embedder(folder).to(machine.device).eval(), Embedder(folder)
         vocabulary = int(module.encoder.config.vocab_size)
         feeds = {shape: drawn(shape, vocabulary, machine.device) for shape in asked.shapes}
         shaped = shaped_for(asked.shapes, list(next(iter(feeds.values()))))
-        calls, reasons = engine_calls(file, rewritten, machine, shaped)
+        calls, reasons = engine_calls(file, plans, machine, shaped)
         calls = {**torch_calls(module, machine), **calls}
         found = compare(calls, feeds, _without_gradients(exact), machine, asked.rounds)
     print("\n".join([*told(found), *(f"{name}: not run: {reason}" for name, reason in reasons.items())]))
