@@ -113,7 +113,7 @@ def _without_gradients(module: Callable[..., Any]) -> Call:
 
 def rewritten(file: Path, out: Path, engine: str) -> dict[str, Path]:
     """Returns what our plans for an engine that rewrite the most make of a graph, by their names."""
-    found = {}
+    found: dict[str, Path] = {}
     for name, plan in ours(read_model(file), engine):
         if plan.doubtful or "attention" in plan.name:
             found[name] = out / f"{len(found)}.onnx"
