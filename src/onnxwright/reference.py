@@ -245,7 +245,7 @@ def _changed(
         if shelf is None:
             with saved(model, graph.name) as file:
                 return GivenSession(file, threads=threads)
-        file = graph.with_name(f"{change.__name__}.onnx")
+        file = graph.with_name("precise.onnx" if change is _in_float64 else "rounded.onnx")
         save_variant(model, file, graph)
         GivenSession(file, threads=threads, place=file)
         return _OnCall(file, threads, shelf)
