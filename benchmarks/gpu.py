@@ -114,10 +114,11 @@ def _without_gradients(module: Callable[..., Any]) -> Call:
 def rewritten(file: Path, out: Path, engine: str) -> dict[str, Path]:
     """Returns what our plans for an engine that rewrite the most make of a graph, by their names."""
     found: dict[str, Path] = {}
-    for name, plan in ours(read_model(file), engine):
+    given = read_model(file)
+    for name, plan in ours(given, engine):
         if plan.doubtful or "attention" in plan.name:
             found[name] = out / f"{len(found)}.onnx"
-            save_model(apply(read_model(file), plan, target(engine))[0], found[name])
+            save_model(apply(given, plan, target(engine))[0], found[name])
     return found
 
 

@@ -17,9 +17,7 @@ import msgspec
 from onnxwright import environment
 from onnxwright.artifact import Package
 from onnxwright.graph.saving import save_model
-from onnxwright.manifest import Latency
-from onnxwright.stages.measure import in_words
-from onnxwright.words import in_sizes
+from onnxwright.stages.measure import gains_in_words
 from optimize import MODELS, exported
 from record import ONNXWRIGHT, check_ended, keep
 
@@ -38,14 +36,10 @@ def measured(name: str, precision: str, folder: Path) -> dict[str, Any]:
     record = Package.open(out).manifest.quantizations[ENGINE]
     assert record.rewriting is not None, "it was asked for"
     kept = next(one for one in record.candidates if one.outcome == "kept")
-    print(f"{name} in {kept.name}: {_told(kept.latencies)}, beside the graph as exported")
+    print(f"{name} in {kept.name}: {gains_in_words(kept.latencies)}, beside the graph as exported")
     for plan in record.rewriting.plans:
-        print(f"  {plan.plan:70} {plan.nodes:5} nodes {plan.outcome:16} {_told(plan.latencies)}")
+        print(f"  {plan.plan:70} {plan.nodes:5} nodes {plan.outcome:16} {gains_in_words(plan.latencies)}")
     return {"kept": msgspec.to_builtins(kept.latencies), "plans": msgspec.to_builtins(record.rewriting.plans)}
-
-
-def _told(latencies: tuple[Latency, ...]) -> str:
-    return "; ".join(f"{in_words(one)} at {in_sizes(one.sizes)}" for one in latencies)
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ _ROUNDED: Final = 1e-5
 """How far a number may be from what was meant, beside it, where it is in float32."""
 _ROUNDED_TO_HALF: Final = 2e-3
 """Where it is in float16, and a product of two such numbers at most: each is rounded by 2**-11."""
-_HALVES: Final = {ir.DataType.FLOAT16}
 
 
 def array(value: ir.Value | None) -> np.ndarray[Any, np.dtype[Any]] | None:
@@ -40,7 +39,8 @@ def is_close(value: ir.Value | None, expected: float) -> bool:
 
 def is_near(given: float, expected: float, beside: ir.Value) -> bool:
     """Whether a number that a graph multiplies a value by is what was meant, as far as the type of that can tell."""
-    return math.isclose(given, expected, rel_tol=_ROUNDED_TO_HALF if beside.dtype in _HALVES else _ROUNDED)
+    is_half = beside.dtype == ir.DataType.FLOAT16
+    return math.isclose(given, expected, rel_tol=_ROUNDED_TO_HALF if is_half else _ROUNDED)
 
 
 def weight(value: ir.Value | None) -> ir.TensorProtocol | None:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from onnxwright.graph.adding import Names
+from onnxwright.graph.adding import Names, cast_to, values_of
 
 _HALVES: Final = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
 _WIDE: Final = ir.DataType.FLOAT
@@ -30,7 +30,7 @@ def without_halves(model: ir.Model) -> bool:
     if not has_halves(model):
         return False
     given = [value for value in model.graph.inputs if value.dtype in _HALVES and value.const_value is None]
-    for value in {value for graph in _graphs(model) for value in _values(graph)}.difference(given):
+    for value in {value for graph in _graphs(model) for value in values_of(graph)}.difference(given):
         _retype(value)
     for node in _nodes(model):
         node.attributes.update(_wider(node))
@@ -49,11 +49,6 @@ def _graphs(model: ir.Model) -> Iterator[ir.Graph]:
 
 def _nodes(model: ir.Model) -> Iterator[ir.Node]:
     return (node for graph in _graphs(model) for node in graph)
-
-
-def _values(graph: ir.Graph) -> Iterator[ir.Value]:
-    yield from (*graph.inputs, *graph.initializers.values())
-    yield from (value for node in graph for value in node.outputs)
 
 
 def _retype(value: ir.Value) -> None:
@@ -87,8 +82,7 @@ def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
 
 def _cast_at_first(graph: ir.Graph, value: ir.Value, name: str) -> None:
     """Has all that takes an input take it in float32."""
-    cast = ir.node("Cast", [value], attributes={"to": int(_WIDE)}, name=f"{name}/cast")
-    cast.outputs[0].name, cast.outputs[0].dtype, cast.outputs[0].shape = name, _WIDE, value.shape
+    cast = cast_to(value, _WIDE, name)
     value.replace_all_uses_with(cast.outputs[0], replace_graph_outputs=True)
     cast.replace_input_with(0, value)
     if graph.num_nodes():

@@ -11,8 +11,7 @@ from onnxwright.errors import UsageError
 from onnxwright.manifest import Accuracy, Candidate, Quantization
 from onnxwright.reports.drawing import check_suffix, save_figure
 from onnxwright.reports.rewriting import optimization_rows
-from onnxwright.stages.measure import in_words, mean_speedup
-from onnxwright.words import in_sizes
+from onnxwright.stages.measure import gains_in_words, mean_speedup
 
 _MOST_KEPT: Final = 12
 """So many nodes that stay in float32 are named."""
@@ -55,7 +54,7 @@ def loss(one: Candidate) -> float | None:
 
 def in_speed(one: Candidate) -> str:
     """Says how fast a candidate is at each size, beside the graph as exported in the same engine."""
-    return "; ".join(f"{in_words(latency)} at {in_sizes(latency.sizes)}" for latency in one.latencies)
+    return gains_in_words(one.latencies)
 
 
 def draw_frontier(package: Package, file: Path, *, is_forced: bool) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from onnxwright.manifest import Latency, Optimization, Rewritten
+from onnxwright.manifest import Optimization, Rewritten
 from onnxwright.rewrites import NearMiss, Trace
-from onnxwright.stages.measure import in_words
-from onnxwright.words import in_sizes
+from onnxwright.stages.measure import gains_in_words
 
 
 def optimization_rows(engine: str, record: Optimization, kind: str = "optimized") -> Iterator[Sequence[str]]:
@@ -18,18 +17,14 @@ def optimization_rows(engine: str, record: Optimization, kind: str = "optimized"
     controls = [plan.control for plan in record.plans if plan.control]
     for place, control in enumerate(controls):
         if control not in controls[:place]:
-            yield "control", engine, "as it was", f"against itself: {_gains(control)}"
+            yield "control", engine, "as it was", f"against itself: {gains_in_words(control)}"
     for came, what, told in _trace_rows(record.trace):
         yield came, engine, what, told
 
 
 def _came_of(plan: Rewritten) -> str:
     rolled_back = f"rolled back: {', '.join(plan.rolled_back)}" if plan.rolled_back else ""
-    return "; ".join(filter(None, [rolled_back, plan.message, _gains(plan.latencies)]))
-
-
-def _gains(latencies: Sequence[Latency]) -> str:
-    return "; ".join(f"{in_words(one)} at {in_sizes(one.sizes)}" for one in latencies)
+    return "; ".join(filter(None, [rolled_back, plan.message, gains_in_words(plan.latencies)]))
 
 
 def _trace_rows(trace: Trace) -> Iterator[tuple[str, str, str]]:

@@ -18,6 +18,7 @@ from onnxwright.profile import Profile
 from onnxwright.samples import TYPICAL
 from onnxwright.source import Source
 from onnxwright.tolerance import distance
+from onnxwright.words import in_sizes
 
 LEAST_RUNS = 6
 """With fewer pairs no interval of order statistics holds the median with 95 % confidence."""
@@ -131,6 +132,11 @@ def in_words(latency: Latency) -> str:
     if latency.speedup >= 1:
         return f"{latency.speedup:.2f}× faster"
     return f"{1 / latency.speedup:.2f}× slower"
+
+
+def gains_in_words(latencies: Sequence[Latency]) -> str:
+    """Says how latencies compare with the baseline's, at which sizes: "2.1× faster at batch 1; no difference at …"."""
+    return "; ".join(f"{in_words(one)} at {in_sizes(one.sizes)}" for one in latencies)
 
 
 class _Bench(NamedTuple):

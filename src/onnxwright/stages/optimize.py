@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from onnxwright.manifest import Optimization, Proof
 from onnxwright.progress import Progress
-from onnxwright.proof.replay import Replay
 from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.rewriting import Refuted, rewritten
 from onnxwright.stages.stepping import Stepping
-from onnxwright.stages.trials import Candidate, Trials, proven, shortfall, shows_as_much
+from onnxwright.stages.trials import Candidate, Trials, failing, proven, shortfall, shows_as_much
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -64,9 +63,7 @@ class _AsExported:
         proof = proven(self.bench, self.chosen, self.trials.engine, session)
         if shows_as_much(proof, self.chosen.proofs[self.trials.engine]):
             return proof
-        source = self.chosen.source or self.bench.source
-        replay = Replay(self.bench.reference, source.sampler, source.profile, proof.failures)
-        return Refuted(shortfall(proof), replay)
+        return Refuted(shortfall(proof), failing(self.bench, self.chosen, proof))
 
     def telling(self, session: Session, model: onnx_ir.Model) -> Session:
         return Stepping(session, model, self.trials.prepared, self.trials.folder)

@@ -20,9 +20,8 @@ from msgspec import structs
 
 from onnxwright.manifest import Optimization, Proof, Rewritten
 from onnxwright.rewrites import Trace
-from onnxwright.stages import measure as measuring
+from onnxwright.stages.measure import gains_in_words
 from onnxwright.stages.trials import Candidate, Trials, told_speed
-from onnxwright.words import in_sizes
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -36,22 +35,11 @@ _MOST_NODES: Final = 2
 """Where a rule is wrong at more nodes than these, it is left out whole."""
 
 
-class Refutation(Protocol):
-    """What showed one plan to be wrong, as a question to others."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing can be asked."""
-
-    def fails(self, session: Session) -> bool:
-        """Whether another one is wrong there."""
-
-
 class Refuted(NamedTuple):
-    """Why what a plan makes isn't kept, and how to see whether others are wrong in the same way."""
+    """Why what a plan makes isn't kept, and what tells whether others are wrong in the same way, where that can be."""
 
     wrong: str
-    refutation: Refutation
+    fails: Callable[[Session], bool] | None
 
 
 class Subject(Protocol):
@@ -88,8 +76,8 @@ class _Search:
     candidates: dict[str, Candidate] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
     """The plans of which it is known by now whether they are right."""
-    wrong: dict[str, Refutation] = field(default_factory=dict)
-    """What showed plans to be wrong."""
+    wrong: dict[str, Refuted] = field(default_factory=dict)
+    """The plans that were shown to be wrong."""
 
     def take_in(self, *candidates: Candidate) -> None:
         """Notes candidates, and what has become known of them."""
@@ -114,7 +102,7 @@ class _Search:
 
     def refuting(self, session: Session) -> str | None:
         """Names a plan that was wrong at points where a session is wrong, too."""
-        return next((name for name, told in self.wrong.items() if told.fails(session)), None)
+        return next((name for name, told in self.wrong.items() if told.fails and told.fails(session)), None)
 
     def measured(self, made: Sequence[Candidate]) -> Sequence[Candidate]:
         """Candidates with how fast they are, where that is measured."""
@@ -173,14 +161,14 @@ def _shown(search: _Search, one: Candidate) -> tuple[Candidate, Proof | None]:
     verdict = search.subject.judge(tried, session)
     if isinstance(verdict, Proof):
         return tried, verdict
-    _roll_back(search, replace(tried, wrong=verdict.wrong), verdict.refutation)
+    _roll_back(search, replace(tried, wrong=verdict.wrong), verdict)
     return tried, None
 
 
-def _roll_back(search: _Search, one: Candidate, refutation: Refutation) -> None:
+def _roll_back(search: _Search, one: Candidate, refuted: Refuted) -> None:
     """Notes that a plan isn't right, and takes in what it makes without what is to blame, unless another makes that."""
-    search.wrong[one.plan.name] = refutation
-    guilty = _guilty(search, one, refutation)
+    search.wrong[one.plan.name] = refuted
+    guilty = _guilty(search, one, refuted.fails)
     told = tuple(map(str, guilty))
     search.take_in(replace(one, rolled_back=told))
     if not guilty:
@@ -190,17 +178,17 @@ def _roll_back(search: _Search, one: Candidate, refutation: Refutation) -> None:
         search.take_in(*search.measured([made]))
 
 
-def _guilty(search: _Search, one: Candidate, refutation: Refutation) -> tuple[Step, ...]:
+def _guilty(search: _Search, one: Candidate, is_wrong: Callable[[Session], bool] | None) -> tuple[Step, ...]:
     """The rules of a plan, or what they rewrite at a node, without which the others are right at the wrong points."""
     from onnxwright.graph.blaming import to_blame
     from onnxwright.graph.optimizing import Step
 
-    if refutation.is_empty:
+    if is_wrong is None:
         return tuple(Step(name) for name in one.plan.doubtful if name in one.trace.counts)
 
     def fails(plan: Plan) -> bool:
         _, session = search.loaded(search.made(plan))
-        return session is None or refutation.fails(session)
+        return session is None or is_wrong(session)
 
     taken = [name for name in one.plan.rules if name in one.trace.counts]
     guilty = to_blame(taken, lambda names: fails(replace(one.plan, rules=tuple(names)))) or ()
@@ -260,5 +248,4 @@ def _told(subject: Subject, kept: Candidate | None, count: int) -> str:
     told = f"'{kept.plan.name}' is kept, {before} nodes became {after}"
     if not is_measured:
         return f"{told}; nothing was measured, so only what makes the graph simpler was done."
-    gains = (f"{measuring.in_words(one)} at {in_sizes(one.sizes)}" for one in kept.latencies)
-    return f"{told}: {'; '.join(gains)}."
+    return f"{told}: {gains_in_words(kept.latencies)}."

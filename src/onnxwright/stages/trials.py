@@ -16,6 +16,7 @@ from onnxwright.backends import Options, Session
 from onnxwright.errors import EngineError
 from onnxwright.manifest import Latency, Proof
 from onnxwright.proof.prove import prove
+from onnxwright.proof.replay import Replay
 from onnxwright.stages import measure as measuring
 from onnxwright.stages.attempt import Outcome, Workbench
 from onnxwright.stages.examine import plan_of
@@ -106,6 +107,15 @@ def proven(
     plan = plan_of(source, bench.asked, proof=request.proof, seed=request.seed)
     plan = replace(plan, classes={engine: held_to})
     return prove(bench.reference, {engine: session}, source.sampler, plan)[engine]
+
+
+def failing(
+    bench: Workbench, chosen: Outcome, proof: Proof, held_to: ToleranceClass = SAME_PRECISION
+) -> Callable[[Session], bool] | None:
+    """What tells whether another candidate is wrong where a proof failed; None where no point can be drawn again."""
+    source = chosen.source or bench.source
+    replay = Replay(bench.reference, source.sampler, source.profile, proof.failures, held_to=held_to)
+    return None if replay.is_empty else replay.fails
 
 
 def shows_as_much(proof: Proof, shown: Proof) -> bool:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from onnxwright.errors import EngineError
 from onnxwright.manifest import Optimization, Proof
-from onnxwright.proof.replay import Replay
 from onnxwright.rewrites import Lowered
 from onnxwright.stages.lowering.candidates import calibrated
 from onnxwright.stages.lowering.judging import class_of, held, judged
 from onnxwright.stages.lowering.search import Search
 from onnxwright.stages.lowering.tried import Tried, lost_of
 from onnxwright.stages.rewriting import Refuted, rewritten
-from onnxwright.stages.trials import Candidate, Trials, shortfall, shows_as_much
+from onnxwright.stages.trials import Candidate, Trials, failing, shortfall, shows_as_much
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -72,7 +71,7 @@ class _Lower:
         try:
             return self._judge(one, session)
         except EngineError as refusal:  # of what shows the type on every processor
-            return Refuted(str(refusal), _OverBudget(self.search))
+            return Refuted(str(refusal), self._is_over_budget)
 
     def _judge(self, one: Candidate, session: Session) -> Proof | Refuted:
         search = self.search
@@ -81,32 +80,19 @@ class _Lower:
         assert found.calibrated is not None, "it was loaded"
         if found.calibrated.amount > search.budget:
             told = f"{lost_of(found.calibrated, search.budget)} on the samples that it is made with."
-            return Refuted(told, _OverBudget(search))
+            return Refuted(told, self._is_over_budget)
         found = judged(search, found, session)
         if found.message:
-            return Refuted(found.message, _OverBudget(search))
+            return Refuted(found.message, self._is_over_budget)
         found = replace(found, errors=self.tried.errors)  # it is held to what the graph was held to
         proof = held(search, found, session)
         if not shows_as_much(proof, search.shown):
-            return Refuted(shortfall(proof), self._replay(found, proof))
+            return Refuted(shortfall(proof), failing(search.bench, search.chosen, proof, class_of(search, found)))
         self.judged[one.plan.name] = replace(found, latencies=())
         return proof
 
-    def _replay(self, found: Tried, proof: Proof) -> Replay:
-        bench, source = self.search.bench, self.search.chosen.source or self.search.bench.source
-        held_to = class_of(self.search, found)
-        return Replay(bench.reference, source.sampler, source.profile, proof.failures, held_to=held_to)
+    def _is_over_budget(self, session: Session) -> bool:
+        return self.search.loss(session) > self.search.budget
 
     def telling(self, session: Session, _: onnx_ir.Model) -> Session:
         return session
-
-
-@dataclass(frozen=True)
-class _OverBudget:
-    """That more is lost than may be, as a question to others: on the samples that calibrate."""
-
-    search: Search
-    is_empty: bool = False
-
-    def fails(self, session: Session) -> bool:
-        return self.search.loss(session) > self.search.budget

@@ -10,7 +10,6 @@ from onnxwright.manifest import Accuracy, Came, Candidate, Latency, Neighbours
 from onnxwright.recipes import Recipe
 from onnxwright.rewrites import Lowered
 from onnxwright.stages import measure as measuring
-from onnxwright.words import in_sizes
 
 _ALIKE: Final = 0.03
 """Speeds that differ by less are taken to be the same: one measurement to the next differs by as much."""
@@ -137,8 +136,7 @@ def told_of(tried: Sequence[Tried], kept: Tried | None, budget: float) -> str:
         return f"the graph as exported stays: {reasons}."
     assert kept.judged is not None, "what is kept was judged"
     lost = f"loses {kept.judged.amount:.2g} of the {budget:.2g} that may be lost ({kept.judged.told})"
-    gains = (f"{measuring.in_words(one)} at {in_sizes(one.sizes)}" for one in kept.latencies)
-    speed = f"and is {'; '.join(gains)}" if kept.latencies else "and nothing was measured"
+    speed = f"and is {measuring.gains_in_words(kept.latencies)}" if kept.latencies else "and nothing was measured"
     first = f"'{kept.name}' is kept: it {lost}, {speed}."
     others = "; ".join(f"{one.name} {one.in_short}" for one in tried if one is not kept)
     return f"{first} Of the others: {others}." if others else first
