@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -26,6 +26,8 @@ _ONNX_CODES = {
     "uint64": 13,
     "bfloat16": 16,
 }
+HALVES: Final = {"float16", "bfloat16"}
+"""Types of which a single rounding is more than all the noise of a sum in float32."""
 _NAMES = {code: name for name, code in _ONNX_CODES.items()}
 
 

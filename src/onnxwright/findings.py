@@ -210,6 +210,14 @@ KINDS: Final[dict[str, Kind]] = {
         "refuses others.",
         "Convert once for each combination of values that is needed.",
     ),
+    "bfloat16-widened": Kind(
+        "bfloat16 taken in float32",
+        "The module computes in bfloat16, for which numpy has no type and engines on a CPU have hardly an operator. "
+        "The graph is made of the module in float32, with the numbers of its weights as they are, and held against "
+        "that: it computes what the module would without rounding. What is bfloat16 in and out is float32 in the "
+        "graph.",
+        "Nothing; `--precision bf16` has an engine execute it in bfloat16 where that can.",
+    ),
     "observers-off": Kind(
         "Observers turned off",
         "Modules that pretend to quantize (`torch.ao.quantization`) observe what they are given and move their scales "

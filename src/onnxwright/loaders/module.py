@@ -17,6 +17,7 @@ from onnxwright.counting import counting
 from onnxwright.environment import cores
 from onnxwright.errors import ForwardError, SourceError
 from onnxwright.findings import Finding
+from onnxwright.loaders.bfloat16 import in_float32
 from onnxwright.loaders.declaring import Dims, arrays, by_name, checked, guess_dims
 from onnxwright.loaders.probe import Probe
 from onnxwright.loaders.quantizing import check_quantization
@@ -69,7 +70,7 @@ def load(
     module = as_written(module)
     example = arrays(by_name(module, example_inputs))
     check_weights(module)
-    module = on_device(module, "cpu")
+    module, example, widened = in_float32(on_device(module, "cpu"), example)
     named = checked(dims, example) if dims is not None else guess_dims(example)
     inputs = tuple(
         TensorSpec(
@@ -84,7 +85,7 @@ def load(
         if dims is None:
             declared = _without_refused_batch(module, declared)
         loaded = settle(module, declared, ranges or {}, name=name or type(module).__name__)
-    return replace(loaded, findings=(*findings, *loaded.findings))
+    return replace(loaded, findings=(*widened, *findings, *loaded.findings))
 
 
 def settle(module: nn.Module, declared: Declared, ranges: Mapping[str, tuple[int, int, int]], **about: Any) -> Source:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,10 +25,6 @@ _MOST_IDLE = 12
 
 Masks = Mapping[str, Array]
 """Elements of each output, by its name."""
-
-
-_HALVES: Final = {"float16", "bfloat16"}
-"""Types of which a single rounding is more than all the noise of a sum in float32."""
 
 
 class Ruling(NamedTuple):
@@ -237,7 +233,7 @@ class Judge:
             return of
         if name in self._double:
             return SAME_DOUBLE
-        return SAME_HALF if self._reference.session.ran.precision in _HALVES else of
+        return SAME_HALF if self._reference.rounds_to_halves else of
 
     def _limits(self, of: ToleranceClass, noise: Mapping[str, float]) -> dict[str, float]:
         return {name: self.class_of(name, of).limit(floor) for name, floor in noise.items()}

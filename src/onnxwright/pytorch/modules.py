@@ -23,7 +23,7 @@ class TensorFunction(nn.Module):
 
     Nested outputs (tuple, list, mapping, dataclass) are flattened in order; `outputs` picks and orders them by name.
     With `is_whole` they are all that there may be. An output `x` beside an input `x` is called `x_output`, since the
-    values of a graph have one name each.
+    values of a graph have one name each. One in bfloat16 is answered in float32: numpy has no such type.
     """
 
     def __init__(
@@ -43,7 +43,10 @@ class TensorFunction(nn.Module):
 
     def named(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
         """Calls the module and returns its outputs by name."""
-        found = {self._apart(name): tensor for name, tensor in flatten(self.answer(tensors)).items()}
+        answered = flatten(self.answer(tensors)).items()
+        found = {
+            self._apart(name): tensor.float() if tensor.dtype is torch.bfloat16 else tensor for name, tensor in answered
+        }
         if self._outputs is None:
             return found
         missing = [name for name in self._outputs if name not in found]

@@ -83,11 +83,15 @@ class _Wide(Tensor):
 
 
 class Widening(OperatorMode):
-    """Runs every operator in float64; `narrow` names those that can't, which ran as they are."""
+    """Runs every operator in float64; `narrow` names those that can't, which ran as they are.
+
+    `types` are those in which the operators would have answered.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.narrow: set[str] = set()
+        self.types: set[torch.dtype] = set()
         self._settings = contextlib.ExitStack()
 
     def __enter__(self) -> Any:
@@ -108,6 +112,7 @@ class Widening(OperatorMode):
         if is_plain and func.is_view:
             return func(*args, **kwargs)
         dtype = _said(given, [one for one in leaves if isinstance(one, torch.dtype)])
+        self.types.add(dtype)
         if _rolls_dice(func) or (is_plain and given and func._schema.name in _MOVING):
             return _wrapped(func(*_narrowed(args), **_narrowed(kwargs)), dtype)
         if func in _READING_BITS and not is_plain:

@@ -1,7 +1,8 @@
 """Operators that an engine doesn't have for a type, computed in one for which it has them, with casts around.
 
 Half-precision numbers become float32, small whole numbers and bools int64: neither loses anything. What answers in the
-type is cast back.
+type is cast back. An engine that lacks one operator for bfloat16 lacks nearly all: then the whole graph computes in
+float32 what it would in bfloat16.
 """
 
 from __future__ import annotations
@@ -40,9 +41,13 @@ class Widened(GraphRepair):
 
     def mend(self, model: onnx_ir.Model, argument: str) -> int:
         """Inserts the casts."""
-        from onnxwright.graph.element_types import widen
+        import onnx_ir
 
-        return widen(model, argument.split(SEPARATOR))
+        from onnxwright.graph.element_types import widen
+        from onnxwright.graph.widening import without_halves
+
+        is_widened = without_halves(model, {onnx_ir.DataType.BFLOAT16})
+        return is_widened + widen(model, argument.split(SEPARATOR))
 
 
 REPAIR = Widened()

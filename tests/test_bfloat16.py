@@ -1,0 +1,151 @@
+"""Modules in bfloat16, which numpy lacks and engines hardly compute, are taken in float32, and say so."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import onnxwright as ow
+from onnxwright.errors import ProofError, SourceError
+from onnxwright.loaders.bfloat16 import in_float32
+
+NARROW = torch.bfloat16
+WIDTH = 16
+ASKED = {"proof": "quick", "engine": "onnxruntime", "measure": False, "profile": {"batch": (1, 2, 4)}}
+X = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1))
+
+
+class Layer(nn.Module):
+    """A layer in bfloat16 that keeps the type in an attribute, and a table of it that isn't registered."""
+
+    def __init__(self, activation=functional.gelu):
+        super().__init__()
+        torch.manual_seed(0)
+        self.wide, self.narrow, self.norm = nn.Linear(WIDTH, 32), nn.Linear(32, WIDTH), nn.LayerNorm(WIDTH)
+        self.activation, self.settings, self.table = activation, {"dtype": NARROW}, torch.linspace(-1, 1, WIDTH)
+        self.table = self.table.to(NARROW)
+        self.to(NARROW).eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.to(self.settings["dtype"]) + self.table
+        return self.norm(x + self.narrow(self.activation(self.wide(x))))
+
+
+class Named(Layer):
+    """One whose code names the type, so that no copy in float32 can run."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.to(NARROW)) @ self.wide.weight.to(NARROW).T
+
+
+class Inside(nn.Module):
+    """A module in float32 that computes in bfloat16 inside, as `autocast` has it."""
+
+    def __init__(self, activation=torch.tanh):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last, self.activation = nn.Linear(WIDTH, 32), nn.Linear(32, 8), activation
+        self.eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=NARROW):
+            return self.last(self.activation(self.first(x)))
+
+
+def test_a_module_in_bfloat16_is_proven_as_it_is_in_float32(tmp_path):
+    module = Layer()
+
+    package = ow.convert(module, tmp_path / "out", example_inputs={"x": X.to(NARROW)}, **ASKED)
+
+    (answered,) = package.session().run({"x": X.to(NARROW).float().numpy()}).values()
+    own = module(X.to(NARROW)).float().detach().numpy()
+    assert package.proof.verdict == "proven"
+    assert package.proof.worst.limit < 1e-3
+    assert package.manifest.signature.inputs[0].dtype == "float32"
+    assert answered.dtype == np.float32
+    np.testing.assert_allclose(answered, own, rtol=5e-2, atol=5e-2)
+    assert {weight.dtype for weight in module.parameters()} == {NARROW}
+    assert module.settings == {"dtype": NARROW}
+    assert module.table.dtype == NARROW
+    (finding,) = (one for one in package.manifest.findings if one.code == "bfloat16-widened")
+    assert "(RMS)" in finding.message
+
+
+@pytest.mark.parametrize("module", [Named(), Inside()])
+def test_what_computes_in_bfloat16_inside_is_proven_to_what_that_rounds(module, tmp_path):
+    package = ow.convert(module, tmp_path / "out", example_inputs={"x": X}, **ASKED)
+
+    (answered,) = package.session().run({"x": X.numpy()}).values()
+    assert package.proof.verdict == "proven"
+    assert answered.dtype == np.float32
+    np.testing.assert_allclose(answered, module(X).float().detach().numpy(), rtol=5e-2, atol=5e-2)
+    assert all(2**-12 < floor < 2**-6 for floor in package.proof.tolerance.floors.values())
+
+
+@pytest.mark.parametrize(
+    ("module", "other"),
+    [(Layer(), Layer(functional.silu)), (Inside(), Inside(functional.tanhshrink)), (Inside(), Inside(torch.sin))],
+)
+def test_what_computes_something_else_is_refused(module, other, tmp_path):
+    given = {"example_inputs": {"x": X}}
+    ow.convert(other, tmp_path / "other", route="trace", **given, **ASKED)
+
+    file = tmp_path / "other" / "onnx" / "model.onnx"
+    proof = ow.prove(module, file, **given, profile=ASKED["profile"], engine="onnxruntime", proof="quick")
+
+    assert proof["onnxruntime"].verdict == "failed"
+    assert "is off by" in " ".join(found.message for found in proof["onnxruntime"].findings)
+
+
+class TestInFloat32:
+    def test_weights_that_are_one_stay_one(self):
+        module = Layer()
+        module.tied = module.wide.weight
+
+        taken = in_float32(module, {"x": X.numpy()})
+
+        assert taken.module.tied is taken.module.wide.weight
+        assert torch.equal(taken.module.tied, module.tied.float())
+
+    def test_what_does_something_else_in_float32_stays_as_it_is(self):
+        class Branching(Layer):
+            def forward(self, x):
+                return super().forward(x) * (100 if self.wide.weight.dtype == NARROW else 1)
+
+        module = Branching()
+
+        assert in_float32(module, {"x": X.numpy()}) == (module, {"x": pytest.approx(X.numpy())}, ())
+
+    def test_inputs_that_must_be_in_bfloat16_are_refused_with_the_way_out(self):
+        example = {"x": X.to(NARROW).view(torch.int16).numpy().view(ow.dtypes.to_numpy("bfloat16"))}
+
+        class Strict(Layer):
+            def forward(self, x):
+                assert x.dtype == NARROW
+                return super().forward(x)
+
+        with pytest.raises(SourceError, match=r"input 'x': is in bfloat16.*Cast its inputs inside the module"):
+            in_float32(Strict(), example)
+
+    def test_others_are_untouched(self):
+        module, example = nn.Linear(WIDTH, 2).eval(), {"input": X.numpy()}
+
+        taken = in_float32(module, example)
+
+        assert taken.module is module
+        assert taken.example is example
+        assert not taken.findings
+
+
+def test_a_module_whose_noise_hides_everything_is_no_success(tmp_path):
+    class Steep(Inside):
+        def forward(self, x):
+            return (
+                super().forward(x) * 1e4
+                - super().forward(x.flip(0)).flip(0) * 1e4
+                + torch.sin(1e4 * super().forward(x))
+            )
+
+    with pytest.raises(ProofError):
+        ow.convert(Steep(), tmp_path / "out", example_inputs={"x": X}, **ASKED)
