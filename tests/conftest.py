@@ -1,5 +1,6 @@
 """Tiny packages: ONNX text and a hand-made manifest, so that no test of running needs a conversion."""
 
+import gc
 import importlib.util
 import signal
 import sys
@@ -145,6 +146,16 @@ def command(monkeypatch, capsys):
     yield run
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_to_search():
+    """Has the garbage collector leave alone what is there: it searches a third of a second each time."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

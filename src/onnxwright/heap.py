@@ -32,8 +32,8 @@ def at_rest() -> Iterator[None]:
 
 
 def objects() -> list[Any]:
-    """Returns all objects that the collector knows, those at rest among them."""
-    if not _is_at_rest:
+    """Returns all objects that the collector knows, those at rest among them, and those that a program has frozen."""
+    if not gc.get_freeze_count():
         return gc.get_objects()
     gc.unfreeze()
     found = gc.get_objects()

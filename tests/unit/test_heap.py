@@ -2,7 +2,14 @@
 
 import gc
 
+import pytest
+
 from onnxwright import heap
+
+
+@pytest.fixture(autouse=True)
+def thawed():
+    gc.unfreeze()
 
 
 def is_among(objects, wanted):
@@ -26,10 +33,12 @@ def test_what_is_at_rest_is_found_and_searched_again_afterwards():
 
 
 def test_what_a_program_has_frozen_itself_stays_so():
+    thing = [object()]
     gc.freeze()
     try:
         with heap.at_rest():
             pass
         assert gc.get_freeze_count()
+        assert is_among(heap.objects(), thing)
     finally:
         gc.unfreeze()

@@ -334,6 +334,8 @@ def dense_parts(tensor: Tensor) -> list[Tensor]:
 def _rebound(space: Namespace, saved: Mapping[str, Any]) -> list[str]:
     """Names that are bound to other things than they were."""
     now, missing = space.names(), object()
+    if now is saved:
+        return []
     both = {key: (saved.get(key, missing), now.get(key, missing)) for key in {**saved, **now} if "hook" not in key}
     return [key for key, (one, other) in both.items() if one is not other and not _is_same_text(one, other)]
 

@@ -144,8 +144,9 @@ def _held(functions: Sequence[Any]) -> dict[int, list[tuple[ModuleType, str]]]:
     """Where else functions are called from: `from torch.nn.functional import pad` binds it in the user's module."""
     found: dict[int, list[tuple[ModuleType, str]]] = {id(function): [] for function in functions}
     for module in [one for one in list(sys.modules.values()) if type(one) is ModuleType]:
-        if module.__name__.partition(".")[0] not in OWN:
-            for name, value in list(vars(module).items()):
-                if id(value) in found:
-                    found[id(value)].append((module, name))
+        if module.__name__.partition(".")[0] in OWN or found.keys().isdisjoint(map(id, vars(module).values())):
+            continue
+        for name, value in vars(module).items():
+            if id(value) in found:
+                found[id(value)].append((module, name))
     return found

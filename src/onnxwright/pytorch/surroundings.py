@@ -7,7 +7,7 @@ classes, of these functions and of plain objects; caches of functions; and the v
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -77,9 +77,25 @@ def _namespace(thing: Any) -> Namespace:
     return Namespace(name, names, functools.partial(setattr, thing), functools.partial(delattr, thing))
 
 
+class _Process:
+    """The variables of the process by name; the very same answer as long as none changes."""
+
+    def __init__(self) -> None:
+        self._variables = process_variables()
+        # As the system has them, which `os.environ` decodes, one by one, whenever it is asked.
+        self._raw: Mapping[Any, Any] = getattr(self._variables, "_data", self._variables)
+        self._last: dict[Any, Any] = {}
+        self._names: dict[str, str] = {}
+
+    def __call__(self) -> dict[str, str]:
+        if self._raw != self._last:
+            self._last, self._names = dict(self._raw), dict(self._variables)
+        return self._names
+
+
 def _process() -> Namespace:
     variables = process_variables()
-    return Namespace("os.environ", lambda: dict(variables), variables.__setitem__, variables.__delitem__)
+    return Namespace("os.environ", _Process(), variables.__setitem__, variables.__delitem__)
 
 
 def _is_plain_object(value: Any) -> bool:

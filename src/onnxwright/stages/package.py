@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -20,6 +21,9 @@ from onnxwright.tasks import task
 from onnxwright.text import FILE_NAME as TOKENIZER
 from onnxwright.text import Text, Tokenizer
 from onnxwright.words import in_sizes
+
+if TYPE_CHECKING:
+    import jinja2
 
 SIDE_FILES: Final = (
     "config.json",
@@ -111,6 +115,15 @@ def settle_tokenizer(folder: Path) -> str:
 
 def render_pages(manifest: Manifest) -> dict[str, str]:
     """Returns the pages for people by their file name; all they say is in the manifest."""
+    found = task(manifest.task) if manifest.task else None
+    return {
+        name: _templates().get_template(template).render(manifest=manifest, task=found, feeds=list(_feeds(manifest)))
+        for name, template in PAGES.items()
+    }
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
     import jinja2
 
     environment = jinja2.Environment(
@@ -131,11 +144,7 @@ def render_pages(manifest: Manifest) -> dict[str, str]:
         "ranges": in_ranges,
         "sizes": in_sizes,
     }
-    found = task(manifest.task) if manifest.task else None
-    return {
-        name: environment.get_template(template).render(manifest=manifest, task=found, feeds=list(_feeds(manifest)))
-        for name, template in PAGES.items()
-    }
+    return environment
 
 
 def _is_side_file(source: Path, name: str) -> bool:
