@@ -117,6 +117,24 @@ class TestInFloat32:
 
         assert in_float32(module, {"x": X.numpy()}) == (module, {"x": pytest.approx(X.numpy())}, ())
 
+    def test_what_only_keeps_weights_in_it_stays_as_it_is(self):
+        class Kept(Layer):
+            def forward(self, x):
+                return functional.linear(x, self.wide.weight.float())
+
+        module, example = Kept(), {"x": X.numpy()}
+
+        assert in_float32(module, example) == (module, example, ())
+
+    def test_other_weights_are_not_copied(self):
+        module = Layer()
+        module.norm.float()
+
+        taken = in_float32(module, {"x": X.numpy()})
+
+        assert taken.module.wide.weight is not module.wide.weight
+        assert taken.module.norm.weight is module.norm.weight
+
     def test_inputs_that_must_be_in_bfloat16_are_refused_with_the_way_out(self):
         example = {"x": X.to(NARROW).view(torch.int16).numpy().view(ow.dtypes.to_numpy("bfloat16"))}
 

@@ -144,19 +144,47 @@ class TestInputs:
         with pytest.raises(SignatureError, match="expected at least one tensor, got none"):
             load(Alone(), example_inputs={})
 
-    def test_without_names_are_refused(self):
+    def test_that_go_by_position_alone_get_names(self):
         class Many(nn.Module):
             def forward(self, *tensors):
-                return sum(tensors)
+                return tensors[0] - tensors[1]
 
         class First(nn.Module):
-            def forward(self, x, /):
-                return x
+            def forward(self, x, /, y, *others, scale=1.0):
+                return (x - y - sum(others)) * scale
 
-        with pytest.raises(SignatureError, match=r"Many: forward\(\*tensors\) names no input. Wrap the module"):
-            load(Many(), example_inputs=(torch.ones(2),))
-        with pytest.raises(SignatureError, match="forward takes 'x' by position only"):
-            load(First(), example_inputs=(torch.ones(2),))
+        class Open(nn.Module):
+            def forward(self, *inputs, **named):
+                return inputs[0] - named.get("y", 1.0)
+
+        one, two, three = torch.ones(2, 3), torch.zeros(2, 3), torch.full((2, 3), 5.0)
+        for module, example, names, expected in (
+            (Many(), (one, two), ["tensors_0", "tensors_1"], 1.0),
+            (Many(), {"b": two, "a": one}, ["b", "a"], -1.0),
+            (First(), (one, two), ["x", "y"], 1.0),
+            (First(), (one, two, three), ["x", "y", "others_0"], -4.0),
+            (First(), {"y": one, "x": three, "scale": two}, ["y", "x", "scale"], 0.0),
+            (Open(), (three,), ["inputs_0"], 4.0),
+            (Open(), {"inputs_0": three, "y": one}, ["inputs_0", "y"], 4.0),
+        ):
+            source = load(module, example_inputs=example)
+            (given,) = source.sampler.given
+            answered = source.module(**{name: torch.from_numpy(array) for name, array in given.items()})
+            assert list(source.signature.input_names) == names
+            assert source.name == type(module).__name__
+            assert answered.unique().tolist() == [expected]
+
+    def test_of_what_torch_has_exported_are_called_as_they_were(self):
+        one, two = torch.ones(2, 3), torch.full((2, 3), 2.0)
+        sizes = {name: {0: torch.export.Dim.DYNAMIC} for name in ("x", "y", "scale")}
+        program = torch.export.export(Sum().eval(), (one, two), {"scale": two}, dynamic_shapes=sizes)
+
+        for module in (program, program.module()):
+            source = load(module, example_inputs={"scale": two, "x": one, "y": two})
+            (given,) = source.sampler.given
+            answered = source.module(**{name: torch.from_numpy(array) for name, array in given.items()})
+            assert inputs_of(source) == dict.fromkeys(("scale", "x", "y"), "float32[batch, 3]")
+            assert answered.unique().tolist() == [6.0]
 
     def test_are_asked_for(self):
         with pytest.raises(UsageError, match="example_inputs: expected a dict of name to tensor beside a module"):
@@ -393,10 +421,9 @@ class TestModule:
         load(module, example_inputs=torch.randn(2, 5))
         assert torch.equal(module.weight.to_dense(), torch.eye(5))
 
-    def test_an_exported_program_is_told_to_be_no_module_that_takes_names(self):
+    def test_an_exported_program_keeps_the_sizes_that_it_was_exported_for(self):
         program = torch.export.export(nn.Linear(5, 3), (torch.randn(2, 5),))
-        with pytest.raises(ForwardError, match="keyword mismatch"):
-            load(program.module(), example_inputs=torch.randn(2, 5))
+        assert inputs_of(load(program.module(), example_inputs=torch.randn(2, 5))) == {"input": "float32[2, 5]"}
 
     def test_is_handed_back_as_it_came(self):
         class Counting(nn.Module):

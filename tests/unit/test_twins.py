@@ -474,6 +474,11 @@ CALLS = {
         for kind in (nn.LSTM, nn.GRU, nn.RNN)
         for several in (1, 2)
     ],
+    "projected_lstm": [
+        lambda: leaves_of(nn.LSTM(13, 7, 2, proj_size=3, bidirectional=True, batch_first=True).eval()(X[0])),
+        lambda: leaves_of(nn.LSTM(13, 7, proj_size=3, bias=False).eval()(X[0], (X[:1, 0, :, :3], X[:1, 0, :, 3:10]))),
+        lambda: leaves_of(nn.LSTM(13, 7, 2, proj_size=3).eval()(X[0, 0])),
+    ],
     "stft": [
         lambda: torch.stft(SIGNAL, 16, 5, 12, torch.hann_window(12), return_complex=True).real,
         lambda: torch.stft(SIGNAL[0], 8, return_complex=True, normalized=True, onesided=False).imag,

@@ -40,8 +40,9 @@ class Widened(NamedTuple):
 def in_float32(module: nn.Module, example: dict[str, Array]) -> Widened:
     """Returns a copy of a module, with its example inputs, that has float32 wherever the module has bfloat16.
 
-    The module itself is returned where it has none, or where in float32 it does something else, as where its code names
-    the type: then it computes in bfloat16 inside, and hands out what is in bfloat16 as float32.
+    The module itself is returned where it has none, where it only keeps weights in it, and where in float32 it does
+    something else, as where its code names the type: then it computes in bfloat16 inside, and what it answers in
+    bfloat16 is handed out as float32.
 
     Raises:
         SourceError: when inputs in bfloat16 can't be taken in float32.
@@ -56,6 +57,8 @@ def in_float32(module: nn.Module, example: dict[str, Array]) -> Widened:
         return _as_it_is(module, example, given, " ".join(str(problem).split()).rstrip("."))
     if apart > _MOST_APART:
         return _as_it_is(module, example, given, f"on the example, its answer is off by {apart:.1e} then")
+    if not apart and not given:
+        return Widened(module, example)
     message = f"In bfloat16, the module's own answer lies {apart:.1e} from that in float32 on the example (RMS)."
     return Widened(wide, taken, (Finding("bfloat16-widened", message),))
 
@@ -70,8 +73,8 @@ def _as_it_is(module: nn.Module, example: dict[str, Array], given: list[str], wh
 
 
 def _wide(module: nn.Module) -> nn.Module:
-    """A copy in which whatever names or has the type has float32, wherever the module keeps it."""
-    made: dict[int, Any] = {id(one): _widened(one) for one in _tensors(module) if one.dtype is _NARROW}
+    """A copy in which whatever names or has the type has float32; it shares the other weights."""
+    made: dict[int, Any] = {id(one): _widened(one) if one.dtype is _NARROW else one for one in _tensors(module)}
     with torch.no_grad():
         return copy.deepcopy(module, made | {id(_NARROW): torch.float32})
 

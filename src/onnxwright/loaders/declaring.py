@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from onnxwright import dtypes
 from onnxwright.backends import Array
 from onnxwright.errors import SignatureError, accepted
+from onnxwright.pytorch.fronts import ByPosition
 from onnxwright.pytorch.session import to_array
 from onnxwright.samples import Tensors
 from onnxwright.tasks import INPUT_DIMS
@@ -21,25 +22,32 @@ from onnxwright.tasks import INPUT_DIMS
 Dims = Mapping[str, Mapping[int, str]]
 
 _DIM_NAME: Final = re.compile(r"[A-Za-z_]\w*")
+_ANY: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def by_name(module: nn.Module, example_inputs: Any) -> dict[str, Tensor]:
-    """Names example inputs after the parameters of `forward`.
+class Called(NamedTuple):
+    """A module that takes its inputs by name, and example inputs by these names."""
+
+    module: nn.Module
+    example: dict[str, Tensor]
+
+
+def called(module: nn.Module, example_inputs: Any) -> Called:
+    """Names example inputs after the parameters of `forward`; what that takes by position alone gets a front.
+
+    Of `forward(*tensors)`, those without a name are called `tensors_0`, `tensors_1` and so on.
 
     Raises:
         SignatureError: when an input isn't a tensor or doesn't fit `forward`.
     """
-    parameters = _parameters(module)
+    parameters = _declared_parameters(module)
     if isinstance(example_inputs, (Tensor, np.ndarray)):
         example_inputs = (example_inputs,)
     if isinstance(example_inputs, Mapping):
         named = dict(example_inputs)
     elif isinstance(example_inputs, Sequence):
-        positional = [name for name, parameter in parameters.items() if parameter.kind in _POSITIONAL]
-        if len(example_inputs) > len(positional):
-            raise SignatureError(f"example inputs: {len(example_inputs)} tensors for forward({', '.join(positional)}).")
-        named = dict(zip(positional, example_inputs, strict=False))
+        named = dict(zip(_places(parameters, len(example_inputs)), example_inputs, strict=True))
     else:
         raise SignatureError(
             f"example inputs: expected a dict of name to tensor, got {type(example_inputs).__name__}. "
@@ -47,7 +55,40 @@ def by_name(module: nn.Module, example_inputs: Any) -> dict[str, Tensor]:
         )
     named = {name: value for name, value in named.items() if value is not None}
     _check_against_forward(named, parameters)
-    return named
+    unnamed = _unnamed(module, parameters, named)
+    return Called(ByPosition(module, unnamed) if unnamed else module, named)
+
+
+def _places(parameters: Mapping[str, inspect.Parameter], count: int) -> list[str]:
+    """Names inputs that are given by position."""
+    places, rest = _positional(parameters), _named_as(parameters, inspect.Parameter.VAR_POSITIONAL)
+    if count > len(places) and rest is None:
+        raise SignatureError(f"example inputs: {count} tensors for forward({', '.join(places)}).")
+    return [*places, *(f"{rest}_{place}" for place in range(count - len(places)))][:count]
+
+
+def _unnamed(module: nn.Module, parameters: Mapping[str, inspect.Parameter], named: Collection[str]) -> Sequence[str]:
+    """The inputs that a module takes by position alone, in order."""
+    positional = [name for name in _positional(parameters) if name in named]
+    rest = _named_as(parameters, inspect.Parameter.VAR_POSITIONAL)
+    others = [name for name in named if name not in parameters]
+    if _named_as(parameters, inspect.Parameter.VAR_KEYWORD) is not None:
+        others = [name for name in others if re.fullmatch(rf"{rest}_\d+", name)]
+    if others:
+        return [*positional, *others]
+    spec = getattr(module, "_in_spec", None)
+    if spec is not None:  # as torch.export leaves it: of what goes by position, and of what goes by name
+        return positional[: spec.child(0).num_children]
+    return [name for name in positional if parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY]
+
+
+def _positional(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
+    return [name for name, parameter in parameters.items() if parameter.kind in _POSITIONAL]
+
+
+def _named_as(parameters: Mapping[str, inspect.Parameter], kind: object) -> str | None:
+    """The parameter of a kind of which there is one at most."""
+    return next((name for name, parameter in parameters.items() if parameter.kind is kind), None)
 
 
 def guess_dims(example: Tensors) -> dict[str, dict[int, str]]:
@@ -109,20 +150,6 @@ def _named_axes(name: str, axes: Any, count: int) -> dict[int, str]:
     return named
 
 
-def _parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
-    parameters = _declared_parameters(module)
-    kinds = {parameter.kind for parameter in parameters.values()}
-    if kinds == {inspect.Parameter.VAR_POSITIONAL}:
-        raise SignatureError(
-            f"{type(module).__name__}: forward(*{', *'.join(parameters)}) names no input. "
-            "Wrap the module in one whose forward has a named parameter for each tensor."
-        )
-    unnamed = [name for name, one in parameters.items() if one.kind is one.POSITIONAL_ONLY]
-    if unnamed:
-        raise SignatureError(f"forward takes '{unnamed[0]}' by position only; inputs go by name. Remove the '/'.")
-    return parameters
-
-
 def _declared_parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
     """The parameters of `forward`; a module that was traced or compiled has them in a schema."""
     if not isinstance(module, torch.jit.ScriptModule):
@@ -141,7 +168,7 @@ def _declared_parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
 def _check_against_forward(named: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
     for name, value in named.items():
         _check_tensor(name, value)
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    takes_any = any(parameter.kind in _ANY for parameter in parameters.values())
     for name in named:
         if name not in parameters and not takes_any:
             raise SignatureError(

@@ -18,7 +18,7 @@ from onnxwright.environment import cores
 from onnxwright.errors import ForwardError, SourceError
 from onnxwright.findings import Finding
 from onnxwright.loaders.bfloat16 import in_float32
-from onnxwright.loaders.declaring import Dims, arrays, by_name, checked, guess_dims
+from onnxwright.loaders.declaring import Dims, arrays, called, checked, guess_dims
 from onnxwright.loaders.probe import Probe
 from onnxwright.loaders.quantizing import check_quantization
 from onnxwright.loaders.weights import check_weights
@@ -65,10 +65,13 @@ def load(
         CheckpointError: when its weights hold NaN, or no values yet; or scales that nothing was observed for.
         ForwardError: when the module raises on the example.
     """
+    if isinstance(module, torch.export.ExportedProgram):
+        module = module.module()
     if not isinstance(module, nn.Module):
         raise SourceError(f"source: expected an nn.Module, got {type(module).__name__}.")
-    module = as_written(module)
-    example = arrays(by_name(module, example_inputs))
+    name = name or type(module).__name__
+    module, tensors = called(as_written(module), example_inputs)
+    example = arrays(tensors)
     check_weights(module)
     module, example, widened = in_float32(on_device(module, "cpu"), example)
     named = checked(dims, example) if dims is not None else guess_dims(example)
@@ -84,7 +87,7 @@ def load(
     with evaluation(module):
         if dims is None:
             declared = _without_refused_batch(module, declared)
-        loaded = settle(module, declared, ranges or {}, name=name or type(module).__name__)
+        loaded = settle(module, declared, ranges or {}, name=name)
     return replace(loaded, findings=(*widened, *findings, *loaded.findings))
 
 

@@ -68,20 +68,6 @@ class TensorFunction(nn.Module):
         return tuple(self.named(tensors).values())
 
 
-class FirstNamed(nn.Module):
-    """A module whose first output is called otherwise; the others keep their names."""
-
-    def __init__(self, module: nn.Module, name: str):
-        super().__init__()
-        self.module = module
-        self._name = name
-
-    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """Calls the module and renames its first output."""
-        first, *others = flatten(self.module(**inputs)).items()
-        return {self._name: first[1], **dict(others)}
-
-
 def flatten(answer: object) -> dict[str, Tensor]:
     """Names every tensor in a nested answer: `output` for a lone tensor, else by key, field or index.
 

@@ -65,13 +65,13 @@ def _refuse(source: Source, findings: Sequence[Finding]) -> None:
 
 
 def _load(model: nn.Module, inputs: Mapping[str, Any]) -> Source:
-    from onnxwright.loaders.declaring import by_name
+    from onnxwright.loaders.declaring import called
     from onnxwright.loaders.module import load
-    from onnxwright.pytorch.modules import FirstNamed
+    from onnxwright.pytorch.fronts import FirstNamed
 
-    named = by_name(model, inputs)
+    module, named = called(model, inputs)
     dims = {name: dict(enumerate(AXES[: tensor.ndim])) for name, tensor in named.items()}
-    return load(FirstNamed(model, OUTPUT), named, dims, ranges=None, name=type(model).__name__)
+    return load(FirstNamed(module, OUTPUT), named, dims, ranges=None, name=type(model).__name__)
 
 
 def _opset(model: nn.Module, opset: int) -> int:
