@@ -50,16 +50,16 @@ def convert(
 ) -> Package:
     """Converts a model and returns the package, which is proven on the range that it declares.
 
-    `source` is a Hugging Face folder, a hub id, `file.py:factory`, an `.onnx` file, or a module with
-    `example_inputs` (`{input name: tensor}`) and `dims` (`{input name: {axis: dim name}}`). `profile` gives least,
-    usual and most for named dims; the others get their defaults. `proof` is quick, normal or thorough. Where outputs
-    differ, the folder `save_repro` gets the first node that answers otherwise, its inputs, and a script that shows it.
-    Attempts are made until one is proven on the whole profile, for about `repair_seconds`; `replay` makes one of a
-    journal alone (`"trace@18; piecewise=sequence > 8"`). With `optimize`, the graph is rewritten for each engine, and
-    so is what is kept in a lower precision. `precision` and what belongs to it are as for `quantize`, but that
-    `auto` lowers it only where `max_accuracy_loss` is given. With `allow_fallback`, an engine for GPUs may compute
-    on the CPU what it has no kernel for; else it refuses such a graph. Weights of more than 256 MiB lie beside
-    their graph; with `single_file`, in it, up to 2 GiB.
+    `source` is a Hugging Face folder, a hub id, `file.py:factory`, an `.onnx` file, or a module, or what `torch.export`
+    has made of one, with `example_inputs` (`{input name: tensor}`) and `dims` (`{input name: {axis: dim name}}`).
+    `profile` gives least, usual and most for named dims; the others get their defaults. `proof` is quick, normal or
+    thorough. Where outputs differ, the folder `save_repro` gets the first node that answers otherwise, its inputs, and
+    a script that shows it. Attempts are made until one is proven on the whole profile, for about `repair_seconds`;
+    `replay` makes one of a journal alone (`"trace@18; piecewise=sequence > 8"`). With `optimize`, the graph is
+    rewritten for each engine, and so is what is kept in a lower precision. `precision` and what belongs to it are as
+    for `quantize`, but that `auto` lowers it only where `max_accuracy_loss` is given. With `allow_fallback`, an engine
+    for GPUs may compute on the CPU what it has no kernel for; else it refuses such a graph. Weights of more than 256
+    MiB lie beside their graph; with `single_file`, in it, up to 2 GiB.
 
     Raises:
         UsageError: when an argument, a file or the machine is at fault.

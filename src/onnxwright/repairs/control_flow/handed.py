@@ -91,7 +91,8 @@ class Several:
 
 
 def shaped(answer: Tensor, one: Any, other: Any) -> Tensor:
-    """What a branch gives, with the sizes told in which its sides agree."""
+    """What a branch gives, with the sizes told in which its sides agree; what was not set has those of the other."""
+    one, other = (other if one is UNDEFINED else one), (one if other is UNDEFINED else other)
     if not (isinstance(one, Tensor) and isinstance(other, Tensor) and one.dim() == other.dim()):
         return answer
     for axis, (a, b) in enumerate(zip(one.shape, other.shape, strict=True)):

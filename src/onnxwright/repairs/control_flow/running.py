@@ -114,8 +114,10 @@ def each(items: Any, body: Callable[..., Values], line: int, *values: Any) -> Va
         before, values = values, body(item, *values)
         left = items[place + 1 :] if isinstance(items, range) else ()
         if len(left) > _MOST_UNROLLED and _opens(before, values):
-            with contextlib.suppress(Exception):  # what can't go round by round is unrolled
-                return _rounds(counting(left.start, left.stop, left.step), body, line, values)
+            # From before the round that opens it, else from after that; what can't go round by round is unrolled.
+            for rest, start in ((items[place:], before), (left, values)):
+                with contextlib.suppress(Exception):
+                    return _rounds(counting(rest.start, rest.stop, rest.step), body, line, start)
     return values
 
 
@@ -179,11 +181,17 @@ def _counted(several: Several, body: Callable[..., Values], carried: Carried) ->
 
     def rounds(index: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         elements = [one.index_select(0, index.reshape(1)).squeeze(0) for one in several.tensors]
-        return (index + 1, *carried.tensors(body(several.item(*elements), *carried.values(state))))
+        after = carried.tensors(body(several.item(*elements), *carried.values(state)))
+        return (index + 1, *map(_as_large, after, state))
 
     start = torch.zeros((), dtype=torch.int64)
     _, *state = while_loop(is_going, rounds, (start, *carried.first))
     return carried.values(state)
+
+
+def _as_large(after: Tensor, before: Tensor) -> Tensor:
+    """What a round gives, said to be as large as what it takes: the operator refuses what it can't tell to be."""
+    return after.expand(before.shape) if before.dim() else after
 
 
 def _without(values: Values, places: Sequence[int]) -> Values:
