@@ -26,7 +26,7 @@ _ONNX_CODES = {
     "uint64": 13,
     "bfloat16": 16,
 }
-HALVES: Final = {"float16", "bfloat16"}
+HALVES: Final = frozenset({"float16", "bfloat16"})
 """Types of which a single rounding is more than all the noise of a sum in float32."""
 _NAMES = {code: name for name, code in _ONNX_CODES.items()}
 

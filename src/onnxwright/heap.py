@@ -35,7 +35,12 @@ def objects() -> list[Any]:
     """Returns all objects that the collector knows, those at rest among them, and those that a program has frozen."""
     if not gc.get_freeze_count():
         return gc.get_objects()
+    is_collecting = gc.isenabled()
+    gc.disable()
     gc.unfreeze()
-    found = gc.get_objects()
-    gc.freeze()
-    return found
+    try:
+        return gc.get_objects()
+    finally:
+        gc.freeze()
+        if is_collecting:
+            gc.enable()

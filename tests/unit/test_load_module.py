@@ -147,25 +147,26 @@ class TestInputs:
     def test_that_go_by_position_alone_get_names(self):
         class Many(nn.Module):
             def forward(self, *tensors):
-                return tensors[0] - tensors[1]
+                return tensors[0] - 2 * tensors[1]
 
         class First(nn.Module):
             def forward(self, x, /, y, *others, scale=1.0):
-                return (x - y - sum(others)) * scale
+                return (x - 2 * y - 3 * sum(others)) * scale
 
         class Open(nn.Module):
             def forward(self, *inputs, **named):
-                return inputs[0] - named.get("y", 1.0)
+                return inputs[0] - 2 * named.get("y", 1.0)
 
-        one, two, three = torch.ones(2, 3), torch.zeros(2, 3), torch.full((2, 3), 5.0)
+        one, two, three = torch.full((2, 3), 1.0), torch.full((2, 3), 2.0), torch.full((2, 3), 5.0)
         for module, example, names, expected in (
-            (Many(), (one, two), ["tensors_0", "tensors_1"], 1.0),
-            (Many(), {"b": two, "a": one}, ["b", "a"], -1.0),
-            (First(), (one, two), ["x", "y"], 1.0),
-            (First(), (one, two, three), ["x", "y", "others_0"], -4.0),
-            (First(), {"y": one, "x": three, "scale": two}, ["y", "x", "scale"], 0.0),
-            (Open(), (three,), ["inputs_0"], 4.0),
-            (Open(), {"inputs_0": three, "y": one}, ["inputs_0", "y"], 4.0),
+            (Many(), (one, two), ["tensors_0", "tensors_1"], -3.0),
+            (Many(), {"tensors_1": one, "tensors_0": two}, ["tensors_1", "tensors_0"], 0.0),
+            (Many(), {"b": two, "a": one}, ["b", "a"], 0.0),
+            (First(), (one, two), ["x", "y"], -3.0),
+            (First(), (one, two, three), ["x", "y", "others_0"], -18.0),
+            (First(), {"y": one, "x": three, "scale": two}, ["y", "x", "scale"], 6.0),
+            (Open(), (three,), ["inputs_0"], 3.0),
+            (Open(), {"inputs_0": three, "y": two}, ["inputs_0", "y"], 1.0),
         ):
             source = load(module, example_inputs=example)
             (given,) = source.sampler.given
@@ -174,16 +175,33 @@ class TestInputs:
             assert source.name == type(module).__name__
             assert answered.unique().tolist() == [expected]
 
+    def test_that_go_by_position_are_refused_where_one_before_them_is_left_out(self):
+        class Optional(nn.Module):
+            def forward(self, x, y=None, *others):
+                return x - others[0]
+
+        for example, told in (
+            ((torch.ones(2), None, torch.ones(2)), "'y' is left out, and what comes after it goes by position"),
+            ({"x": torch.ones(2), "y": torch.ones(2), "others_1": torch.ones(2)}, r"expected others_0 for '\*others'"),
+            ({"x": torch.ones(2), "ohters_0": torch.ones(2)}, "forward has no such argument"),
+        ):
+            with pytest.raises(SignatureError, match=told):
+                load(Optional(), example_inputs=example)
+
     def test_of_what_torch_has_exported_are_called_as_they_were(self):
-        one, two = torch.ones(2, 3), torch.full((2, 3), 2.0)
+        class Weighing(nn.Module):
+            def forward(self, x, y, scale=None):
+                return (x - y) * scale
+
+        one, two = torch.full((2, 3), 5.0), torch.full((2, 3), 2.0)
         sizes = {name: {0: torch.export.Dim.DYNAMIC} for name in ("x", "y", "scale")}
-        program = torch.export.export(Sum().eval(), (one, two), {"scale": two}, dynamic_shapes=sizes)
+        program = torch.export.export(Weighing().eval(), (one, two), {"scale": two}, dynamic_shapes=sizes)
 
         for module in (program, program.module()):
-            source = load(module, example_inputs={"scale": two, "x": one, "y": two})
+            source = load(module, example_inputs={"scale": two, "y": two, "x": one})
             (given,) = source.sampler.given
             answered = source.module(**{name: torch.from_numpy(array) for name, array in given.items()})
-            assert inputs_of(source) == dict.fromkeys(("scale", "x", "y"), "float32[batch, 3]")
+            assert inputs_of(source) == dict.fromkeys(("scale", "y", "x"), "float32[batch, 3]")
             assert answered.unique().tolist() == [6.0]
 
     def test_are_asked_for(self):

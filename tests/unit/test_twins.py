@@ -479,6 +479,11 @@ CALLS = {
         lambda: leaves_of(nn.LSTM(13, 7, 2, proj_size=3, bidirectional=True, batch_first=True).eval()(X[0])),
         lambda: leaves_of(nn.LSTM(13, 7, proj_size=3, bias=False).eval()(X[0], (X[:1, 0, :, :3], X[:1, 0, :, 3:10]))),
         lambda: leaves_of(nn.LSTM(13, 7, 2, proj_size=3).eval()(X[0, 0])),
+        lambda: leaves_of(
+            nn.LSTM(13, 7, proj_size=3, bidirectional=True, batch_first=True).eval()(
+                X[0, 0], (X[0, :2, 0, :3], X[0, :2, 0, 3:10])
+            )
+        ),
     ],
     "cross_entropy": [
         lambda: functional.cross_entropy(X[0, 0], LABELS, label_smoothing=0.1),
@@ -486,6 +491,9 @@ CALLS = {
         lambda: functional.cross_entropy(X[0].mT, LABELS.expand(3, 17), reduction="none", label_smoothing=0.2),
         lambda: functional.cross_entropy(X[0, 0, 0], LABELS[0], reduction="sum", label_smoothing=1.0),
         lambda: functional.cross_entropy(X[0, 0], X[0, 1].softmax(-1), X[0, 0, 0].abs(), label_smoothing=0.1),
+        lambda: functional.cross_entropy(X[0, 0].half(), LABELS.byte(), label_smoothing=0.1),
+        lambda: functional.cross_entropy(X[0, 0], LABELS, X[0, 0, 0].abs(), reduction="none", label_smoothing=0.4),
+        lambda: functional.cross_entropy(X[0, 0], LABELS * 0 - 100, label_smoothing=0.4),
     ],
     "stft": [
         lambda: torch.stft(SIGNAL, 16, 5, 12, torch.hann_window(12), return_complex=True).real,

@@ -1,14 +1,14 @@
 """Modules in bfloat16, taken in float32: numpy has no such type, and engines on a CPU have hardly an operator for it.
 
 The numbers of the weights stay what they are. What the module rounds to 8 bits after each step isn't rounded any more:
-how far its own answer lies from that is measured, and told.
+that nothing else has changed is seen by the module itself without rounding, in float64.
 """
 
 from __future__ import annotations
 
 import copy
-import itertools
-from collections.abc import Iterator
+import pickle
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -17,19 +17,24 @@ from torch import Tensor, nn
 
 from onnxwright import tolerance
 from onnxwright.backends import Array, Tensors
-from onnxwright.dtypes import is_float
 from onnxwright.environment import cores
 from onnxwright.errors import ForwardError, SourceError
 from onnxwright.findings import Finding
+from onnxwright.pytorch.devices import copied, like
 from onnxwright.pytorch.session import PyTorchSession
+from onnxwright.pytorch.unregistered import unregistered
+from onnxwright.pytorch.widened import Widening
 from onnxwright.signature import Signature, TensorSpec
 
 _NARROW: Final = torch.bfloat16
-_MOST_APART: Final = 0.15
-"""Answers that lie farther apart (root of the mean square, relative) differ by more than rounding."""
+_MOST_APART: Final = 1e-3
+"""The copy answers as the module does without rounding: the root of the mean square of the errors, relative."""
+_MOST_ROUNDED: Final = 0.15
+"""Where PyTorch can't compute without rounding, the same of the answers with it."""
+_UNCOPIED: Final = (TypeError, RuntimeError, AttributeError, copy.Error, pickle.PicklingError)
 
 
-class Widened(NamedTuple):
+class InFloat32(NamedTuple):
     """A module with its example inputs, and what is to be said of that."""
 
     module: nn.Module
@@ -37,7 +42,7 @@ class Widened(NamedTuple):
     findings: tuple[Finding, ...] = ()
 
 
-def in_float32(module: nn.Module, example: dict[str, Array]) -> Widened:
+def in_float32(module: nn.Module, example: dict[str, Array]) -> InFloat32:
     """Returns a copy of a module, with its example inputs, that has float32 wherever the module has bfloat16.
 
     The module itself is returned where it has none, where it only keeps weights in it, and where in float32 it does
@@ -49,60 +54,74 @@ def in_float32(module: nn.Module, example: dict[str, Array]) -> Widened:
     """
     given = [name for name, array in example.items() if array.dtype.name == "bfloat16"]
     if not given and not any(weight.dtype is _NARROW for weight in _tensors(module)):
-        return Widened(module, example)
+        return InFloat32(module, example)
     taken = {name: array.astype(np.float32) if name in given else array for name, array in example.items()}
     try:
-        apart = _distance(_answer(module, example), _answer(wide := _wide(module), taken))
-    except (ForwardError, TypeError, RuntimeError) as problem:  # the last two, of what can't be copied
-        return _as_it_is(module, example, given, " ".join(str(problem).split()).rstrip("."))
-    if apart > _MOST_APART:
-        return _as_it_is(module, example, given, f"on the example, its answer is off by {apart:.1e} then")
-    if not apart and not given:
-        return Widened(module, example)
-    message = f"In bfloat16, the module's own answer lies {apart:.1e} from that in float32 on the example (RMS)."
-    return Widened(wide, taken, (Finding("bfloat16-widened", message),))
+        wide = _wide(module)
+        answered = _session(wide, taken).run(taken)
+        told = _compared(_session(module, example), example, answered)
+    except (ForwardError, *_UNCOPIED) as problem:
+        if given:
+            raise SourceError(
+                f"input '{given[0]}': is in bfloat16, which numpy lacks, and the module can't be taken in float32: "
+                f"{' '.join(str(problem).split()).rstrip('.')}. Cast its inputs inside the module, and give examples "
+                "in float32."
+            ) from problem
+        return InFloat32(module, example)
+    if told is None and not given:
+        return InFloat32(module, example)
+    return InFloat32(wide, taken, (Finding("bfloat16-widened", told or "Nothing is rounded on the example."),))
 
 
-def _as_it_is(module: nn.Module, example: dict[str, Array], given: list[str], why: str) -> Widened:
-    if given:
-        raise SourceError(
-            f"input '{given[0]}': is in bfloat16, which numpy lacks, and in float32 the module does something else: "
-            f"{why}. Cast its inputs inside the module, and give examples in float32."
-        )
-    return Widened(module, example)
+def _compared(session: PyTorchSession, example: Tensors, answered: Tensors) -> str | None:
+    """Says how far a module's own answer lies from that of its copy; nothing where they are equal.
+
+    Raises:
+        ForwardError: when the copy computes something else.
+    """
+    try:
+        own = session.run(example)
+    except ForwardError as problem:
+        return f"The module itself can't be run in bfloat16 on a CPU: {problem}"
+    finally:
+        session.restore()
+    rounded = _distance(own, answered)
+    if not rounded:
+        return None
+    apart, most = rounded, _MOST_ROUNDED
+    mode = Widening()
+    try:
+        unrounded = session.run_widened(example, mode)
+        if not mode.narrow:
+            apart, most = (
+                _distance({name: one.astype(own[name].dtype) for name, one in unrounded.items()}, answered),
+                _MOST_APART,
+            )
+    except ForwardError:
+        pass  # it can't be computed in float64
+    if apart > most:
+        raise ForwardError(f"on the example, it answers something else then, off by {apart:.1e}")
+    return f"In bfloat16, the module's own answer lies {rounded:.1e} from that in float32 on the example (RMS)."
 
 
 def _wide(module: nn.Module) -> nn.Module:
     """A copy in which whatever names or has the type has float32; it shares the other weights."""
-    made: dict[int, Any] = {id(one): _widened(one) if one.dtype is _NARROW else one for one in _tensors(module)}
-    with torch.no_grad():
-        return copy.deepcopy(module, made | {id(_NARROW): torch.float32})
+    made = {id(one): like(one, one.detach().float()) if one.dtype is _NARROW else one for one in _tensors(module)}
+    return copied(module, {**made, id(_NARROW): torch.float32})
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    held = (value for one in module.modules() for value in vars(one).values() if isinstance(value, Tensor))
-    return itertools.chain(module.parameters(), module.buffers(), held)
+    yield from module.parameters()
+    yield from module.buffers()
+    yield from unregistered(module)
 
 
-def _widened(tensor: Tensor) -> Tensor:
-    wide = tensor.detach().float()
-    return nn.Parameter(wide, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else wide
-
-
-def _answer(module: nn.Module, example: Tensors) -> Tensors:
-    """What a module answers; its first state is put back."""
-    session = PyTorchSession(
-        module, Signature(tuple(TensorSpec(name, "", ()) for name in example), ()), threads=cores()
-    )
-    try:
-        return session.run(example)
-    finally:
-        session.restore()
+def _session(module: nn.Module, example: Mapping[str, Any]) -> PyTorchSession:
+    inputs = tuple(TensorSpec(name, "", ()) for name in example)
+    return PyTorchSession(module, Signature(inputs, ()), threads=cores())
 
 
 def _distance(expected: Tensors, answered: Tensors) -> float:
     if expected.keys() != answered.keys():
         raise ForwardError("its outputs have other names then")
-    floats = [name for name, array in expected.items() if is_float(array.dtype.name)]
-    same = [tolerance.overall_distance(expected[name], answered[name]) for name in floats]
-    return max(same, default=0.0)
+    return max(tolerance.overall_distance(array, answered[name]) for name, array in expected.items())

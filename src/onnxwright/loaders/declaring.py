@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.utils._pytree import tree_unflatten
 
 from onnxwright import dtypes
 from onnxwright.backends import Array
@@ -22,7 +24,6 @@ from onnxwright.tasks import INPUT_DIMS
 Dims = Mapping[str, Mapping[int, str]]
 
 _DIM_NAME: Final = re.compile(r"[A-Za-z_]\w*")
-_ANY: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -54,8 +55,9 @@ def called(module: nn.Module, example_inputs: Any) -> Called:
             "Pass for example {'x': torch.zeros(2, 16)}."
         )
     named = {name: value for name, value in named.items() if value is not None}
-    _check_against_forward(named, parameters)
-    unnamed = _unnamed(module, parameters, named)
+    others = _others(parameters, named)
+    _check_against_forward(named, parameters, others)
+    unnamed = _unnamed(module, parameters, named, others)
     return Called(ByPosition(module, unnamed) if unnamed else module, named)
 
 
@@ -67,19 +69,55 @@ def _places(parameters: Mapping[str, inspect.Parameter], count: int) -> list[str
     return [*places, *(f"{rest}_{place}" for place in range(count - len(places)))][:count]
 
 
-def _unnamed(module: nn.Module, parameters: Mapping[str, inspect.Parameter], named: Collection[str]) -> Sequence[str]:
-    """The inputs that a module takes by position alone, in order."""
-    positional = [name for name in _positional(parameters) if name in named]
+def _others(parameters: Mapping[str, inspect.Parameter], named: Collection[str]) -> list[str]:
+    """The inputs that go to a parameter `*tensors`: `tensors_0`, …, or, where that is the only one, any in their order.
+
+    Raises:
+        SignatureError: when there are `tensors_1` and no `tensors_0`.
+    """
     rest = _named_as(parameters, inspect.Parameter.VAR_POSITIONAL)
-    others = [name for name in named if name not in parameters]
-    if _named_as(parameters, inspect.Parameter.VAR_KEYWORD) is not None:
-        others = [name for name in others if re.fullmatch(rf"{rest}_\d+", name)]
+    if rest is None:
+        return []
+    found = [name for name in named if name not in parameters and re.fullmatch(rf"{rest}_\d+", name)]
+    if not found and len(parameters) == 1:
+        return list(named)
+    expected = [f"{rest}_{place}" for place in range(len(found))]
+    if set(found) != set(expected):
+        raise SignatureError(f"example inputs: expected {', '.join(expected)} for '*{rest}', got {', '.join(found)}.")
+    return expected
+
+
+def _unnamed(
+    module: nn.Module, parameters: Mapping[str, inspect.Parameter], named: Collection[str], others: Sequence[str]
+) -> Sequence[str]:
+    """The inputs that a module takes by position alone, in order.
+
+    Raises:
+        SignatureError: when one before them is left out.
+    """
+    positional = _positional(parameters)
     if others:
-        return [*positional, *others]
-    spec = getattr(module, "_in_spec", None)
-    if spec is not None:  # as torch.export leaves it: of what goes by position, and of what goes by name
-        return positional[: spec.child(0).num_children]
-    return [name for name in positional if parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY]
+        count = len(positional)
+    elif isinstance(module, GraphModule) and getattr(module, "_in_spec", None) is not None:
+        count = _exported_places(module)
+    else:
+        count = sum(parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY for name in positional)
+    places = [*positional[:count], *others]
+    given = [name for name in places if name in named]
+    missing = next((name for name, one in zip(places, given, strict=False) if name != one), None)
+    if missing is not None:
+        raise SignatureError(
+            f"example inputs: '{missing}' is left out, and what comes after it goes by position. Add it."
+        )
+    return given
+
+
+def _exported_places(module: GraphModule) -> int:
+    """How many inputs go by position to what torch.export has made: it tells the structure of `(args, kwargs)`."""
+    spec: Any = module._in_spec
+    whole = tree_unflatten(range(spec.num_leaves), spec)
+    is_known = isinstance(whole, tuple) and len(whole) == 2 and isinstance(whole[0], tuple)
+    return len(whole[0]) if is_known else 0
 
 
 def _positional(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
@@ -165,12 +203,14 @@ def _declared_parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
     }
 
 
-def _check_against_forward(named: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
+def _check_against_forward(
+    named: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], others: Collection[str]
+) -> None:
     for name, value in named.items():
         _check_tensor(name, value)
-    takes_any = any(parameter.kind in _ANY for parameter in parameters.values())
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     for name in named:
-        if name not in parameters and not takes_any:
+        if name not in parameters and name not in others and not takes_any:
             raise SignatureError(
                 f"example input '{name}': forward has no such argument; expected {accepted(name, parameters)}."
             )

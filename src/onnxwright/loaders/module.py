@@ -27,7 +27,7 @@ from onnxwright.pytorch.devices import on_device
 from onnxwright.pytorch.holding import holding
 from onnxwright.pytorch.modules import Pristine, TensorFunction, evaluation, skipped_outputs
 from onnxwright.pytorch.session import PyTorchSession, to_tensor
-from onnxwright.pytorch.uncompiled import as_written
+from onnxwright.pytorch.uncompiled import as_module
 from onnxwright.samples import Held, Meaning, Sampler, Tensors, meaning_of
 from onnxwright.signature import Dim, Signature, TensorSpec
 from onnxwright.source import Source
@@ -65,14 +65,13 @@ def load(
         CheckpointError: when its weights hold NaN, or no values yet; or scales that nothing was observed for.
         ForwardError: when the module raises on the example.
     """
-    if isinstance(module, torch.export.ExportedProgram):
-        module = module.module()
+    module = as_module(module)
     if not isinstance(module, nn.Module):
         raise SourceError(f"source: expected an nn.Module, got {type(module).__name__}.")
     name = name or type(module).__name__
-    module, tensors = called(as_written(module), example_inputs)
-    example = arrays(tensors)
     check_weights(module)
+    module, tensors = called(module, example_inputs)
+    example = arrays(tensors)
     module, example, widened = in_float32(on_device(module, "cpu"), example)
     named = checked(dims, example) if dims is not None else guess_dims(example)
     inputs = tuple(

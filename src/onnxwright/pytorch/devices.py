@@ -6,6 +6,7 @@ import contextlib
 import copy
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +21,20 @@ def on_device(module: nn.Module, device: str) -> nn.Module:
     """
     weights: list[Tensor] = [*module.parameters(), *module.buffers()]
     moved = [weight for weight in weights if weight.device.type != torch.device(device).type]
-    if not moved:
-        return module
+    return (
+        copied(module, {id(weight): like(weight, weight.detach().to(device)) for weight in moved}) if moved else module
+    )
+
+
+def copied(module: nn.Module, instead: dict[int, Any]) -> nn.Module:
+    """Returns a copy of a module with other things in the place of some, which are known by their identity."""
     with torch.no_grad():
-        return copy.deepcopy(module, {id(weight): _moved(weight, device) for weight in moved})
+        return copy.deepcopy(module, instead)
 
 
-def _moved(weight: Tensor, device: str) -> Tensor:
-    there = weight.detach().to(device)
-    return nn.Parameter(there, weight.requires_grad) if isinstance(weight, nn.Parameter) else there
+def like(weight: Tensor, other: Tensor) -> Tensor:
+    """Returns another tensor, as a parameter where a weight is one."""
+    return nn.Parameter(other, weight.requires_grad) if isinstance(weight, nn.Parameter) else other
 
 
 @contextlib.contextmanager

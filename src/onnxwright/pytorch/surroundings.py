@@ -78,10 +78,10 @@ def _namespace(thing: Any) -> Namespace:
 
 
 class _Process:
-    """The variables of the process by name; the very same answer as long as none changes."""
+    """The variables of the process by name; the very same answer, which nobody writes to, as long as none changes."""
 
-    def __init__(self) -> None:
-        self._variables = process_variables()
+    def __init__(self, variables: Mapping[str, str]):
+        self._variables = variables
         # As the system has them, which `os.environ` decodes, one by one, whenever it is asked.
         self._raw: Mapping[Any, Any] = getattr(self._variables, "_data", self._variables)
         self._last: dict[Any, Any] = {}
@@ -95,7 +95,7 @@ class _Process:
 
 def _process() -> Namespace:
     variables = process_variables()
-    return Namespace("os.environ", _Process(), variables.__setitem__, variables.__delitem__)
+    return Namespace("os.environ", _Process(variables), variables.__setitem__, variables.__delitem__)
 
 
 def _is_plain_object(value: Any) -> bool:

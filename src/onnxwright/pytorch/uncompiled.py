@@ -15,6 +15,11 @@ from onnxwright.pytorch.control_flow import in_python
 _COMPILE: Final = torch.compile
 
 
+def as_module(source: Any) -> Any:
+    """Returns the module of what `torch.export` or `torch.compile` has made; another source as it is."""
+    return as_written(source.module() if isinstance(source, torch.export.ExportedProgram) else source)
+
+
 def as_written(module: nn.Module) -> nn.Module:
     """Returns what `torch.compile` was given, for a module that came of it."""
     own = getattr(module, "_orig_mod", None)

@@ -44,10 +44,20 @@ class Widened(GraphRepair):
         import onnx_ir
 
         from onnxwright.graph.element_types import widen
+        from onnxwright.graph.typed import infer_types
         from onnxwright.graph.widening import without_halves
 
-        is_widened = without_halves(model, {onnx_ir.DataType.BFLOAT16})
-        return is_widened + widen(model, argument.split(SEPARATOR))
+        operators = argument.split(SEPARATOR)
+        infer_types(model)
+        given = {
+            value.dtype
+            for node in model.graph.all_nodes()
+            if node.op_type in operators
+            for value in node.inputs
+            if value
+        }
+        is_whole = onnx_ir.DataType.BFLOAT16 in given and without_halves(model, {onnx_ir.DataType.BFLOAT16})
+        return int(is_whole) + widen(model, operators)
 
 
 REPAIR = Widened()

@@ -68,8 +68,9 @@ def _load(model: nn.Module, inputs: Mapping[str, Any]) -> Source:
     from onnxwright.loaders.declaring import called
     from onnxwright.loaders.module import load
     from onnxwright.pytorch.fronts import FirstNamed
+    from onnxwright.pytorch.uncompiled import as_module
 
-    module, named = called(model, inputs)
+    module, named = called(as_module(model), inputs)
     dims = {name: dict(enumerate(AXES[: tensor.ndim])) for name, tensor in named.items()}
     return load(FirstNamed(module, OUTPUT), named, dims, ranges=None, name=type(model).__name__)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 from torch.utils._pytree import tree_leaves
 
 from onnxwright import tolerance
@@ -68,8 +69,9 @@ class Behaviour:
         return found
 
     def _modes(self) -> Iterator[Finding]:
+        without = {id(inner) for part in self._module.modules() if _has_no_modes(part) for inner in part.modules()}
         for path, part in self._module.named_modules():
-            if part.training:
+            if part.training and id(part) not in without:
                 line = line_of_forward(part)
                 message = f"{type(part).__name__} is in training mode although the module was put into evaluation mode."
                 yield found_at(Place(path, line) if line else None, "training-mode", message)
@@ -235,6 +237,11 @@ def fused_finding(source: Source, threads: int) -> tuple[Finding, ...]:
             message = f"PyTorch's fused kernels answer differently from its layers in {', '.join(wrong)}"
             return (found_at(place, "fast-path-differs", f"{message} with {values.name} values."),)
     return ()
+
+
+def _has_no_modes(part: nn.Module) -> bool:
+    """Whether a module is one of `torch.export`: its operators are chosen, and it refuses to be put into a mode."""
+    return isinstance(part, GraphModule) and "train" in vars(part)
 
 
 def _takes_rows(source: Source, dim: str) -> bool:

@@ -56,7 +56,7 @@ class ControlFlow(Repair):
 
     def around(self, export: Exporter, argument: str) -> Exporter:
         """Returns an export with the functions rewritten that stand at these places."""
-        # Found here: in a forked process the garbage collector no longer lists them.
+        # Found here, once: not in each process that makes an attempt.
         functions = {id(one): one for several in functions_at(argument.split(SEPARATOR)).values() for one in several}
 
         def with_operators(source: Source) -> Exported:

@@ -182,15 +182,20 @@ def _counted(several: Several, body: Callable[..., Values], carried: Carried) ->
     def rounds(index: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         elements = [one.index_select(0, index.reshape(1)).squeeze(0) for one in several.tensors]
         after = carried.tensors(body(several.item(*elements), *carried.values(state)))
-        return (index + 1, *map(_as_large, after, state))
+        return (index + 1, *(after if carried.is_reshaped else map(_in_shape_of, state, after)))
 
     start = torch.zeros((), dtype=torch.int64)
     _, *state = while_loop(is_going, rounds, (start, *carried.first))
     return carried.values(state)
 
 
-def _as_large(after: Tensor, before: Tensor) -> Tensor:
-    """What a round gives, said to be as large as what it takes: the operator refuses what it can't tell to be."""
+def _in_shape_of(before: Tensor, after: Tensor) -> Tensor:
+    """What a round gives, said to have the shape of what it takes, which the first round has shown to be the same.
+
+    The operator refuses what it can't tell to be so.
+    """
+    for one, other in zip(after.shape, before.shape, strict=True):
+        torch._check(one == other)
     return after.expand(before.shape) if before.dim() else after
 
 

@@ -36,8 +36,8 @@ def _smoothed(
     is_counted = target != ignore_index
     smooth = torch.where(is_counted, -scores.sum(classes), 0.0)
     if reduction == "mean":
-        of_labels = 1.0 if weight is None else weight[torch.where(is_counted, target, 0)]
-        smooth = smooth.sum() / torch.where(is_counted, of_labels, 0.0).sum()
+        weights = torch.ones_like(smooth) if weight is None else weight[torch.where(is_counted, target, 0).long()]
+        smooth = smooth.sum() / torch.where(is_counted, weights, 0.0).sum()
     elif reduction == "sum":
         smooth = smooth.sum()
     return (1 - label_smoothing) * plain(target, ignore_index=ignore_index) + smooth * (label_smoothing / count)
