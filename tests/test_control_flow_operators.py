@@ -86,7 +86,7 @@ class Flexible(nn.Module):
     ("kind", "approach"),
     [
         pytest.param(Recurrence, "dynamo@18; operators=associative_scan", marks=pytest.mark.thorough),
-        (Flexible, "dynamo@18; operators=block_mask, flex_attention"),
+        pytest.param(Flexible, "dynamo@18; operators=block_mask, flex_attention", marks=pytest.mark.thorough),
     ],
 )
 def test_what_exporters_break_has_a_twin(kind, approach, tmp_path):

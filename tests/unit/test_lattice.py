@@ -1,6 +1,6 @@
 """Which sizes a proof tries."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxwright.profile import Profile
@@ -81,6 +81,7 @@ def test_neighbours_hold_multiples_of_eight_and_primes():
     assert 50 not in sizes
 
 
+@settings(max_examples=30)
 @given(ranges, ranges)
 def test_combinations_stay_in_the_profile_and_are_all_there_where_they_are_few(batch, sequence):
     profile = Profile(batch=batch, sequence=sequence)
