@@ -9,6 +9,8 @@ from torch.nn import functional
 import onnxwright as ow
 from onnxwright.errors import ProofError, SourceError
 from onnxwright.loaders.bfloat16 import in_float32
+from onnxwright.loaders.module import load
+from onnxwright.reference import reference_of
 
 NARROW = torch.bfloat16
 WIDTH = 16
@@ -201,6 +203,20 @@ class TestInFloat32:
         assert taken.module is module
         assert taken.example is example
         assert not taken.findings
+
+
+def test_what_is_not_rounded_is_held_to_float32():
+    class Both(Inside):
+        def __init__(self):
+            super().__init__()
+            self.kept = nn.Parameter(torch.randn(4, WIDTH).to(NARROW))
+
+        def forward(self, x):
+            return {"inside": super().forward(x).float(), "beside": functional.linear(x, self.kept.float())}
+
+    reference = reference_of(load(Both(), {"x": X}), threads=1)
+
+    assert reference.in_halves == {"inside"}
 
 
 def test_a_module_whose_noise_hides_everything_is_no_success(tmp_path):

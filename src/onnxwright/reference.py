@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -14,7 +14,7 @@ import numpy as np
 
 from onnxwright import tolerance
 from onnxwright.backends import Array, Session, Tensors
-from onnxwright.dtypes import HALVES, from_torch, is_float
+from onnxwright.dtypes import HALVES, is_float
 from onnxwright.errors import ForwardError
 from onnxwright.files import size_of
 from onnxwright.given import FEW_BYTES, MOST_BYTES, GivenSession, Shelf
@@ -63,8 +63,8 @@ class Reference:
     """Answers with sums and functions rounded otherwise; how, a number says. Nothing where that decides nothing."""
     rounded: Twin | None = None
     """The reference with each number rounded where it says so, where its engine leaves that out."""
-    rounds_to_halves: bool = False
-    """Whether it computes in float16 or bfloat16, be it in some places only."""
+    in_halves: Collection[str] = ()
+    """The outputs on whose way it rounds to float16 or bfloat16, be it in some places only."""
     rest: Callable[[], None] = lambda: None
     """Has it let go of the memory that it can do without until it's asked again."""
 
@@ -158,7 +158,7 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     order = _Answering(session.run_reordered)
     chosen = functools.partial(
         Reference,
-        rounds_to_halves=session.ran.precision in HALVES,
+        in_halves=source.signature.output_names if session.ran.precision in HALVES else (),
         has_ties=session.has_ties,
         tipped=_Answering(session.run_tipped),
         led=session.run_led,
@@ -168,6 +168,7 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     ordered = "float32 on another number of threads and without fused kernels"
     try:
         session.run_widened(source.sampler.draw(source.traced, TYPICAL), mode)
+        in_halves = session.rounded
     except ForwardError as problem:
         told = " ".join(str(problem).split())[:_LONGEST_REASON]
         origin = f"{ordered}, since float64 could not run ({told})"
@@ -179,8 +180,7 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     def shifted(feeds: Tensors, part: float) -> dict[str, Array]:
         return session.run_widened(feeds, Widening(), shift=part)
 
-    in_halves = not HALVES.isdisjoint(map(from_torch, mode.types))
-    return chosen(session, twin, origin, order, shifted=shifted, rounds_to_halves=in_halves)
+    return chosen(session, twin, origin, order, shifted=shifted, in_halves=in_halves)
 
 
 def _noise(answered: Array, other: Array) -> float:
@@ -204,8 +204,8 @@ def _graph_reference(source: Source, threads: int) -> Reference:
     order = GivenSession(graph, threads=other) if size <= FEW_BYTES else _OnCall(place, other, shelf)
     write = functools.partial(_changed, place, threads, shelf) if size <= MOST_BYTES else lambda _: None
     precise, rounded = write(_in_float64), write(_rounding)
-    in_halves = session.ran.precision in HALVES
-    chosen = functools.partial(Reference, session, rounded=rounded, rest=session.rest, rounds_to_halves=in_halves)
+    in_halves = source.signature.output_names if session.ran.precision in HALVES else ()
+    chosen = functools.partial(Reference, session, rounded=rounded, rest=session.rest, in_halves=in_halves)
     ordered = f"the graph on {threads} against {other} threads"
     if rounded is not None:
         ordered = f"rounded to float16 wherever it says so, or {ordered}"

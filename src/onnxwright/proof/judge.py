@@ -233,7 +233,7 @@ class Judge:
             return of
         if name in self._double:
             return SAME_DOUBLE
-        return SAME_HALF if self._reference.rounds_to_halves else of
+        return SAME_HALF if name in self._reference.in_halves else of
 
     def _limits(self, of: ToleranceClass, noise: Mapping[str, float]) -> dict[str, float]:
         return {name: self.class_of(name, of).limit(floor) for name, floor in noise.items()}

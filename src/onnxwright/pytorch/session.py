@@ -22,7 +22,7 @@ from onnxwright.pytorch.reads import ValueReads
 from onnxwright.pytorch.ties import Ties, Turned
 from onnxwright.pytorch.tipping import Tipping
 from onnxwright.pytorch.uncached import Held, asking_none, held_by
-from onnxwright.pytorch.widened import Widening, unwrapped, widen, without_fast_paths
+from onnxwright.pytorch.widened import Widening, is_rounded, unwrapped, widen, without_fast_paths
 from onnxwright.samples import TYPICAL, Sampler, Values
 from onnxwright.signature import Signature
 
@@ -47,6 +47,11 @@ class PyTorchSession:
     def ran(self) -> Ran:
         """What runs."""
         return self._unguarded.ran
+
+    @property
+    def rounded(self) -> frozenset[str]:
+        """The outputs that the last run in float64 has seen would be rounded to a half-precision type on their way."""
+        return self._unguarded.rounded
 
     @functools.cached_property
     def _caches(self) -> list[Held]:
@@ -194,6 +199,8 @@ class UnguardedSession:
             precision=max(set(floats), key=floats.count) if floats else "float32",
             threads=threads,
         )
+        self.rounded: frozenset[str] = frozenset()
+        """The outputs that the last run in float64 has seen would be rounded to a half-precision type on their way."""
 
     def run(self, feeds: Tensors, *, threads: int | None = None) -> dict[str, Array]:
         """Answers `{output name: array}` for `{input name: array}`.
@@ -212,7 +219,9 @@ class UnguardedSession:
         """
         tensors = [widen(to_tensor(array).to(self._device), shift=shift) for array in feeds.values()]
         with _threads(threads), mode:
-            return self._answer(tensors)
+            named = self._named(tensors)
+            self.rounded = frozenset(name for name, tensor in named.items() if is_rounded(tensor))
+            return _as_arrays(named)
 
     def run_reordered(self, feeds: Tensors, *, threads: int) -> dict[str, Array]:
         """Answers on so many threads, and without fused kernels.
@@ -224,16 +233,16 @@ class UnguardedSession:
             return self._answer([to_tensor(array).to(self._device) for array in feeds.values()])
 
     def _answer(self, tensors: list[Tensor]) -> dict[str, Array]:
+        return _as_arrays(self._named(tensors))
+
+    def _named(self, tensors: list[Tensor]) -> dict[str, Tensor]:
         with torch.no_grad():
             try:
-                named = self.function.named(tensors)
+                return self.function.named(tensors)
             except ForwardError:
                 raise
             except (Exception, SystemExit) as problem:  # a user's forward may raise anything
                 raise ForwardError(f"{type(problem).__name__} at {user_line_of(problem)}: {problem}") from problem
-        for name, tensor in named.items():
-            _check_kind(name, tensor)
-        return {name: to_array(unwrapped(tensor)) for name, tensor in named.items()}
 
 
 def taken_by(
@@ -269,6 +278,12 @@ def to_array(tensor: Tensor) -> Array:
         bits: Array = plain.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16).copy()
         return bits
     return plain.numpy().copy()
+
+
+def _as_arrays(named: Mapping[str, Tensor]) -> dict[str, Array]:
+    for name, tensor in named.items():
+        _check_kind(name, tensor)
+    return {name: to_array(unwrapped(tensor)) for name, tensor in named.items()}
 
 
 def _check_kind(name: str, tensor: Tensor) -> None:

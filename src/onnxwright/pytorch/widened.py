@@ -28,6 +28,7 @@ _WIDE = {
     torch.complex32: torch.complex128,
     torch.complex64: torch.complex128,
 }
+_HALVES = {torch.float16, torch.bfloat16, torch.complex32}
 _COMPLEX = {torch.float16: torch.complex32, torch.bfloat16: torch.complex64, torch.float32: torch.complex64}
 _REAL = {torch.complex32: torch.float16, torch.complex64: torch.float32}
 _MOVING = {
@@ -61,6 +62,7 @@ class _Wide(Tensor):
     """A tensor that says that it is of a narrow type, and holds a wide one."""
 
     wide: Tensor
+    is_rounded: bool = False
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # torch's own way
 
     @classmethod
@@ -85,13 +87,12 @@ class _Wide(Tensor):
 class Widening(OperatorMode):
     """Runs every operator in float64; `narrow` names those that can't, which ran as they are.
 
-    `types` are those in which the operators would have answered.
+    Tensors know whether an operator on their way would have rounded them to a half-precision type.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.narrow: set[str] = set()
-        self.types: set[torch.dtype] = set()
         self._settings = contextlib.ExitStack()
 
     def __enter__(self) -> Any:
@@ -112,12 +113,12 @@ class Widening(OperatorMode):
         if is_plain and func.is_view:
             return func(*args, **kwargs)
         dtype = _said(given, [one for one in leaves if isinstance(one, torch.dtype)])
-        self.types.add(dtype)
         if _rolls_dice(func) or (is_plain and given and func._schema.name in _MOVING):
             return _wrapped(func(*_narrowed(args), **_narrowed(kwargs)), dtype)
         if func in _READING_BITS and not is_plain:
             raise NotImplementedError(f"{func}: reads the bits of a float32")
-        return self._computed(func, args, kwargs, dtype)
+        answer = self._computed(func, args, kwargs, dtype)
+        return _rounded(answer) if dtype in _HALVES or any(map(is_rounded, given)) else answer
 
     def _computed(self, func: Any, args: Any, kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
         written, copies = _written(func, args, kwargs), _Copies()
@@ -160,6 +161,11 @@ def _signs(tensor: Tensor) -> Tensor:
     """One or minus one for each element, the same each time."""
     draw = torch.Generator().manual_seed(tensor.numel())
     return torch.randint(0, 2, tensor.shape, generator=draw).to(tensor.device, torch.float64) * 2 - 1
+
+
+def is_rounded(tensor: Tensor) -> bool:
+    """Whether an operator on the way of a widened tensor would have rounded it to a half-precision type."""
+    return isinstance(tensor, _Wide) and tensor.is_rounded
 
 
 def unwrapped(tensor: Tensor) -> Tensor:
@@ -248,6 +254,14 @@ def _behind(wide: Tensor, dtype: torch.dtype) -> _Wide:
     # Else its address is zero, and code that reads there ends the process.
     torch._C._set_throw_on_mutable_data_ptr(made)
     return made
+
+
+def _rounded(answer: Any) -> Any:
+    """Notes that tensors would have been rounded to halves on their way."""
+    for one in tree_leaves(answer):
+        if isinstance(one, _Wide):
+            one.is_rounded = True
+    return answer
 
 
 def _narrowed(values: Any) -> Any:
