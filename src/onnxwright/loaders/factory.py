@@ -69,6 +69,7 @@ def _imported(file: Path) -> Any:
     # `inspect` and `torch.jit.script` look a class's module up here; neighbours are imported from its folder.
     sys.modules[loaded.__name__] = loaded
     sys.path.insert(0, str(file.resolve().parent))
+    keeps_compiled, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the user's folder stays as it is
     try:
         specification.loader.exec_module(loaded)
     except SyntaxError as problem:
@@ -76,6 +77,8 @@ def _imported(file: Path) -> Any:
         raise SourceError(f"'{file.name}' is not valid Python: {problem.msg} at {place}.") from problem
     except (Exception, SystemExit) as problem:  # a user's file may raise anything
         raise SourceError(f"'{file.name}' can't be imported: {_told(problem)}. Mend the file.") from problem
+    finally:
+        sys.dont_write_bytecode = keeps_compiled
     return loaded
 
 
