@@ -158,7 +158,7 @@ def reference_of(source: Source, *, threads: int, device: str = "cpu") -> Refere
     order = _Answering(session.run_reordered)
     chosen = functools.partial(
         Reference,
-        in_halves=source.signature.output_names if session.ran.precision in HALVES else (),
+        in_halves=_halved(source, session),
         has_ties=session.has_ties,
         tipped=_Answering(session.run_tipped),
         led=session.run_led,
@@ -195,6 +195,11 @@ def _noise(answered: Array, other: Array) -> float:
     return tolerance.distance(answered.astype(other.dtype), other)
 
 
+def _halved(source: Source, session: Session) -> Collection[str]:
+    """The outputs that are taken to be rounded to halves, where no more is known than the type of most weights."""
+    return source.signature.output_names if session.ran.precision in HALVES else ()
+
+
 def _graph_reference(source: Source, threads: int) -> Reference:
     assert source.graph is not None
     graph, other, size = source.graph, 1 if threads > 1 else 2, size_of(source.graph)
@@ -204,8 +209,9 @@ def _graph_reference(source: Source, threads: int) -> Reference:
     order = GivenSession(graph, threads=other) if size <= FEW_BYTES else _OnCall(place, other, shelf)
     write = functools.partial(_changed, place, threads, shelf) if size <= MOST_BYTES else lambda _: None
     precise, rounded = write(_in_float64), write(_rounding)
-    in_halves = source.signature.output_names if session.ran.precision in HALVES else ()
-    chosen = functools.partial(Reference, session, rounded=rounded, rest=session.rest, in_halves=in_halves)
+    chosen = functools.partial(
+        Reference, session, rounded=rounded, rest=session.rest, in_halves=_halved(source, session)
+    )
     ordered = f"the graph on {threads} against {other} threads"
     if rounded is not None:
         ordered = f"rounded to float16 wherever it says so, or {ordered}"

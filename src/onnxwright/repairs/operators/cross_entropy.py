@@ -7,6 +7,8 @@ Of its loss, `1 - label_smoothing` is that of the labels, the rest the mean over
 from __future__ import annotations
 
 import functools
+import inspect
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,17 +45,11 @@ def _smoothed(
     return (1 - label_smoothing) * plain(target, ignore_index=ignore_index) + smooth * (label_smoothing / count)
 
 
-def _is_smoothed(
-    input: Tensor,  # noqa: A002 - torch's name
-    target: Tensor,
-    weight: Tensor | None = None,
-    size_average: bool | None = None,
-    ignore_index: int = -100,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> bool:
-    return label_smoothing > 0 and size_average is None and reduce is None
+def _is_smoothed(*args: Any, **kwargs: Any) -> bool:
+    given = inspect.signature(_smoothed).bind(*args, **kwargs)
+    given.apply_defaults()
+    said = given.arguments
+    return said["label_smoothing"] > 0 and said["size_average"] is None and said["reduce"] is None
 
 
 TWIN = Twin("cross_entropy", ("torch.nn.functional.cross_entropy",), _smoothed, _is_smoothed, is_taken=True)
